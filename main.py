@@ -1,0 +1,106 @@
+"""Trains and tests SRCNN, the super-resolution network of Dong et al.
+
+    python main.py --is_train=True                            train on the pictures below Train/
+    python main.py --is_train=False --image_index=all         test every picture below Test/
+    tensorboard --logdir=logs                                 watch
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+from absl import app, flags
+
+from srcnn_tf.config import DEGRADATIONS, RECIPES, Config
+from srcnn_tf.errors import Interrupted, RunError, UsageError
+
+flags.DEFINE_boolean("is_train", Config.is_train, "Train; False to test.")
+flags.DEFINE_enum("recipe", Config.recipe, list(RECIPES), "How to train: the best weights in minutes, or as tegg89 did.")
+flags.DEFINE_integer("epoch", Config.epoch, "Times to go over the pictures. Default: the recipe's.")
+flags.DEFINE_float("learning_rate", Config.learning_rate, "Rate, the highest one of a schedule. Default: the recipe's.")
+flags.DEFINE_float(
+    "validation_split",
+    Config.validation_split,
+    "Part of the training pictures to measure on instead, if there are 20 or more. Default: the recipe's.",
+)
+flags.DEFINE_integer("batch_size", Config.batch_size, "Sub-images in a step.")
+flags.DEFINE_integer("image_size", Config.image_size, "Side of a sub-image, in pixels.")
+flags.DEFINE_integer("label_size", Config.label_size, "Side of its label. Default: what the layers leave, 21 of 33.")
+flags.DEFINE_integer("stride", Config.stride, "Pixels from one training sub-image to the next.")
+flags.DEFINE_integer("scale", Config.scale, "How many times smaller the picture was.")
+flags.DEFINE_integer("c_dim", Config.c_dim, "Channels: 1 for luma, 3 for YCbCr.")
+flags.DEFINE_string("architecture", Config.architecture, "Sides of the filters of the three layers, f1-f2-f3.")
+flags.DEFINE_enum("degradation", Config.degradation, list(DEGRADATIONS), "How pictures are made worse, to be restored.")
+flags.DEFINE_string("image_index", Config.image_index, "Test picture, by its place in the list sorted by path, or all.")
+flags.DEFINE_string("train_dir", Config.train_dir, "Folder of training pictures, searched with its subfolders.")
+flags.DEFINE_string("test_dir", Config.test_dir, "Folder of test pictures, likewise.")
+flags.DEFINE_string("checkpoint_dir", Config.checkpoint_dir, "Folder of training data, checkpoints and weights.")
+flags.DEFINE_string("sample_dir", Config.sample_dir, "Folder of the pictures and scores of a test.")
+# absl.logging has a flag of this name, for log files that nothing here writes.
+flags.DEFINE_string("log_dir", Config.log_dir, "Folder of TensorBoard's logs.", allow_override=True)
+flags.DEFINE_string(
+    "weights", Config.weights, "Weights to start or test from: a file, a run's folder, or a checkpoint of the reference."
+)
+flags.DEFINE_integer("seed", Config.seed, "Of random weights, shuffling and flips.")
+flags.DEFINE_boolean("resume", Config.resume, "Go on with a run that was stopped; False to begin anew in its place.")
+
+
+def main(config: Config) -> int:
+    """Does what the configuration says; what can go wrong for a user becomes one line and an exit status."""
+    try:
+        _dispatch(config)
+    except (UsageError, RunError) as error:
+        return _complain(error)
+    except KeyboardInterrupt:
+        return _complain(Interrupted("Interrupted."))
+    return 0
+
+
+def _dispatch(config: Config) -> None:
+    # TensorFlow takes seconds to load: not for --help, nor for a wrong command line.
+    from srcnn_tf.startup import load_tensorflow
+
+    print(f"Computing on: {load_tensorflow()}", flush=True)
+    if config.is_train:
+        from srcnn_tf.train import train
+
+        train(config)
+    else:
+        from srcnn_tf.evaluate import evaluate
+
+        evaluate(config)
+
+
+def _complain(error: UsageError | RunError) -> int:
+    print(" ".join(str(error).split()), file=sys.stderr)
+    return error.exit_status
+
+
+def parse(argv: list[str]) -> Config:
+    """Turns the command line into a configuration; ends the program where it is wrong, or asks for help."""
+    try:
+        leftover = flags.FLAGS(_join_booleans(argv))[1:]
+        if leftover:
+            raise UsageError(f"Unexpected word {leftover[0]!r}: every value belongs to a flag, as in --epoch=10.")
+        return Config(**{field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(Config)})
+    except (flags.Error, UsageError) as error:
+        sys.exit(_complain(UsageError(error)))
+    except SystemExit:  # --help, for which absl's own status is 1
+        sys.exit(0)
+
+
+def _join_booleans(argv: list[str]) -> list[str]:
+    """Makes `--is_train False`, the reference's own command, mean `--is_train=False`; absl reads it as True."""
+    joined: list[str] = []
+    for word in argv:
+        previous = joined[-1].lstrip("-") if joined and joined[-1].startswith("-") else ""
+        if previous in flags.FLAGS and flags.FLAGS[previous].boolean and word.lower() in {"true", "false", "t", "f", "1", "0"}:
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse)

@@ -1,0 +1,142 @@
+"""What TensorBoard shows: curves, pictures, filters and weights of a training, and the scores of a test."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from srcnn_tf.infer import Reconstructor
+from srcnn_tf.model import LAYERS
+from srcnn_tf.utils import Floats, to_image
+
+PREVIEW = 240  # rows and cols, at most, of the picture that sharpens as training goes on
+PICTURES = 60  # pictures of a long training, at most about; each takes some 0.3 MB of log
+
+
+class Board(keras.callbacks.Callback):
+    """Writes a training's log: scalars by step and by epoch, pictures, first-layer filters, histograms, the graph."""
+
+    def __init__(
+        self, directory: Path, model: keras.Model, preview: tuple[Floats, Floats], epochs: int, configuration: str
+    ) -> None:
+        """Makes the log's folder.
+
+        Args:
+            directory: where the log goes.
+            model: whose weights are shown; those that are published.
+            preview: degraded and original channels of the picture to show, `(rows, cols, 1 or 3)` in [0, 1].
+            epochs: how many there will be, so that a long training does not fill the disk with pictures.
+            configuration: Markdown.
+        """
+        super().__init__()
+        self._writer = tf.summary.create_file_writer(str(directory))
+        self._shown = model
+        self._reconstruct = Reconstructor(model)
+        self._degraded, self._original = (centre(channels, PREVIEW) for channels in preview)
+        self._every = math.ceil(epochs / PICTURES)
+        self._epochs = epochs
+        self._configuration = configuration
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Writes the configuration and the graph."""
+        with self._writer.as_default(step=0):
+            tf.summary.text("configuration", self._configuration)
+            signature = tf.TensorSpec([None, None, None, self._shown.input_shape[-1]], tf.float32, name="degraded")
+            tf.summary.graph(tf.function(self._shown).get_concrete_function(signature).graph)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes the mean loss since the last call, and the rate, at step `batch`."""
+        with self._writer.as_default(step=batch):
+            tf.summary.scalar("training/loss", (logs or {})["mean_loss"])
+            tf.summary.scalar("training/learning_rate", (logs or {})["learning_rate"])
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes what was measured, and now and then what the weights look like and do."""
+        with self._writer.as_default(step=epoch + 1):
+            for name, value in (logs or {}).items():
+                tf.summary.scalar(name if "/" in name else f"epoch/{name}", value)
+            if epoch == 0 or (epoch + 1) % self._every == 0 or epoch + 1 == self._epochs:
+                self._show_weights()
+        self._writer.flush()
+
+    def _show_weights(self) -> None:
+        restored = self._reconstruct(self._degraded)
+        panels = [to_image(channels) for channels in (self._degraded, restored, self._original)]
+        tf.summary.image("bicubic | SRCNN | original", _as_batch(np.concatenate(panels, axis=1)))
+        tf.summary.image("first-layer filters", _as_batch(filters_picture(self._shown)))
+        for layer in LAYERS:
+            kernel, bias = self._shown.get_layer(layer).weights
+            tf.summary.histogram(f"{layer}/kernel", kernel)
+            tf.summary.histogram(f"{layer}/bias", bias)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Closes the log."""
+        self._writer.close()
+
+
+def clear(directory: Path) -> None:
+    """Deletes the logs in a run's folder, so that a new run does not draw its curves over the old one's."""
+    for path in directory.glob("events.out.tfevents.*"):
+        path.unlink()
+
+
+def write_test(
+    directory: Path, averages: Sequence[tuple[str, dict[str, float]]], table: str, pictures: dict[str, NDArray]
+) -> None:
+    """Writes a test's log, in place of the last test's.
+
+    Args:
+        directory: where the log goes.
+        averages: the name of each set, and its scores by name.
+        table: the scores of all pictures, as text in columns.
+        pictures: side-by-side uint8 RGB pictures by name.
+    """
+    clear(directory)
+    writer = tf.summary.create_file_writer(str(directory))
+    with writer.as_default(step=0):
+        tf.summary.text("test/scores", "\n".join("    " + line for line in table.split("\n")))
+        for name, scores in averages:
+            for key, value in scores.items():
+                tf.summary.scalar(f"test {name}/{key}", value)
+        for name, picture in pictures.items():
+            tf.summary.image(f"test/{name}", _as_batch(picture))
+    writer.close()
+
+
+def centre(picture: NDArray, side: int) -> NDArray:
+    """The middle of a picture, at most `side` rows and cols of it."""
+    rows, cols = picture.shape[:2]
+    top, left = max(rows - side, 0) // 2, max(cols - side, 0) // 2
+    return picture[top : top + side, left : left + side]
+
+
+def filters_picture(model: keras.Model, magnification: int = 8) -> NDArray[np.uint8]:
+    """Draws the filters of the first layer on luma as the paper's figure of learned filters does.
+
+    Each filter is stretched to its own range; they are ordered by variance, the strongest first, in rows.
+
+    Returns:
+        uint8 `(rows, cols)`, white between the filters.
+    """
+    kernel = model.get_layer(LAYERS[0]).kernel.numpy()[:, :, 0]
+    filters = np.moveaxis(kernel, -1, 0)
+    filters = filters[np.argsort(-filters.var(axis=(1, 2)))]
+    low, high = filters.min(axis=(1, 2), keepdims=True), filters.max(axis=(1, 2), keepdims=True)
+    filters = (filters - low) / np.maximum(high - low, np.finfo(np.float32).tiny)
+    filters = np.pad(filters, ((0, 0), (0, 1), (0, 1)), constant_values=1)
+    columns = math.isqrt(len(filters) - 1) + 1
+    missing = -len(filters) % columns
+    filters = np.pad(filters, ((0, missing), (0, 0), (0, 0)), constant_values=1)
+    picture = np.vstack([np.hstack(row) for row in filters.reshape(-1, columns, *filters.shape[1:])])
+    return np.kron(np.rint(picture * 255).astype(np.uint8), np.ones((magnification, magnification), np.uint8))
+
+
+def _as_batch(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return picture.reshape(1, *picture.shape[:2], -1)

@@ -1,0 +1,200 @@
+"""What one run is told to do: a frozen `Config`, one field a flag, each default written once."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from srcnn_tf.errors import UsageError
+
+FROM_RECIPE: Any = None  # Config replaces it by the recipe's value
+FROM_ARCHITECTURE: Any = None  # Config replaces it by image_size less the border
+DEGRADATIONS = ("scipy",)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train, in the parts that are not a flag, and the defaults of the flags that depend on it."""
+
+    epoch: int
+    learning_rate: float
+    validation_split: float
+    optimizer: str  # 'sgd' | 'soap'
+    initialization: str  # a key of model.INITIALIZATIONS
+    shuffle: bool  # and flip and transpose each patch
+    cosine: bool  # one epoch of warm-up, then half a cosine down to 0; else a fixed rate
+    average: bool  # keep an exponential average of the weights, and measure and publish that
+    recover: bool  # go back to the last good epoch, at half the rate, when the loss explodes
+    strict_batch: bool  # fewer patches than batch_size are an error; else they make one smaller batch
+
+
+RECIPES = {
+    "modern": Recipe(
+        epoch=30,
+        learning_rate=3e-3,
+        validation_split=0.05,
+        optimizer="soap",
+        initialization="he",
+        shuffle=True,
+        cosine=True,
+        average=True,
+        recover=True,
+        strict_batch=False,
+    ),
+    # tegg89/SRCNN-Tensorflow, main.py's defaults and model.py's training loop.
+    "reference": Recipe(
+        epoch=15000,
+        learning_rate=1e-4,
+        validation_split=0.0,
+        optimizer="sgd",
+        initialization="gaussian",
+        shuffle=False,
+        cosine=False,
+        average=False,
+        recover=False,
+        strict_batch=True,
+    ),
+}
+
+# Fields that another run of the same command may change and still go on with the weights of the first:
+# they say for how long, where to write, or what to test. What was trained on is compared by content.
+NOT_COMPARED = frozenset(
+    "is_train epoch resume image_index checkpoint_dir sample_dir log_dir train_dir test_dir".split()
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The flags of `main.py` after their defaults are filled in and their values are checked.
+
+    Raises:
+        UsageError: a value is out of range, or two of them do not fit together.
+    """
+
+    is_train: bool = True
+    recipe: str = "modern"
+    epoch: int = FROM_RECIPE
+    learning_rate: float = FROM_RECIPE
+    validation_split: float = FROM_RECIPE
+    batch_size: int = 128
+    image_size: int = 33
+    label_size: int = FROM_ARCHITECTURE
+    stride: int = 14
+    scale: int = 3
+    c_dim: int = 1
+    architecture: str = "9-1-5"
+    degradation: str = "scipy"
+    image_index: str = "all"
+    train_dir: str = "Train"
+    test_dir: str = "Test"
+    checkpoint_dir: str = "checkpoint"
+    sample_dir: str = "sample"
+    log_dir: str = "logs"
+    weights: str | None = None
+    seed: int = 0
+    resume: bool = True
+
+    def __post_init__(self) -> None:
+        _check_choice("recipe", self.recipe, RECIPES)
+        for name in ("epoch", "learning_rate", "validation_split"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, getattr(RECIPES[self.recipe], name))
+        _check_architecture(self.architecture)
+        if self.label_size is None:
+            object.__setattr__(self, "label_size", self.image_size - self.border)
+        _check(self)
+
+    @property
+    def filter_sizes(self) -> tuple[int, int, int]:
+        """Side of the filters of the three layers, in pixels: `(9, 1, 5)` for 9-1-5."""
+        first, second, third = map(int, self.architecture.split("-"))
+        return first, second, third
+
+    @property
+    def border(self) -> int:
+        """Pixels that the three unpadded layers take from the rows, and from the columns, of their input."""
+        return sum(size - 1 for size in self.filter_sizes)
+
+    @property
+    def image_number(self) -> int | None:
+        """The one test picture asked for, as its place in the list sorted by path; None for all of them."""
+        return None if self.image_index == "all" else int(self.image_index)
+
+    @property
+    def network_name(self) -> str:
+        """Name of what weights belong to: scale, degradation, and architecture and channels unless the default ones."""
+        parts = [f"srcnn_x{self.scale}_{self.degradation}"]
+        if self.architecture != Config.architecture:
+            parts.append(self.architecture)
+        if self.c_dim == 3:
+            parts.append("ycbcr")
+        return "_".join(parts)
+
+    @property
+    def run_name(self) -> str:
+        """Name of the run's folder below `checkpoint_dir` and `log_dir`: that of the network, with the label size."""
+        return self.network_name.replace("srcnn_", f"srcnn_{self.label_size}_", 1)
+
+    @property
+    def command(self) -> str:
+        """The command that makes this configuration: the flags that differ from their defaults."""
+        default = Config(recipe=self.recipe, architecture=self.architecture, image_size=self.image_size)
+        changed = {"is_train": self.is_train}
+        for name in ("recipe", "architecture", "image_size"):
+            if getattr(self, name) != getattr(Config, name):
+                changed[name] = getattr(self, name)
+        for name, value in dataclasses.asdict(self).items():
+            if value != getattr(default, name):
+                changed[name] = value
+        return shlex.join(["python", "main.py", *(f"--{name}={value}" for name, value in changed.items())])
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The fields that make two runs the same run, by name."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in NOT_COMPARED}
+
+
+def _check(config: Config) -> None:
+    _check_choice("degradation", config.degradation, DEGRADATIONS)
+    _check_choice("c_dim", config.c_dim, (1, 3))
+    for name, least in {"epoch": 1, "batch_size": 1, "stride": 1, "scale": 2, "seed": 0}.items():
+        if getattr(config, name) < least:
+            raise UsageError(f"--{name}={getattr(config, name)}: expected {least} or more.")
+    if config.seed >= 2**31:
+        raise UsageError(f"--seed={config.seed}: expected less than 2**31.")
+    if not (math.isfinite(config.learning_rate) and config.learning_rate > 0):
+        raise UsageError(f"--learning_rate={config.learning_rate}: expected a number above 0.")
+    if not 0 <= config.validation_split < 1:
+        raise UsageError(f"--validation_split={config.validation_split}: expected 0 or more, and less than 1.")
+    if config.image_size <= config.border:
+        raise UsageError(
+            f"--image_size={config.image_size}: the layers of {config.architecture} take {config.border} pixels, "
+            f"expected {config.border + 1} or more."
+        )
+    if config.label_size != config.image_size - config.border:
+        raise UsageError(
+            f"--label_size={config.label_size} does not fit: {config.architecture} makes "
+            f"{config.image_size - config.border} of --image_size={config.image_size}; "
+            f"give --label_size={config.image_size - config.border} or leave it out."
+        )
+    if config.image_index != "all" and not re.fullmatch(r"[0-9]+", config.image_index, re.ASCII):
+        raise UsageError(f"--image_index={config.image_index}: expected 'all' or a number from 0.")
+    for name in ("train_dir", "test_dir", "checkpoint_dir", "sample_dir", "log_dir"):
+        if not getattr(config, name):
+            raise UsageError(f"--{name} is empty: expected the name of a folder.")
+
+
+def _check_choice(name: str, value: object, choices: Any) -> None:
+    if value not in choices:
+        raise UsageError(f"--{name}={value}: expected one of {', '.join(map(str, choices))}.")
+
+
+def _check_architecture(architecture: str) -> None:
+    sizes = re.fullmatch(r"([0-9]{1,2})-([0-9]{1,2})-([0-9]{1,2})", architecture, re.ASCII)
+    # An even filter would put the label half a pixel beside the centre of its input.
+    if sizes is None or any(int(size) % 2 == 0 for size in sizes.groups()):
+        raise UsageError(f"--architecture={architecture}: expected three odd filter sizes, such as 9-1-5 or 9-5-5.")

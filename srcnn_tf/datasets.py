@@ -1,0 +1,59 @@
+"""Where pictures come from: the folders that are named, or photographs that scikit-image carries in its wheel."""
+
+from __future__ import annotations
+
+import shutil
+from importlib import resources
+from pathlib import Path
+
+from srcnn_tf.config import Config
+from srcnn_tf.errors import RunError
+from srcnn_tf.utils import ENDINGS, prepare_data, written_whole
+
+# Photographs only, in the wheel itself, each in one set alone; in both sets colour and grey, and among them
+# medical (cell, ihc; retina) and astronomical (moon; hubble) ones.
+SAMPLES = {
+    "train_dir": (
+        "brick.png",
+        "cell.png",
+        "coffee.png",
+        "grass.png",
+        "gravel.png",
+        "ihc.png",
+        "moon.png",
+        "motorcycle_left.png",
+        "rocket.jpg",
+    ),
+    "test_dir": ("astronaut.png", "camera.png", "chelsea.png", "coins.png", "hubble_deep_field.jpg", "retina.jpg"),
+}
+
+
+def find_pictures(config: Config, flag: str) -> list[Path]:
+    """Lists the pictures below `config.train_dir` or `config.test_dir`, sorted by path.
+
+    Where the folder is the default one and has none, the sample photographs are put into it first.
+
+    Args:
+        flag: 'train_dir' or 'test_dir'.
+
+    Raises:
+        RunError: the folder is missing or has no pictures, and it is not the default one.
+    """
+    directory = Path(getattr(config, flag))
+    pictures = prepare_data(directory)
+    if pictures:
+        return pictures
+    if str(directory) != getattr(Config, flag):
+        state = "has no pictures" if directory.is_dir() else "is not a folder"
+        endings = ", ".join(sorted(ending.lstrip(".") for ending in ENDINGS))
+        raise RunError(f"--{flag}={directory} {state}: expected one with pictures in it or below ({endings}).")
+    return _write_samples(directory / "samples", SAMPLES[flag])
+
+
+def _write_samples(directory: Path, names: tuple[str, ...]) -> list[Path]:
+    print(f"No pictures below {directory.parent}: {len(names)} photographs of scikit-image go to {directory}.")
+    source = resources.files("skimage.data")
+    for name in names:
+        with resources.as_file(source / name) as photograph, written_whole(directory / name) as temporary:
+            shutil.copyfile(photograph, temporary)
+    return prepare_data(directory)

@@ -1,0 +1,54 @@
+"""PSNR and SSIM as super-resolution papers print them: on 8-bit luma, `scale` pixels shaved from each side."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.metrics import structural_similarity
+
+SSIM_WINDOW = 11  # pixels: a Gaussian of sigma 1.5 cut at 3.5 sigma (Wang et al., 2004)
+
+
+class Score(NamedTuple):
+    """PSNR in dB (infinite for equal pictures) and SSIM (1 for equal pictures)."""
+
+    psnr: float
+    ssim: float
+
+
+def psnr(image: NDArray, original: NDArray) -> float:
+    """Peak signal-to-noise ratio in dB of two arrays of one shape with values in 0..255; `inf` if they are equal."""
+    error = np.mean((image.astype(np.float64) - original.astype(np.float64)) ** 2)
+    return math.inf if error == 0 else float(10 * np.log10(255.0**2 / error))
+
+
+def ssim(image: NDArray[np.uint8], original: NDArray[np.uint8]) -> float:
+    """Mean structural similarity of two `(rows, cols)` uint8 arrays, as MATLAB's `ssim` and Wang et al. set it."""
+    return float(
+        structural_similarity(
+            image, original, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+        )
+    )
+
+
+def score(image: NDArray[np.uint8], original: NDArray[np.uint8], scale: int) -> Score:
+    """Scores a picture against the original one under the project's protocol.
+
+    Args:
+        image: uint8 luma `(rows, cols)`.
+        original: uint8 luma of the same shape.
+        scale: pixels to shave from each side.
+
+    Raises:
+        ValueError: fewer than 11 rows or columns are left after shaving, too few for SSIM's window.
+    """
+    if min(original.shape) - 2 * scale < SSIM_WINDOW:
+        raise ValueError(
+            f"{original.shape[0]} x {original.shape[1]} pixels are too few: SSIM needs {SSIM_WINDOW} x {SSIM_WINDOW} "
+            f"after {scale} are shaved from each side"
+        )
+    shaved = (slice(scale, -scale), slice(scale, -scale))
+    return Score(psnr(image[shaved], original[shaved]), ssim(image[shaved], original[shaved]))

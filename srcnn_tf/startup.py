@@ -1,0 +1,48 @@
+"""Loads TensorFlow without its start-up messages, which say nothing to someone who makes pictures larger."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+
+from absl import logging
+
+
+def load_tensorflow() -> str:
+    """Imports TensorFlow and looks for its devices, silently unless TF_CPP_MIN_LOG_LEVEL is set.
+
+    Returns:
+        What it computes on, in words.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        return _find_devices()
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    logging.set_verbosity(logging.WARNING)
+    # Part of the messages is written by C++ straight to file descriptor 2, whatever the log level.
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as messages:
+        os.dup2(messages.fileno(), 2)
+        try:
+            return _find_devices()
+        except BaseException:
+            messages.seek(0)
+            os.write(kept, messages.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _find_devices() -> str:
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        # Else TensorFlow takes all of the card's memory at once.
+        tf.config.experimental.set_memory_growth(gpu, True)
+    tf.config.list_logical_devices()
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+    return ", ".join(names) if names else f"processor, {os.cpu_count()} cores"
