@@ -1,22 +1,23 @@
 """Trains and tests SRCNN, the super-resolution network of Dong et al.
 
-    python main.py --is_train=True                            train on the pictures below Train/
-    python main.py --is_train=False --image_index=all         test every picture below Test/
-    tensorboard --logdir=logs                                 watch
+python main.py --is_train=True                            train on the pictures below Train/
+python main.py --is_train=False --image_index=all         test every picture below Test/
+tensorboard --logdir=logs                                 watch
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 
 from absl import app, flags
 
 from srcnn_tf.config import DEGRADATIONS, RECIPES, Config
-from srcnn_tf.errors import Interrupted, RunError, UsageError
+from srcnn_tf.errors import RunError, StoppedError, UsageError
 
 flags.DEFINE_boolean("is_train", Config.is_train, "Train; False to test.")
-flags.DEFINE_enum("recipe", Config.recipe, list(RECIPES), "How to train: the best weights in minutes, or as tegg89 did.")
+flags.DEFINE_enum("recipe", Config.recipe, list(RECIPES), "How to train: the best in minutes, or as tegg89 did.")
 flags.DEFINE_integer("epoch", Config.epoch, "Times to go over the pictures. Default: the recipe's.")
 flags.DEFINE_float("learning_rate", Config.learning_rate, "Rate, the highest one of a schedule. Default: the recipe's.")
 flags.DEFINE_float(
@@ -40,7 +41,7 @@ flags.DEFINE_string("sample_dir", Config.sample_dir, "Folder of the pictures and
 # absl.logging has a flag of this name, for log files that nothing here writes.
 flags.DEFINE_string("log_dir", Config.log_dir, "Folder of TensorBoard's logs.", allow_override=True)
 flags.DEFINE_string(
-    "weights", Config.weights, "Weights to start or test from: a file, a run's folder, or a checkpoint of the reference."
+    "weights", Config.weights, "Weights to start or test from: a file, a run's folder, the reference's checkpoint."
 )
 flags.DEFINE_integer("seed", Config.seed, "Of random weights, shuffling and flips.")
 flags.DEFINE_boolean("resume", Config.resume, "Go on with a run that was stopped; False to begin anew in its place.")
@@ -53,7 +54,11 @@ def main(config: Config) -> int:
     except (UsageError, RunError) as error:
         return _complain(error)
     except KeyboardInterrupt:
-        return _complain(Interrupted("Interrupted."))
+        return _complain(StoppedError("Interrupted."))
+    except BrokenPipeError:
+        return _reader_left()
+    except OSError as error:
+        return _complain(RunError(f"{error.filename or 'A file'}: {error.strerror or error}."))
     return 0
 
 
@@ -77,6 +82,12 @@ def _complain(error: UsageError | RunError) -> int:
     return error.exit_status
 
 
+def _reader_left() -> int:
+    """What is printed had a reader, such as `head`, that has seen enough; Python must not complain of it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
 def parse(argv: list[str]) -> Config:
     """Turns the command line into a configuration; ends the program where it is wrong, or asks for help."""
     try:
@@ -88,14 +99,17 @@ def parse(argv: list[str]) -> Config:
         sys.exit(_complain(UsageError(error)))
     except SystemExit:  # --help, for which absl's own status is 1
         sys.exit(0)
+    except BrokenPipeError:  # --help | head
+        _reader_left()
+        sys.exit(0)
 
 
 def _join_booleans(argv: list[str]) -> list[str]:
     """Makes `--is_train False`, the reference's own command, mean `--is_train=False`; absl reads it as True."""
+    booleans = {dashes + name for name in flags.FLAGS if flags.FLAGS[name].boolean for dashes in ("-", "--")}
     joined: list[str] = []
     for word in argv:
-        previous = joined[-1].lstrip("-") if joined and joined[-1].startswith("-") else ""
-        if previous in flags.FLAGS and flags.FLAGS[previous].boolean and word.lower() in {"true", "false", "t", "f", "1", "0"}:
+        if joined and joined[-1] in booleans and word.lower() in {"true", "false", "t", "f", "1", "0"}:
             joined[-1] += f"={word}"
         else:
             joined.append(word)

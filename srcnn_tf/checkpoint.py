@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
+from srcnn_tf.files import written_whole
 from srcnn_tf.model import srcnn
-from srcnn_tf.utils import written_whole
 
 PREFIX = "SRCNN.model"  # the reference's name of a checkpoint, before '-<step>'
 WEIGHTS = "SRCNN.weights.h5"

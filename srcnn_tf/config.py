@@ -63,7 +63,7 @@ RECIPES = {
 # Fields that another run of the same command may change and still go on with the weights of the first:
 # they say for how long, where to write, or what to test. What was trained on is compared by content.
 NOT_COMPARED = frozenset(
-    "is_train epoch resume image_index checkpoint_dir sample_dir log_dir train_dir test_dir".split()
+    {"is_train", "epoch", "resume", "image_index", "checkpoint_dir", "sample_dir", "log_dir", "train_dir", "test_dir"}
 )
 
 
@@ -99,6 +99,7 @@ class Config:
     resume: bool = True
 
     def __post_init__(self) -> None:
+        """Fills in the defaults that depend on other fields, and checks all of them."""
         _check_choice("recipe", self.recipe, RECIPES)
         for name in ("epoch", "learning_rate", "validation_split"):
             if getattr(self, name) is None:

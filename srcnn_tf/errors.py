@@ -18,7 +18,7 @@ class RunError(RuntimeError):
     exit_status = 1
 
 
-class Interrupted(RunError):
+class StoppedError(RunError):
     """The user stopped the run; everything done so far is kept: exit status 130, as shells expect after Ctrl-C."""
 
     exit_status = 130

@@ -69,7 +69,7 @@ def _test(
     folder, name = _set_name(config, path), path.stem
     target = Path(config.sample_dir, folder, name)
     if target in written:
-        raise RunError(f"{path}: another picture of its folder is called {name} too, and was tested; rename one of them.")
+        raise RunError(f"{path}: another picture of this folder called {name} was tested already; rename one of them.")
     try:
         degraded, original = utils.make_pair(image, config.scale)
         start = time.perf_counter()

@@ -53,37 +53,34 @@ class SOAP(keras.optimizers.Optimizer):
         if self.built:
             return
         super().build(variables)
-        self._means = self._add_like(variables, "mean")
-        self._squares = self._add_like(variables, "square")
+        self._means: list[keras.Variable] = []
+        self._squares: list[keras.Variable] = []
         self._factors: list[list[keras.Variable | None]] = []
         self._bases: list[list[keras.Variable | None]] = []
         for variable in variables:
-            sides = [side if self._is_turned(variable, side) else None for side in _matrix_shape(variable.shape)]
-            self._factors.append([self._add_square(side, "zeros", "factor") for side in sides])
-            self._bases.append([self._add_square(side, "identity", "basis") for side in sides])
-
-    def _add_like(self, variables: list[keras.Variable], name: str) -> list[keras.Variable]:
-        return [self.add_variable_from_reference(variable, name=name) for variable in variables]
-
-    def _add_square(self, side: int | None, initializer: str, name: str) -> keras.Variable | None:
-        if side is None:
-            return None
-        return self.add_variable((side, side), initializer=initializer, dtype="float32", name=name)
+            matrix, dtype = _matrix_shape(variable.shape), _dtype(variable)
+            sides = [side if self._is_turned(variable, side) else None for side in matrix]
+            self._means.append(self.add_variable(matrix, dtype=dtype, name="mean"))
+            self._squares.append(self.add_variable(matrix, dtype=dtype, name="square"))
+            self._factors.append([self._add_side(side, dtype, "zeros", "factor") for side in sides])
+            self._bases.append([self._add_side(side, dtype, "identity", "basis") for side in sides])
 
     def _is_turned(self, variable: keras.Variable, side: int) -> bool:
         return len(variable.shape) >= 2 and 1 < side <= self.max_side
 
+    def _add_side(self, side: int | None, dtype: str, initializer: str, name: str) -> keras.Variable | None:
+        return None if side is None else self.add_variable((side, side), initializer, dtype=dtype, name=name)
+
     def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
         """Updates one variable in place."""
         index = self._get_variable_index(variable)
-        matrix = _matrix_shape(variable.shape)
-        gradient = ops.reshape(ops.cast(gradient, variable.dtype), matrix)
-        rate = ops.cast(learning_rate, variable.dtype)
+        gradient = ops.reshape(ops.cast(gradient, _dtype(variable)), _matrix_shape(variable.shape))
         turned = any(basis is not None for basis in self._bases[index])
 
         def step() -> None:
-            change = self._adam_step(index, gradient, matrix, first=1 if turned else 0)
-            self.assign_sub(variable, ops.reshape(rate * change, variable.shape))
+            change = self._adam_step(index, gradient, self.iterations if turned else self.iterations + 1)
+            change = ops.cast(learning_rate, change.dtype) * change
+            self.assign_sub(variable, ops.cast(ops.reshape(change, variable.shape), variable.dtype))
 
         if not turned:
             step()
@@ -91,23 +88,20 @@ class SOAP(keras.optimizers.Optimizer):
         started = self.iterations > 0
         ops.cond(started, step, lambda: None)
         self._average_factors(index, gradient)
-        due = ops.equal(self.iterations % self.refresh_every, 0)
-        ops.cond(due & started, lambda: self._refresh(index, matrix), lambda: None)
+        due = started & ops.equal(self.iterations % self.refresh_every, 0)
+        ops.cond(due, lambda: self._refresh(index), lambda: None)
         ops.cond(started, lambda: None, lambda: self._start(index))
 
-    def _adam_step(self, index: int, gradient: Any, matrix: tuple[int, int], first: int) -> Any:
-        """The step in the variable's own axes; `first` calls came before Adam's first average."""
-        shape = self._means[index].shape
-        mean = self.beta_1 * ops.reshape(self._means[index], matrix) + (1 - self.beta_1) * gradient
-        squares = self.beta_2 * ops.reshape(self._squares[index], matrix)
-        squares = squares + (1 - self.beta_2) * ops.square(self._turn(index, gradient))
-        self.assign(self._means[index], ops.reshape(mean, shape))
-        self.assign(self._squares[index], ops.reshape(squares, shape))
-        count = ops.cast(self.iterations + 1 - first, mean.dtype)
-        mean_correction = 1 - ops.power(self.beta_1, count)
-        square_correction = 1 - ops.power(self.beta_2, count)
-        change = self._turn(index, mean) / mean_correction
-        return self._turn_back(index, change / (ops.sqrt(squares / square_correction) + self.epsilon))
+    def _adam_step(self, index: int, gradient: Any, count: Any) -> Any:
+        """Adam's step number `count`, in the variable's own axes, for a rate of 1."""
+        mean = self.beta_1 * self._means[index] + (1 - self.beta_1) * gradient
+        square = self.beta_2 * self._squares[index] + (1 - self.beta_2) * ops.square(self._turn(index, gradient))
+        self.assign(self._means[index], mean)
+        self.assign(self._squares[index], square)
+        count = ops.cast(count, mean.dtype)
+        turned = self._turn(index, mean) / (1 - ops.power(self.beta_1, count))
+        size = ops.sqrt(square / (1 - ops.power(self.beta_2, count)))
+        return self._turn_back(index, turned / (size + self.epsilon))
 
     def _turn(self, index: int, values: Any) -> Any:
         left, right = self._bases[index]
@@ -131,17 +125,17 @@ class SOAP(keras.optimizers.Optimizer):
                 # eigh gives ascending eigenvalues; the refresh keeps them descending.
                 self.assign(basis, ops.flip(ops.linalg.eigh(factor)[1], axis=1))
 
-    def _refresh(self, index: int, matrix: tuple[int, int]) -> None:
+    def _refresh(self, index: int) -> None:
         """One step of orthogonal iteration a side, directions sorted by their weight in the factor."""
-        squares = ops.reshape(self._squares[index], matrix)
+        square = ops.convert_to_tensor(self._squares[index])
         for side, (factor, basis) in enumerate(zip(self._factors[index], self._bases[index], strict=True)):
             if basis is None:
                 continue
             product = ops.matmul(factor, basis)
             order = ops.flip(ops.argsort(ops.sum(basis * product, axis=0)), axis=0)
-            squares = ops.take(squares, order, axis=side)
+            square = ops.take(square, order, axis=side)
             self.assign(basis, ops.qr(ops.take(product, order, axis=1))[0])
-        self.assign(self._squares[index], ops.reshape(squares, self._squares[index].shape))
+        self.assign(self._squares[index], square)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this optimizer again."""
@@ -149,10 +143,15 @@ class SOAP(keras.optimizers.Optimizer):
         return super().get_config() | {name: getattr(self, name) for name in names}
 
 
+def _dtype(variable: keras.Variable) -> str:
+    """What to reckon in: float32 at the least."""
+    return "float64" if variable.dtype == "float64" else "float32"
+
+
 def _matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
     """A kernel `(f, f, c_in, c_out)` is the matrix `(f * f * c_in, c_out)`; a bias is one column."""
     if len(shape) < 2:
-        return (shape[0] if shape else 1), 1
+        return (shape[0] if len(shape) else 1), 1
     rows = 1
     for side in shape[:-1]:
         rows *= side

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from srcnn_tf.utils import written_whole
+from srcnn_tf.files import written_whole
 
 Panels = dict[str, NDArray[np.uint8]]  # pictures of one size by caption, from left to right
 GAP = 4  # white pixels between two pictures

@@ -2,72 +2,35 @@
 
 from __future__ import annotations
 
-import math
 import platform
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 import srcnn_tf
 from srcnn_tf import board, checkpoint, datasets, utils
 from srcnn_tf.config import RECIPES, Config
-from srcnn_tf.errors import Interrupted, RunError
+from srcnn_tf.errors import RunError, StoppedError
 from srcnn_tf.infer import Reconstructor, score
 from srcnn_tf.metrics import SSIM_WINDOW
-from srcnn_tf.optimizer import SOAP
+from srcnn_tf.pairs import Pairs, load_pairs
 from srcnn_tf.progress import EVERY, ProgressBar, ReferenceLines
+from srcnn_tf.step import State, compile_steps
 
 SAVE_EVERY = 500  # steps from one checkpoint to the next, as in the reference
-FEWEST_TO_HOLD_OUT = 20  # pictures; of fewer, each is needed to learn from
 WARM_UP = 0.1  # of all steps, and one epoch at most
-DECAY = 0.999  # of the average of weights, once it has seen enough of them
-EXPLODED = 2.0  # times the best epoch's loss
+EXPLODED = 2.0  # times the best loss, both means over an epoch, or over the epochs that make so many steps:
+JUDGED = 100  # a mean of fewer is held against the very first loss, since at the start a loss swings
 RECOVERIES = 5  # times the rate may be halved before a training is given up
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """What is learned from, in memory, and the pictures to measure on."""
-
-    data: NDArray[np.float32]  # (n, image_size, image_size, c_dim)
-    label: NDArray[np.float32]  # (n, label_size, label_size, c_dim)
-    used: NDArray[np.int64]  # which of the n are learned from
-    held_out: list[Path]
-    pictures: list[Path]
-
-
-class State:
-    """All that training changes, and that a checkpoint keeps."""
-
-    def __init__(self, config: Config) -> None:
-        recipe = RECIPES[config.recipe]
-        self.model = checkpoint.build(config, recipe.initialization)
-        # What is measured and published.
-        self.published = checkpoint.build(config, recipe.initialization) if recipe.average else self.model
-        if config.weights is not None:
-            checkpoint.load_weights(self.model, Path(config.weights), config)
-            self.published.set_weights(self.model.get_weights())
-        rate = config.learning_rate
-        self.optimizer = SOAP(rate) if recipe.optimizer == "soap" else keras.optimizers.SGD(rate)
-        self.optimizer.build(self.model.trainable_variables)
-        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
-        self.best_loss = tf.Variable(math.inf, dtype=tf.float32, trainable=False)
-        self.recoveries = tf.Variable(0, dtype=tf.int64, trainable=False)
-
-    def learned(self) -> list[Any]:
-        """The variables that an exploding loss spoils."""
-        return [*self.model.variables, *self.published.variables, *self.optimizer.variables]
 
 
 def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) -> None:
@@ -80,14 +43,14 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) ->
 
     Raises:
         RunError: it could not be done; what was learned so far is kept in a checkpoint.
-        Interrupted: the user stopped it; likewise.
+        StoppedError: the user stopped it; likewise.
     """
     pictures = datasets.find_pictures(config, "train_dir")
     data_hash = utils.fingerprint(pictures, config.train_dir)
     directory = checkpoint.run_directory(config)
     resuming = _is_resumed(config, directory, data_hash)
     state = State(config)
-    pairs = _make_pairs(config, pictures, data_hash)
+    pairs = load_pairs(config, pictures, data_hash)
     if not resuming:
         checkpoint.clear(directory)
         board.clear(_log_directory(config))
@@ -106,7 +69,8 @@ def _is_resumed(config: Config, directory: Path, data_hash: str) -> bool:
     now, then = config.identity, Config(**record["config"]).identity
     different = [f"--{name} was {then[name]}, now {now[name]}" for name in now if now[name] != then[name]]
     if record["data"]["sha256"] != data_hash:
-        different.append(f"the training pictures were others ({record['data']['pictures']} below {record['config']['train_dir']})")
+        were = f"{record['data']['pictures']} below {record['config']['train_dir']}"
+        different.append(f"the training pictures were others ({were})")
     if different:
         raise RunError(
             f"{directory} holds another run: {'; '.join(different)}. Give the same flags to go on with it, "
@@ -115,99 +79,8 @@ def _is_resumed(config: Config, directory: Path, data_hash: str) -> bool:
     return True
 
 
-def _make_pairs(config: Config, pictures: list[Path], data_hash: str) -> Pairs:
-    print(f"Preparing {len(pictures)} pictures below {config.train_dir}.", flush=True)
-    for warning in utils.input_setup(config, pictures, data_hash):
-        print(f"Warning: {warning}")
-    data, label, counts = utils.read_data(utils.train_file(config))
-    usable = np.flatnonzero(counts)
-    held_out = _held_out(config, usable)
-    used = np.flatnonzero(~np.isin(np.repeat(np.arange(len(pictures)), counts), held_out))
-    if RECIPES[config.recipe].strict_batch and len(used) < config.batch_size:
-        raise RunError(
-            f"{len(used)} sub-images of {len(usable)} pictures below {config.train_dir} do not fill one batch of "
-            f"{config.batch_size}: give more pictures, a smaller --batch_size, or a smaller --stride."
-        )
-    print(f"{len(used)} sub-images of {len(usable) - len(held_out)} pictures; {len(held_out)} pictures held out.")
-    return Pairs(data, label, used, [pictures[number] for number in held_out], [pictures[number] for number in usable])
-
-
-def _held_out(config: Config, usable: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Chooses pictures spread evenly over the list, the same for every seed."""
-    if len(usable) < FEWEST_TO_HOLD_OUT or config.validation_split == 0:
-        return usable[:0]
-    count = min(max(1, round(len(usable) * config.validation_split)), len(usable) - 1)
-    return usable[((np.arange(count) + 0.5) * len(usable) / count).astype(np.int64)]
-
-
 def _log_directory(config: Config) -> Path:
     return Path(config.log_dir, config.run_name)
-
-
-# --- one step -----------------------------------------------------------------------------------------
-
-
-def make_step(state: State, average: bool) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Makes the function that learns from one batch; with `strategy.run` around it, it is one replica's part.
-
-    Returns:
-        A function of `(batch, image_size, image_size, c_dim)` and `(batch, label_size, label_size, c_dim)` that
-        changes the state, and returns the mean squared error before the change.
-    """
-    model, variables = state.model, state.model.trainable_variables
-
-    def step(data: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(tf.square(label - model(data, training=True)))
-        state.optimizer.apply(tape.gradient(loss, variables), variables)
-        if average:
-            # A short memory at first, or the random beginning would stay in the average.
-            count = tf.cast(state.step, tf.float32)
-            decay = tf.minimum(DECAY, (1 + count) / (10 + count))
-            for mean, variable in zip(state.published.trainable_variables, variables, strict=True):
-                mean.assign_add((1 - decay) * (variable - mean))
-        state.step.assign_add(1)
-        return loss
-
-    return step
-
-
-def compile_steps(state: State, pairs: Pairs, config: Config) -> Callable[[NDArray, NDArray], tf.Tensor]:
-    """Compiles many steps in one call, over pairs that stay in the device's memory.
-
-    Returns:
-        A function of `(steps, batch)` int64 places in `pairs` and `(steps,)` float32 rates to the `(steps,)` losses.
-    """
-    recipe = RECIPES[config.recipe]
-    all_data, all_label = tf.constant(pairs.data), tf.constant(pairs.label)
-    step = make_step(state, recipe.average)
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int64), tf.TensorSpec([None], tf.float32)])
-    def steps(places: tf.Tensor, rates: tf.Tensor) -> tf.Tensor:
-        losses = tf.TensorArray(tf.float32, tf.shape(places)[0])
-        for number in tf.range(tf.shape(places)[0]):
-            data, label = tf.gather(all_data, places[number]), tf.gather(all_label, places[number])
-            if recipe.shuffle:
-                data, label = _flip(data, label, tf.stack([tf.constant(config.seed, tf.int64), state.step]))
-            state.optimizer.learning_rate.assign(rates[number])
-            losses = losses.write(number, step(data, label))
-        return losses.stack()
-
-    return steps
-
-
-def _flip(data: tf.Tensor, label: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Turns each pair of a batch into one of its eight mirror images, both halves alike."""
-    chosen = tf.random.stateless_uniform([3, tf.shape(data)[0], 1, 1, 1], seed) < 0.5
-    turns = (
-        lambda images: tf.reverse(images, [1]),
-        lambda images: tf.reverse(images, [2]),
-        lambda images: tf.transpose(images, [0, 2, 1, 3]),
-    )
-    for number, turn in enumerate(turns):
-        data = tf.where(chosen[number], turn(data), data)
-        label = tf.where(chosen[number], turn(label), label)
-    return data, label
 
 
 # --- the loop -----------------------------------------------------------------------------------------
@@ -216,9 +89,7 @@ def _flip(data: tf.Tensor, label: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor
 class Trainer:
     """Runs the epochs: batches in, losses out, checkpoints, measurements, recovery, callbacks."""
 
-    def __init__(
-        self, config: Config, pairs: Pairs, state: State, run: checkpoint.Checkpoints, data_hash: str
-    ) -> None:
+    def __init__(self, config: Config, pairs: Pairs, state: State, run: checkpoint.Checkpoints, data_hash: str) -> None:
         self._config, self._pairs, self._state, self._run = config, pairs, state, run
         self._recipe = RECIPES[config.recipe]
         self._batch_size = min(config.batch_size, len(pairs.used))
@@ -228,16 +99,18 @@ class Trainer:
         self._reconstruct = Reconstructor(state.published)
         self._data = {"sha256": data_hash, "pictures": len(pairs.pictures), "pairs": len(pairs.used)}
         self._saved = int(state.step)  # the step of the newest checkpoint
+        self._losses: list[float] = []  # since the loss was judged last
         self._good = self._snapshot()
 
     def fit(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         """Trains until the last epoch is done."""
         begin = int(self._state.step)
         if begin >= self._all_steps:
-            epochs = begin // self._epoch_steps
+            if checkpoint.read_record(self._run.directory)["step"] < begin:  # killed after the last checkpoint
+                self._publish()
             print(
-                f"{self._run.directory} is finished: {epochs} epochs, {begin} steps. A larger --epoch goes on from it; "
-                "--resume=False begins anew."
+                f"{self._run.directory} is finished: {begin // self._epoch_steps} epochs, {begin} steps. A larger "
+                "--epoch goes on from it; --resume=False begins anew."
             )
             return
         print(f"{'Going on after' if begin else 'Beginning:'} step {begin} of {self._all_steps}; {self._run.directory}")
@@ -268,34 +141,31 @@ class Trainer:
 
     def _run_epoch(self, epoch: int, told: keras.callbacks.CallbackList, stopped: list[str]) -> None:
         told.on_epoch_begin(epoch)
-        start = time.monotonic()
-        losses: list[float] = []
+        start, begin = time.monotonic(), len(self._losses)
         for places, rates in self._calls(epoch):
             began = time.monotonic()
             found = self._steps(places, rates).numpy()
             self._state.seconds.assign_add(time.monotonic() - began)
-            losses += found.tolist()
+            self._losses += found.tolist()
             if not np.isfinite(found).all():
                 break
+            if np.isinf(float(self._state.first_loss)):
+                self._state.first_loss.assign(found[0])
             step = int(self._state.step)
             logs = {"loss": found[-1], "mean_loss": found.mean(), "learning_rate": rates[-1]}
             told.on_train_batch_end(step, logs)
-            if step % SAVE_EVERY == 0 and not self._exploded(losses):
+            if step % SAVE_EVERY == 0 and not self._exploded():
                 self._save()
             if stopped:
-                self._stop(stopped[0], losses)
-        seconds = time.monotonic() - start
-        if self._exploded(losses):
-            self._recover(epoch, losses)
-            return
-        self._good = self._snapshot()
-        self._state.best_loss.assign(min(np.mean(losses), float(self._state.best_loss)))
+                self._stop(stopped[0])
+        losses = self._losses[begin:]
         logs = {"loss": np.mean(losses), "learning_rate": rates[-1]}
-        logs["patches_per_second"] = len(losses) * self._batch_size / seconds
+        logs["patches_per_second"] = len(losses) * self._batch_size / (time.monotonic() - start)
+        self._judge(epoch)
         told.on_epoch_end(epoch, logs | self._measure())
 
     def _calls(self, epoch: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """The rest of an epoch in calls of up to 10 steps that end at multiples of 10: places in the data, and rates."""
+        """The rest of an epoch in calls that end at multiples of 10 steps: places in the data, and rates."""
         places = self._pairs.used
         if self._recipe.shuffle:
             places = np.random.default_rng([self._config.seed, epoch]).permutation(places)
@@ -319,28 +189,42 @@ class Trainer:
         for path in self._pairs.held_out:
             degraded, original = utils.make_pair(utils.read_image(path), self._config.scale)
             if min(original.shape[:2]) - 2 * self._config.scale >= SSIM_WINDOW:
-                restored = self._reconstruct(degraded)
-                scores.append([*score(restored, original, self._config.scale), score(degraded, original, self._config.scale).psnr])
+                restored = score(self._reconstruct(degraded), original, self._config.scale)
+                scores.append([*restored, score(degraded, original, self._config.scale).psnr])
         if not scores:
             return {}
         names = ("held-out/psnr", "held-out/ssim", "held-out/psnr_bicubic")
         return dict(zip(names, np.mean(scores, axis=0).tolist(), strict=True))
 
-    def _exploded(self, losses: list[float]) -> bool:
-        mean = np.mean(losses)
-        return not np.isfinite(mean) or (self._recipe.recover and mean > EXPLODED * float(self._state.best_loss))
+    def _exploded(self) -> bool:
+        if not all(np.isfinite(values).all() for values in (self._losses, *self._state.model.get_weights())):
+            return True
+        judged = len(self._losses) >= JUDGED
+        best = float(self._state.best_loss if judged else self._state.first_loss)
+        return self._recipe.recover and float(np.mean(self._losses)) > EXPLODED * best
+
+    def _judge(self, epoch: int) -> None:
+        """Recovers from a loss that exploded; else, if there are enough losses, remembers these weights as good."""
+        if self._exploded():
+            self._recover(epoch)
+        elif len(self._losses) < JUDGED:
+            return
+        elif self._recipe.recover:
+            self._good = self._snapshot()
+            self._state.best_loss.assign(min(np.mean(self._losses), float(self._state.best_loss)))
+        self._losses = []
 
     def _snapshot(self) -> list[NDArray]:
         return [variable.numpy() for variable in self._state.learned()]
 
-    def _recover(self, epoch: int, losses: list[float]) -> None:
-        """Takes back the weights of the last good epoch and halves the rate; the epoch is lost, its steps count."""
+    def _recover(self, epoch: int) -> None:
+        """Takes back the last good weights and halves the rate; the epoch is lost, its steps count."""
         step, before = int(self._state.step), checkpoint.latest(self._run.directory)
         if not self._recipe.recover or int(self._state.recoveries) == RECOVERIES:
             kept = f"the last good checkpoint is {before}" if before else "no checkpoint had been written"
             raise RunError(
-                f"The loss became {losses[-1]} at step {step} (epoch {epoch + 1}): the rate is too high. Training is "
-                f"stopped; {kept}. Begin anew with --resume=False and a --learning_rate below "
+                f"The loss became {self._losses[-1]:g} at step {step} (epoch {epoch + 1}): the rate is too high. "
+                f"Training is stopped; {kept}. Begin anew with --resume=False and a --learning_rate below "
                 f"{self._config.learning_rate:g}."
             )
         self._state.recoveries.assign_add(1)
@@ -348,14 +232,14 @@ class Trainer:
             variable.assign(value)
         self._state.step.assign((epoch + 1) * self._epoch_steps)
         print(
-            f"Warning: the loss of epoch {epoch + 1} rose to {np.mean(losses):.6f} (best {float(self._state.best_loss):.6f}); "
+            f"Warning: the loss of epoch {epoch + 1} exploded to {np.mean(self._losses):g}; "
             "going on from the weights before it, at half the rate."
         )
 
-    def _stop(self, name: str, losses: list[float]) -> None:
-        if not self._exploded(losses):
+    def _stop(self, name: str) -> None:
+        if not self._exploded():
             self._save()
-        raise Interrupted(
+        raise StoppedError(
             f"Stopped by {name}; the newest checkpoint is of step {self._saved} of {self._all_steps}. "
             f"The same command goes on from there: {self._config.command}"
         )
@@ -364,13 +248,16 @@ class Trainer:
         step = int(self._state.step)
         if step == self._saved:
             return
-        directory = self._run.directory
-        if not (directory / checkpoint.RECORD).exists():
-            checkpoint.write_record(directory, self._record())  # first of all: it says what the checkpoints belong to
+        if self._saved == 0:
+            # First of all, since it says what the checkpoints belong to.
+            checkpoint.write_record(self._run.directory, self._record())
         self._run.save(step)
         self._saved = step
-        checkpoint.publish(self._state.published, self._config, directory)
-        checkpoint.write_record(directory, self._record())
+        self._publish()
+
+    def _publish(self) -> None:
+        checkpoint.publish(self._state.published, self._config, self._run.directory)
+        checkpoint.write_record(self._run.directory, self._record())
 
     def _record(self) -> dict[str, Any]:
         packages = ("tensorflow", "keras", "numpy", "scipy")

@@ -5,12 +5,10 @@ Arrays are `(rows, cols)` or `(rows, cols, channels)`. Nothing here needs Tensor
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import h5py
@@ -22,6 +20,7 @@ from scipy import ndimage
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
+from srcnn_tf.files import written_whole
 
 Floats = NDArray[np.floating]
 ENDINGS = frozenset({".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"})
@@ -29,7 +28,7 @@ NEUTRAL = 128 / 255  # Cb and Cr of a grey pixel
 _ROWS_A_CHUNK = 64  # patches in one HDF5 chunk: 0.3 MB of 33 x 33 float32
 
 
-# --- finding and reading pictures ---------------------------------------------------------------
+# --- pictures in files ----------------------------------------------------------------------------
 
 
 def prepare_data(directory: str | os.PathLike[str]) -> list[Path]:
@@ -134,6 +133,16 @@ def with_chroma(channels: Floats) -> Floats:
 def to_uint8(values: Floats) -> NDArray[np.uint8]:
     """Turns values in [0, 1] into uint8: times 255, clipped, rounded half up as MATLAB does."""
     return (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def imsave(image: NDArray[np.uint8], path: str | os.PathLike[str]) -> None:
+    """Writes a uint8 grey `(rows, cols)` or RGB `(rows, cols, 3)` picture in the format of the name's ending.
+
+    Raises:
+        RunError: see `written_whole`.
+    """
+    with written_whole(path) as temporary:
+        iio.imwrite(temporary, image, plugin="pillow")
 
 
 # --- degrading and cutting ------------------------------------------------------------------------
@@ -348,48 +357,3 @@ def read_data(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], NDArra
             return file["data"][()], file["label"][()], file["pairs_a_picture"][()]
     except (OSError, KeyError) as error:
         raise RunError(f"{path}: cannot be read ({error}); delete it, and it is made again.") from error
-
-
-# --- writing files --------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a temporary name beside `path`, with its ending, that takes the place of `path` on success alone.
-
-    Folders are made as needed. The file is never seen half-written, and nothing is left of it after a failure.
-
-    Raises:
-        RunError: the file cannot be written (no such folder, no right to, no space left).
-    """
-    path = Path(path)
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".writing-", suffix=path.name, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp's file is for its owner alone
-        os.replace(temporary, path)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written ({error.strerror or error}); free the place, or name another.") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def imsave(image: NDArray[np.uint8], path: str | os.PathLike[str]) -> None:
-    """Writes a uint8 grey `(rows, cols)` or RGB `(rows, cols, 3)` picture in the format of the name's ending.
-
-    Raises:
-        RunError: see `written_whole`.
-    """
-    with written_whole(path) as temporary:
-        iio.imwrite(temporary, image, plugin="pillow")

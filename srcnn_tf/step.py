@@ -1,0 +1,107 @@
+"""One step of training: the state that it changes, and the compiled function that does it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from srcnn_tf import checkpoint
+from srcnn_tf.config import RECIPES, Config
+from srcnn_tf.optimizer import SOAP
+from srcnn_tf.pairs import Pairs
+
+DECAY = 0.999  # of the average of weights, once it has seen enough of them
+
+
+class State:
+    """All that training changes, and that a checkpoint keeps."""
+
+    def __init__(self, config: Config) -> None:
+        recipe = RECIPES[config.recipe]
+        self.model = checkpoint.build(config, recipe.initialization)
+        # What is measured and published.
+        self.published = checkpoint.build(config, recipe.initialization) if recipe.average else self.model
+        if config.weights is not None:
+            checkpoint.load_weights(self.model, Path(config.weights), config)
+            self.published.set_weights(self.model.get_weights())
+        rate = config.learning_rate
+        self.optimizer = SOAP(rate) if recipe.optimizer == "soap" else keras.optimizers.SGD(rate)
+        self.optimizer.build(self.model.trainable_variables)
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
+        self.first_loss = tf.Variable(math.inf, dtype=tf.float32, trainable=False)
+        self.best_loss = tf.Variable(math.inf, dtype=tf.float32, trainable=False)
+        self.recoveries = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    def learned(self) -> list[Any]:
+        """The variables that an exploding loss spoils."""
+        return [*self.model.variables, *self.published.variables, *self.optimizer.variables]
+
+
+def make_step(state: State, average: bool) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Makes the function that learns from one batch; with `strategy.run` around it, it is one replica's part.
+
+    Returns:
+        A function of `(batch, image_size, image_size, c_dim)` and `(batch, label_size, label_size, c_dim)` that
+        changes the state, and returns the mean squared error before the change.
+    """
+    model, variables = state.model, state.model.trainable_variables
+
+    def step(data: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(label - model(data, training=True)))
+        state.optimizer.apply(tape.gradient(loss, variables), variables)
+        if average:
+            # A short memory at first, or the random beginning would stay in the average.
+            count = tf.cast(state.step, tf.float32)
+            decay = tf.minimum(DECAY, (1 + count) / (10 + count))
+            for mean, variable in zip(state.published.trainable_variables, variables, strict=True):
+                mean.assign_add((1 - decay) * (variable - mean))
+        state.step.assign_add(1)
+        return loss
+
+    return step
+
+
+def compile_steps(state: State, pairs: Pairs, config: Config) -> Callable[[NDArray, NDArray], tf.Tensor]:
+    """Compiles many steps in one call, over pairs that stay in the device's memory.
+
+    Returns:
+        A function of `(steps, batch)` int64 places in `pairs` and `(steps,)` float32 rates to the `(steps,)` losses.
+    """
+    recipe = RECIPES[config.recipe]
+    all_data, all_label = tf.constant(pairs.data), tf.constant(pairs.label)
+    step = make_step(state, recipe.average)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int64), tf.TensorSpec([None], tf.float32)])
+    def steps(places: tf.Tensor, rates: tf.Tensor) -> tf.Tensor:
+        losses = tf.TensorArray(tf.float32, tf.shape(places)[0])
+        for number in tf.range(tf.shape(places)[0]):
+            data, label = tf.gather(all_data, places[number]), tf.gather(all_label, places[number])
+            if recipe.shuffle:
+                data, label = _flip(data, label, tf.stack([tf.constant(config.seed, tf.int64), state.step]))
+            state.optimizer.learning_rate.assign(rates[number])
+            losses = losses.write(number, step(data, label))
+        return losses.stack()
+
+    return steps
+
+
+def _flip(data: tf.Tensor, label: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Turns each pair of a batch into one of its eight mirror images, both halves alike."""
+    chosen = tf.random.stateless_uniform([3, tf.shape(data)[0], 1, 1, 1], seed) < 0.5
+    turns = (
+        lambda images: tf.reverse(images, [1]),
+        lambda images: tf.reverse(images, [2]),
+        lambda images: tf.transpose(images, [0, 2, 1, 3]),
+    )
+    for number, turn in enumerate(turns):
+        data = tf.where(chosen[number], turn(data), data)
+        label = tf.where(chosen[number], turn(label), label)
+    return data, label

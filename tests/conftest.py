@@ -1,0 +1,86 @@
+"""Where the tests find things, and how they run the program."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = ROOT / "tests" / "golden"
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture
+def golden():
+    """Drawn pictures, and what the reference made of them; tests/golden/README.md says how."""
+    return GOLDEN
+
+
+@pytest.fixture
+def shared():
+    """The paper's photographs and the reference's weights, which are not part of this repository."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("needs the paper's pictures, in ../shared beside the repository")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def in_empty_folder(tmp_path, monkeypatch):
+    """Each test has a folder of its own, so that default folder names cannot touch the repository."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run_main(tmp_path):
+    """Runs main.py as a user does; returns the finished process with its output as text."""
+
+    def run(*arguments, check=True, **options):
+        finished = subprocess.run(
+            [sys.executable, ROOT / "main.py", *map(str, arguments)],
+            cwd=tmp_path,
+            env=program_environment(),
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+            **options,
+        )
+        if check:
+            assert finished.returncode == 0, finished.stderr
+        assert "Traceback" not in finished.stderr
+        return finished
+
+    return run
+
+
+def program_environment():
+    """The environment of a user: that of the tests, less what would change TensorFlow's messages."""
+    return {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+
+
+@pytest.fixture
+def make_picture(tmp_path):
+    """Writes a smooth drawn picture with some texture; returns its path."""
+
+    def make(name, rows=48, cols=54, mode="RGB", seed=0):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(drawn(rows, cols, seed)).convert(mode).save(path)
+        return path
+
+    return make
+
+
+def drawn(rows, cols, seed=0):
+    """A drawn uint8 RGB picture `(rows, cols, 3)`: waves, an edge, and seeded noise."""
+    rng = np.random.default_rng(seed)
+    row, col = np.mgrid[:rows, :cols]
+    channels = [
+        120 + 60 * np.sin(row / (3 + shift)) * np.cos(col / (5 + shift)) + 50 * (row + shift * 5 > col)
+        for shift in range(3)
+    ]
+    return np.clip(np.dstack(channels) + rng.normal(0, 4, (rows, cols, 3)), 0, 255).astype(np.uint8)

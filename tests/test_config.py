@@ -1,0 +1,101 @@
+import dataclasses
+import shlex
+
+import pytest
+
+from srcnn_tf.config import RECIPES, Config
+from srcnn_tf.errors import UsageError
+
+
+def test_defaults_are_the_references():
+    config = Config()
+    assert (config.batch_size, config.image_size, config.label_size, config.stride) == (128, 33, 21, 14)
+    assert (config.scale, config.c_dim, config.checkpoint_dir, config.sample_dir) == (3, 1, "checkpoint", "sample")
+    reference = Config(recipe="reference")
+    assert (reference.epoch, reference.learning_rate, reference.validation_split) == (15000, 1e-4, 0)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_explicit_values_win_over_the_recipe(recipe):
+    config = Config(recipe=recipe, epoch=7, learning_rate=0.5, validation_split=0.25)
+    assert (config.epoch, config.learning_rate, config.validation_split) == (7, 0.5, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "border", "label_size"),
+    [("9-1-5", 12, 21), ("9-3-5", 14, 19), ("9-5-5", 16, 17), ("11-1-7", 16, 17)],
+)
+def test_border_and_label_size_follow_the_architecture(architecture, border, label_size):
+    config = Config(architecture=architecture)
+    assert config.border == border
+    assert config.label_size == label_size
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "srcnn_21_x3_scipy"),
+        ({"scale": 2, "image_size": 45}, "srcnn_33_x2_scipy"),
+        ({"architecture": "9-5-5", "c_dim": 3}, "srcnn_17_x3_scipy_9-5-5_ycbcr"),
+    ],
+)
+def test_run_name(changes, name):
+    assert Config(**changes).run_name == name
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"epoch": 0}, "--epoch=0: expected 1 or more"),
+        ({"batch_size": 0}, "--batch_size=0"),
+        ({"stride": -1}, "--stride=-1"),
+        ({"scale": 1}, "--scale=1: expected 2 or more"),
+        ({"seed": -1}, "--seed=-1"),
+        ({"seed": 2**31}, "--seed=2147483648"),
+        ({"c_dim": 2}, "--c_dim=2: expected one of 1, 3"),
+        ({"learning_rate": 0.0}, "--learning_rate=0.0"),
+        ({"learning_rate": float("nan")}, "--learning_rate=nan"),
+        ({"validation_split": 1.0}, "--validation_split=1.0"),
+        ({"image_size": 12}, "take 12 pixels, expected 13 or more"),
+        ({"label_size": 20}, "give --label_size=21 or leave it out"),
+        ({"architecture": "9-2-5"}, "three odd filter sizes"),
+        ({"architecture": "9-1"}, "three odd filter sizes"),
+        ({"recipe": "best"}, "--recipe=best: expected one of modern, reference"),
+        ({"degradation": "blur"}, "--degradation=blur: expected one of scipy"),
+        ({"image_index": "-1"}, "--image_index=-1: expected 'all' or a number"),
+        ({"image_index": "third"}, "--image_index=third"),
+        ({"train_dir": ""}, "--train_dir is empty"),
+    ],
+)
+def test_values_out_of_range_are_refused(changes, said):
+    with pytest.raises(UsageError) as refused:
+        Config(**changes)
+    assert said in str(refused.value)
+
+
+def test_command_makes_the_configuration_again():
+    config = Config(recipe="reference", image_size=45, scale=2, architecture="9-5-5", train_dir="my pictures", epoch=3)
+    words = shlex.split(config.command)
+    assert words[:3] == ["python", "main.py", "--is_train=True"]
+    given = dict(word.removeprefix("--").split("=", 1) for word in words[2:])
+    assert given == {
+        "is_train": "True",
+        "recipe": "reference",
+        "architecture": "9-5-5",
+        "image_size": "45",
+        "epoch": "3",
+        "scale": "2",
+        "train_dir": "my pictures",
+    }
+
+
+def test_identity_leaves_out_how_long_and_where():
+    config = Config()
+    same = dataclasses.replace(config, epoch=99, resume=False, sample_dir="a", log_dir="b", checkpoint_dir="c")
+    assert same.identity == config.identity
+    assert dataclasses.replace(config, seed=1).identity != config.identity
+
+
+def test_config_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().scale = 4

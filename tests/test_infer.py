@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+from conftest import drawn
+from test_model import convolved
+
+from srcnn_tf import infer, utils
+from srcnn_tf.model import srcnn
+
+
+@pytest.fixture
+def model():
+    return random_model()
+
+
+def random_model(filter_sizes=(9, 1, 5), c_dim=1):
+    model = srcnn(filter_sizes, c_dim, initialization="he", seed=1)
+    rng = np.random.default_rng(2)
+    # Large enough weights in the last layer that a wrong pixel shows.
+    model.set_weights([values + rng.normal(0, 0.02, values.shape) for values in model.get_weights()])
+    return model
+
+
+def test_size_stays_and_edges_are_replicated(model):
+    channels = utils.to_channels(drawn(30, 41)[..., 0])
+    found = infer.Reconstructor(model)(channels)
+    assert found.shape == (30, 41, 1)
+    padded = np.pad(channels, ((6, 6), (6, 6), (0, 0)), mode="edge")
+    np.testing.assert_allclose(found, np.clip(convolved(padded, model), 0, 1), atol=2e-5)
+
+
+@pytest.mark.parametrize("tile_size", [7, 21, 64])
+@pytest.mark.parametrize("filter_sizes", [(9, 1, 5), (9, 5, 5)])
+def test_any_tiling_is_the_whole_picture(tile_size, filter_sizes):
+    channels = utils.to_channels(drawn(70, 55))
+    model = random_model(filter_sizes)
+    whole = infer.Reconstructor(model, tile_size=1000)(channels)
+    tiled = infer.Reconstructor(model, tile_size)(channels)
+    np.testing.assert_allclose(tiled, whole, atol=1e-5)
+    np.testing.assert_array_equal(utils.to_uint8(tiled), utils.to_uint8(whole))
+
+
+def test_network_of_one_channel_leaves_chroma(model):
+    channels = utils.to_channels(drawn(20, 25))
+    found = infer.Reconstructor(model)(channels)
+    np.testing.assert_allclose(found[..., 1:], channels[..., 1:], atol=1e-7)
+    np.testing.assert_array_equal(found[..., :1], infer.Reconstructor(model)(channels[..., :1]))
+
+
+def test_network_of_three_channels_restores_all_and_takes_grey():
+    reconstruct = infer.Reconstructor(random_model(c_dim=3))
+    channels = utils.to_channels(drawn(20, 25))
+    assert np.abs(reconstruct(channels) - channels).min(axis=(0, 1)).max() >= 0
+    assert not np.allclose(reconstruct(channels)[..., 1:], channels[..., 1:], atol=0.01)
+    grey = channels[..., :1]
+    np.testing.assert_array_equal(reconstruct(grey), reconstruct(utils.with_chroma(grey))[..., :1])
+
+
+def test_result_is_clipped(model):
+    model.get_layer("reconstruction").bias.assign([5.0])
+    assert infer.Reconstructor(model)(utils.to_channels(drawn(20, 25)[..., 0])).max() == 1
+
+
+def test_weights_may_change_between_calls(model):
+    reconstruct = infer.Reconstructor(model)
+    channels = utils.to_channels(drawn(20, 25)[..., 0])
+    before = reconstruct(channels)
+    model.get_layer("reconstruction").bias.assign_add([0.1])
+    np.testing.assert_allclose(reconstruct(channels), np.clip(before + 0.1, 0, 1), atol=1e-6)
+
+
+def test_reference_test_image(golden):
+    """The reference's merged output for its test picture, sub-image by sub-image at stride 21."""
+    truth = np.load(golden / "reference_test_image.npz")["image"]
+    weights = np.load(golden / "reference_training.npz")
+    model = srcnn()
+    model.set_weights([weights[f"final_{kind}{number}"] for number in (1, 2, 3) for kind in "wb"])
+    degraded = utils.preprocess(golden / "Test" / "Set5" / "s3.bmp")[0][..., np.newaxis]
+    found = infer.Reconstructor(model)(degraded)[6 : 6 + truth.shape[0], 6 : 6 + truth.shape[1], 0]
+    np.testing.assert_allclose(found, np.clip(truth, 0, 1), atol=1e-5)
+
+
+def test_score_is_of_the_luma():
+    original = utils.to_channels(drawn(40, 40))
+    image = original.copy()
+    image[..., 1:] = 0
+    assert infer.score(image, original, 3).ssim == pytest.approx(1)
+    image[..., 0] += 10 / 255
+    assert infer.score(np.clip(image, 0, 1), original, 3).psnr < 40

@@ -1,0 +1,321 @@
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from conftest import drawn
+from PIL import Image
+from scipy import ndimage
+
+from srcnn_tf import utils
+from srcnn_tf.config import Config
+from srcnn_tf.errors import RunError
+
+# --- finding ---
+
+
+def test_prepare_data_searches_subfolders_in_order_and_knows_every_ending(tmp_path):
+    names = ["b.BMP", "a/z.png", "a/y.JPG", "c.jpeg", "d.Tif", "e.tiff", "f.webp", "a/b/x.bmp"]
+    for name in [*names, "notes.txt", ".hidden.png", "png"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = utils.prepare_data(tmp_path)
+    assert found == sorted(tmp_path / name for name in names)
+
+
+def test_prepare_data_follows_links_once(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.png").touch()
+    (tmp_path / "Train").mkdir()
+    (tmp_path / "Train" / "linked").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "loop").symlink_to(tmp_path / "real")
+    assert utils.prepare_data(tmp_path / "Train") == [tmp_path / "Train" / "linked" / "a.png"]
+
+
+def test_prepare_data_of_a_missing_folder_is_empty():
+    assert utils.prepare_data("nowhere") == []
+
+
+# --- reading ---
+
+
+@pytest.mark.parametrize(
+    ("mode", "ending"),
+    [("L", "png"), ("RGB", "png"), ("RGB", "bmp"), ("RGBA", "png"), ("LA", "png"), ("RGB", "tiff"), ("RGB", "webp")],
+)
+def test_pictures_of_eight_bits_are_read_as_stored(mode, ending):
+    truth = drawn(20, 30)
+    picture = Image.fromarray(truth).convert(mode)
+    options = {"lossless": True} if ending == "webp" else {}
+    picture.save(f"a.{ending}", **options)
+    expected = np.asarray(picture.convert("L")) if mode in ("L", "LA") else truth
+    np.testing.assert_array_equal(utils.read_image(f"a.{ending}"), expected)
+
+
+def test_colour_under_transparency_is_kept():
+    rgba = np.dstack([drawn(8, 9), np.full((8, 9), 7, np.uint8)])
+    Image.fromarray(rgba).save("a.png")
+    np.testing.assert_array_equal(utils.read_image("a.png"), rgba[..., :3])
+
+
+def test_palette_picture_is_read_in_its_colours():
+    colours = np.array([[250, 10, 20], [5, 200, 100], [30, 40, 220]], np.uint8)
+    places = np.arange(12).reshape(3, 4) % 3
+    picture = Image.fromarray(places.astype(np.uint8), mode=None).convert("P")
+    picture.putpalette(colours.tobytes())
+    picture.putdata(places.ravel().tolist())
+    picture.save("a.png")
+    np.testing.assert_array_equal(utils.read_image("a.png"), colours[places])
+
+
+def test_one_bit_picture_is_black_and_white():
+    bits = (np.arange(30).reshape(5, 6) % 3 == 0).astype(np.uint8) * 255
+    Image.fromarray(bits).convert("1").save("a.png")
+    np.testing.assert_array_equal(utils.read_image("a.png"), bits)
+
+
+def test_sixteen_bits_are_rounded_to_eight():
+    values = np.array([[0, 128, 129, 257], [65535, 65407, 65406, 32896]], np.uint16)
+    Image.fromarray(values).save("a.png")
+    np.testing.assert_array_equal(utils.read_image("a.png"), [[0, 0, 1, 1], [255, 255, 254, 128]])
+
+
+def test_cmyk_is_read_as_rgb():
+    cmyk = Image.fromarray(drawn(10, 12)).convert("CMYK")
+    cmyk.save("a.tiff")
+    np.testing.assert_array_equal(utils.read_image("a.tiff"), np.asarray(cmyk.convert("RGB")))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_turns_are_applied(orientation):
+    upright = drawn(12, 20)
+    # What each EXIF orientation says was done to the picture when it was stored (EXIF 2.3, section 4.6.4).
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.swapaxes(0, 1),
+        6: np.rot90(upright, 1),
+        7: upright[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(stored)).save("a.png", exif=exif)
+    np.testing.assert_array_equal(utils.read_image("a.png"), upright)
+
+
+def test_kinds_that_would_be_read_wrongly_are_refused():
+    Image.fromarray(np.linspace(0, 1, 20, dtype=np.float32).reshape(4, 5)).save("a.tiff")
+    with pytest.raises(RunError, match=r"a\.tiff.*mode 'F'.*convert it"):
+        utils.read_image("a.tiff")
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "truncated"])
+def test_broken_pictures_are_named(damage, make_picture):
+    path = make_picture("a.png")
+    whole = path.read_bytes()
+    path.write_bytes({"empty": b"", "text": b"no picture", "truncated": whole[: len(whole) // 2]}[damage])
+    with pytest.raises(RunError, match=r"a\.png: cannot be read as a picture"):
+        utils.read_image(path)
+
+
+def test_luma_is_the_full_range_one(make_picture):
+    path = make_picture("a.png")
+    rgb = utils.read_image(path).astype(float)
+    luma = utils.imread(path)
+    assert luma.shape == rgb.shape[:2]
+    # The round trip through 8-bit YCbCr moves each channel by 2 at the most.
+    np.testing.assert_allclose(luma, rgb @ [0.299, 0.587, 0.114], atol=2)
+    white = np.full((2, 2, 3), 255, np.uint8)
+    np.testing.assert_allclose(utils.to_channels(white)[..., 0], 1)
+
+
+def test_grey_is_used_as_it_is(make_picture):
+    path = make_picture("a.png", mode="L")
+    np.testing.assert_allclose(utils.imread(path), utils.read_image(path), atol=1e-12)
+    chroma = utils.imread(path, is_grayscale=False)[..., 1:]
+    np.testing.assert_allclose(chroma, 128)
+
+
+def test_channels_and_back_is_the_picture():
+    image = drawn(30, 40)
+    back = utils.to_image(utils.to_channels(image))
+    # Cb and Cr have 8 bits, and so has the round trip that the reference's luma comes from.
+    assert np.abs(back.astype(int) - image).max() <= 3
+    grey = image[..., 0]
+    np.testing.assert_array_equal(utils.to_image(utils.to_channels(grey)), grey)
+
+
+def test_rounding_is_half_up_and_clipped():
+    values = np.array([-0.1, 0.5 / 255, 1.4999 / 255, 1.5 / 255, 1.2])
+    np.testing.assert_array_equal(utils.to_uint8(values), [0, 1, 1, 2, 255])
+
+
+# --- degrading and cutting ---
+
+
+def test_modcrop_cuts_bottom_and_right():
+    image = np.arange(70).reshape(7, 10)
+    np.testing.assert_array_equal(utils.modcrop(image, 3), image[:6, :9])
+    assert utils.modcrop(drawn(7, 10), 4).shape == (4, 8, 3)
+
+
+def test_degrade_is_the_references_two_zooms_on_each_channel():
+    channels = drawn(24, 30).astype(float)
+    degraded = utils.degrade(channels, 3)
+    for channel in range(3):
+        down = ndimage.zoom(channels[..., channel], 1 / 3, prefilter=False)
+        assert down.shape == (8, 10)
+        np.testing.assert_array_equal(degraded[..., channel], ndimage.zoom(down, 3, prefilter=False))
+
+
+def test_sub_images_are_cut_row_by_row():
+    image = np.arange(7 * 9).reshape(7, 9, 1).astype(float)
+    found = utils.sub_images(image, size=3, stride=2)
+    expected = [image[row : row + 3, col : col + 3] for row in (0, 2, 4) for col in (0, 2, 4, 6)]
+    np.testing.assert_array_equal(found, expected)
+    assert utils.sub_images(image, size=8, stride=1).shape == (0, 8, 8, 1)
+
+
+def test_merging_what_was_cut_gives_the_picture():
+    image = drawn(63, 84).astype(float)
+    np.testing.assert_array_equal(utils.merge(utils.sub_images(image, 21, 21), (3, 4)), image)
+
+
+def test_pairs_equal_the_references(golden):
+    truth = np.load(golden / "reference_patches.npz")
+    config = Config(train_dir=str(golden / "Train"))
+    found = [utils.make_pairs(path, config) for path in utils.prepare_data(golden / "Train")]
+    data, label = (np.concatenate(part).astype(np.float32) for part in zip(*found, strict=True))
+    np.testing.assert_allclose(data, truth["train_data"], atol=1e-7, rtol=0)
+    np.testing.assert_allclose(label, truth["train_label"], atol=1e-7, rtol=0)
+
+
+def test_test_pairs_equal_the_references(golden):
+    truth = np.load(golden / "reference_patches.npz")
+    data, label = utils.make_pairs(golden / "Test" / "Set5" / "s3.bmp", Config(stride=21))
+    np.testing.assert_allclose(data, truth["test_data"], atol=1e-7, rtol=0)
+    np.testing.assert_allclose(label, truth["test_label"], atol=1e-7, rtol=0)
+
+
+def test_label_is_the_centre_of_its_data_for_every_architecture(make_picture):
+    path = make_picture("a.png", mode="L")
+    for architecture in ("9-1-5", "9-5-5", "11-1-7"):
+        config = Config(architecture=architecture, stride=5)
+        original = utils.preprocess(path)[1]
+        margin = config.border // 2
+        data, label = utils.make_pairs(path, config)
+        assert len(data) == len(label)
+        inside = original[margin : margin + config.label_size, margin + 5 : margin + 5 + config.label_size]
+        np.testing.assert_array_equal(label[1, ..., 0], inside)
+
+
+# --- the training file ---
+
+
+def prepare(config):
+    paths = utils.prepare_data(config.train_dir)
+    return utils.input_setup(config, paths, utils.fingerprint(paths, config.train_dir))
+
+
+def test_the_training_file_holds_the_references_pairs(golden):
+    truth = np.load(golden / "reference_patches.npz")
+    config = Config(train_dir=str(golden / "Train"))
+    assert prepare(config) == []
+    data, label, counts = utils.read_data("checkpoint/train.h5")
+    assert (data.dtype, label.dtype) == (np.float32, np.float32)
+    np.testing.assert_allclose(data, truth["train_data"], atol=1e-7, rtol=0)
+    np.testing.assert_allclose(label, truth["train_label"], atol=1e-7, rtol=0)
+    assert counts.sum() == 46
+    with h5py.File("checkpoint/train.h5") as file:
+        assert file["data"].chunks is not None
+    assert os.listdir("checkpoint") == ["train.h5"]
+
+
+def test_t91_gives_21884_pairs(shared):
+    config = Config(train_dir=str(shared / "data" / "T91"))
+    assert prepare(config) == []
+    assert utils.read_data("checkpoint/train.h5")[0].shape == (21884, 33, 33, 1)
+
+
+def test_colour_pairs_have_three_channels(golden):
+    prepare(Config(train_dir=str(golden / "Train"), c_dim=3))
+    data, label, _ = utils.read_data("checkpoint/train.h5")
+    assert data.shape == (46, 33, 33, 3)
+    assert label.shape == (46, 21, 21, 3)
+    np.testing.assert_allclose(data[..., 0], np.load(golden / "reference_patches.npz")["train_data"][..., 0], atol=1e-7)
+
+
+@pytest.mark.parametrize("change", ["nothing", "stride", "picture", "name", "truncated"])
+def test_the_training_file_is_made_again_only_when_needed(change, make_picture):
+    picture = make_picture("Train/a.png")
+    config = Config(stride=7)
+    prepare(config)
+    file = Path("checkpoint/train.h5")
+    before, stamp = file.read_bytes(), file.stat().st_mtime_ns
+    if change == "stride":
+        config = Config(stride=5)
+    elif change == "picture":
+        make_picture("Train/a.png", seed=1)
+    elif change == "name":
+        picture.rename(picture.with_name("b.png"))
+    elif change == "truncated":
+        file.write_bytes(before[: len(before) * 2 // 3])
+        stamp = file.stat().st_mtime_ns
+    prepare(config)
+    assert (file.stat().st_mtime_ns == stamp) == (change == "nothing")
+    assert len(utils.read_data(file)[0]) == (3 * 4 if change != "stride" else 4 * 5)
+
+
+def test_unusable_pictures_are_warned_of_each_time(make_picture):
+    make_picture("Train/good.png")
+    make_picture("Train/small.png", rows=20)
+    Path("Train/broken.png").write_bytes(b"nothing")
+    for _ in range(2):
+        broken, small = prepare(Config())
+        assert "broken.png: cannot be read" in broken
+        assert "small.png: 18 x 54 pixels are smaller than one sub-image of 33 x 33" in small
+    assert utils.read_data("checkpoint/train.h5")[2].tolist() == [0, 4, 0]
+
+
+def test_no_usable_picture_leaves_no_file(make_picture):
+    make_picture("Train/small.png", rows=20)
+    with pytest.raises(RunError, match=r"None of the 1 pictures below Train .*small\.png"):
+        prepare(Config())
+    assert os.listdir("checkpoint") == []
+
+
+def test_flipped_bits_in_the_training_file_are_noticed(make_picture):
+    make_picture("Train/a.png")
+    prepare(Config(stride=5))
+    file = Path("checkpoint/train.h5")
+    content = bytearray(file.read_bytes())
+    with h5py.File(file) as opened:
+        place = opened["data"].id.get_chunk_info(0).byte_offset
+    content[place + 100] ^= 0xFF
+    file.write_bytes(content)
+    with pytest.raises(RunError, match=r"train\.h5: cannot be read .*delete it, and it is made again"):
+        utils.read_data(file)
+
+
+def test_fingerprint_is_of_names_and_contents(make_picture, tmp_path):
+    paths = [make_picture("a/1.png"), make_picture("a/2.png", seed=2)]
+    copies = [make_picture("b/1.png"), make_picture("b/2.png", seed=2)]
+    assert utils.fingerprint(paths, tmp_path / "a") == utils.fingerprint(copies, tmp_path / "b")
+    assert utils.fingerprint(paths[:1], tmp_path / "a") != utils.fingerprint(paths, tmp_path / "a")
+
+
+def test_imsave_writes_what_is_read_back():
+    image = drawn(9, 11)
+    utils.imsave(image, "new/folder/a.png")
+    np.testing.assert_array_equal(utils.read_image("new/folder/a.png"), image)
+    assert os.listdir("new/folder") == ["a.png"]
+
+
+def test_unwritable_places_are_named():
+    Path("file").touch()
+    with pytest.raises(RunError, match=r"file/a\.png: cannot be written \(.*\); free the place"):
+        utils.imsave(drawn(9, 11), "file/a.png")
