@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
+import zipfile
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -78,7 +80,7 @@ class Checkpoints:
         assert newest is not None
         try:
             self._checkpoint.restore(str(newest)).assert_existing_objects_matched()
-        except (tf.errors.OpError, ValueError, AssertionError) as error:
+        except Exception as error:  # a damaged file raises OpError, ValueError, IndexError and more
             older = [path.name for path in _saved(self.directory) if path != newest]
             way_out = f"the run then goes on from {older[-1]}" if older else "the run then begins anew"
             raise RunError(
@@ -148,12 +150,16 @@ def publish(model: keras.Model, config: Config, directory: Path) -> None:
     Raises:
         RunError: they cannot be written; the files before are untouched.
     """
-    with written_whole(directory / WEIGHTS) as temporary:
-        model.save_weights(temporary)
-        with h5py.File(temporary, "a") as file:
-            file.attrs[NETWORK] = config.network_name
     with written_whole(directory / KERAS) as temporary:
         model.save(temporary)
+    # In a .keras file lie the same bytes that save_weights writes. Taken from there, no HDF5 file is written to the
+    # disk: the HDF5 library crashes the process where that is full.
+    with zipfile.ZipFile(directory / KERAS) as archive:
+        weights = io.BytesIO(archive.read("model.weights.h5"))
+    with h5py.File(weights, "a") as file:
+        file.attrs[NETWORK] = config.network_name
+    with written_whole(directory / WEIGHTS) as temporary:
+        temporary.write_bytes(weights.getvalue())
 
 
 def build(config: Config, initialization: str = "gaussian") -> keras.Model:
@@ -256,7 +262,7 @@ def _read_reference(path: Path) -> list[np.ndarray]:
     try:
         reader = tf.train.load_checkpoint(str(path))
         return [reader.get_tensor(f"{kind}{number}") for number in (1, 2, 3) for kind in "wb"]
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except Exception as error:  # a damaged file raises OpError, ValueError, IndexError and more
         raise RunError(
             f"{path}: expected SRCNN.weights.h5, SRCNN.keras, a run's folder, or a checkpoint of the reference with "
             "w1 b1 w2 b2 w3 b3; it is damaged or something else."

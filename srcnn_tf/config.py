@@ -26,7 +26,7 @@ class Recipe:
     optimizer: str  # 'sgd' | 'soap'
     initialization: str  # a key of model.INITIALIZATIONS
     shuffle: bool  # and flip and transpose each patch
-    cosine: bool  # one epoch of warm-up, then half a cosine down to 0; else a fixed rate
+    cosine: bool  # warm-up, and half a cosine down to 0; else a fixed rate
     average: bool  # keep an exponential average of the weights, and measure and publish that
     recover: bool  # go back to the last good epoch, at half the rate, when the loss explodes
     strict_batch: bool  # fewer patches than batch_size are an error; else they make one smaller batch

@@ -27,7 +27,7 @@ from srcnn_tf.progress import EVERY, ProgressBar, ReferenceLines
 from srcnn_tf.step import State, compile_steps
 
 SAVE_EVERY = 500  # steps from one checkpoint to the next, as in the reference
-WARM_UP = 0.1  # of all steps, and one epoch at most
+WARM_UP = 0.1  # of all steps, and at most one epoch, or 100 steps
 EXPLODED = 2.0  # times the best loss, both means over an epoch, or over the epochs that make so many steps:
 JUDGED = 100  # a mean of fewer is held against the very first loss, since at the start a loss swings
 RECOVERIES = 5  # times the rate may be halved before a training is given up
@@ -113,20 +113,25 @@ class Trainer:
                 "--epoch goes on from it; --resume=False begins anew."
             )
             return
-        print(f"{'Going on after' if begin else 'Beginning:'} step {begin} of {self._all_steps}; {self._run.directory}")
         self._state.model.stop_training = False  # a callback may set it, as under Keras fit
         told = keras.callbacks.CallbackList([*self._own_callbacks(begin), *callbacks], model=self._state.model)
-        told.on_train_begin()
-        try:
-            with _stop_signals() as stopped:
-                for epoch in range(begin // self._epoch_steps, self._config.epoch):
-                    self._run_epoch(epoch, told, stopped)
-                    if self._state.model.stop_training:
-                        break
-            self._save()
-        finally:
-            told.on_train_end()
+        with _stop_signals() as stopped:
+            print(
+                f"{'Going on after' if begin else 'Beginning:'} step {begin} of {self._all_steps}; {self._run.directory}"
+            )
+            told.on_train_begin()
+            try:
+                self._run_epochs(begin // self._epoch_steps, told, stopped)
+            finally:
+                told.on_train_end()
         print(f"Done: {int(self._state.step)} steps; weights in {self._run.directory / checkpoint.WEIGHTS}")
+
+    def _run_epochs(self, first: int, told: keras.callbacks.CallbackList, stopped: list[str]) -> None:
+        for epoch in range(first, self._config.epoch):
+            self._run_epoch(epoch, told, stopped)
+            if self._state.model.stop_training:
+                break
+        self._save()
 
     def _own_callbacks(self, begin: int) -> Iterator[keras.callbacks.Callback]:
         config = self._config
@@ -179,7 +184,7 @@ class Trainer:
         rates = np.full(count, self._config.learning_rate * 0.5 ** int(self._state.recoveries))
         if self._recipe.cosine:
             steps = step + np.arange(count)
-            warm_up = max(1, min(self._epoch_steps, WARM_UP * self._all_steps))
+            warm_up = max(1, min(max(self._epoch_steps, 100), WARM_UP * self._all_steps))
             rates *= np.minimum(1, (steps + 1) / warm_up) * (1 + np.cos(np.pi * steps / self._all_steps)) / 2
         return rates.astype(np.float32)
 

@@ -20,7 +20,7 @@ from scipy import ndimage
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.files import written_whole
+from srcnn_tf.files import LatchedFile, written_whole
 
 Floats = NDArray[np.floating]
 ENDINGS = frozenset({".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"})
@@ -141,8 +141,9 @@ def imsave(image: NDArray[np.uint8], path: str | os.PathLike[str]) -> None:
     Raises:
         RunError: see `written_whole`.
     """
+    encoded = iio.imwrite("<bytes>", image, plugin="pillow", extension=Path(path).suffix)
     with written_whole(path) as temporary:
-        iio.imwrite(temporary, image, plugin="pillow")
+        temporary.write_bytes(encoded)
 
 
 # --- degrading and cutting ------------------------------------------------------------------------
@@ -310,7 +311,7 @@ def _is_made_from(path: Path, source: str) -> bool:
 
 def _write_pairs(path: Path, config: Config, paths: Sequence[Path], source: str, warnings: list[str]) -> None:
     counts = np.zeros(len(paths), np.int64)
-    with h5py.File(path, "w") as file:
+    with LatchedFile(path) as disk, h5py.File(disk, "w") as file:
         for number, picture in enumerate(paths):
             try:
                 data, label = make_pairs(picture, config)
@@ -318,6 +319,7 @@ def _write_pairs(path: Path, config: Config, paths: Sequence[Path], source: str,
                 warnings.append(str(error))
                 continue
             make_data(file, data, label)
+            disk.check()
             counts[number] = len(data)
         if not counts.any():
             raise RunError(
@@ -327,6 +329,8 @@ def _write_pairs(path: Path, config: Config, paths: Sequence[Path], source: str,
         file["pairs_a_picture"] = counts
         file.create_dataset("warnings", data=warnings, dtype=h5py.string_dtype())
         file.attrs["source"] = source
+        file.close()
+        disk.check()
 
 
 def make_data(file: h5py.File, data: Floats, label: Floats) -> None:

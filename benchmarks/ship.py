@@ -1,0 +1,67 @@
+"""Puts a finished run's weights into the package, with a JSON file that says how to make them again.
+
+    python -m benchmarks.ship checkpoint/srcnn_21_x3_scipy COMMIT Set5=DIR Set14=DIR
+
+COMMIT is the one whose code trained them. The scores are measured here, by the program's own test.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from srcnn_tf import checkpoint, report
+from srcnn_tf.config import Config
+from srcnn_tf.evaluate import evaluate
+
+PACKAGE = Path(__file__).resolve().parent.parent / "srcnn_tf" / "weights"
+
+
+def main(run: str, commit: str, *sets: str) -> None:
+    """Copies the weights of `run` and writes their JSON file; `sets` are `name=folder` of test pictures."""
+    record = checkpoint.read_record(Path(run))
+    trained = Config(**record["config"])
+    scores = {}
+    for name, folder in (pair.split("=", 1) for pair in sets):
+        with tempfile.TemporaryDirectory() as scratch:
+            config = Config(
+                is_train=False,
+                scale=trained.scale,
+                architecture=trained.architecture,
+                c_dim=trained.c_dim,
+                degradation=trained.degradation,
+                test_dir=folder,
+                weights=run,
+                sample_dir=scratch,
+                log_dir=scratch,
+            )
+            averages = dict(report.averages(evaluate(config)))
+        (found,) = averages.values()
+        scores[name] = {key: round(value, 4) for key, value in found.items()}
+    # Folders on the machine that trained say nothing to others.
+    data = Path(trained.train_dir).name
+    command = record["command"].replace(trained.train_dir, data)
+    sidecar = {
+        "command": command,
+        "recipe": trained.recipe,
+        "data": {"name": data} | record["data"],
+        "epochs": trained.epoch,
+        "seed": trained.seed,
+        "commit": commit,
+        "versions": record["versions"],
+        "seconds": record["seconds"],
+        "scores": scores,
+    }
+    target = PACKAGE / f"{trained.network_name}.weights.h5"
+    shutil.copyfile(Path(run, checkpoint.WEIGHTS), target)
+    target.with_name(f"{trained.network_name}.json").write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
+    print(f"Shipped {target}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])

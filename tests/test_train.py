@@ -1,0 +1,367 @@
+import json
+import re
+import signal
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from conftest import drawn
+
+from srcnn_tf import checkpoint, pairs, utils
+from srcnn_tf.config import Config
+from srcnn_tf.errors import RunError, StoppedError
+from srcnn_tf.step import State, _flip
+from srcnn_tf.train import train
+
+
+class Losses(keras.callbacks.Callback):
+    """Keeps what a training says; may do something at a step."""
+
+    def __init__(self, at=None, action=None):
+        super().__init__()
+        self.at, self.action = at, action
+        self.steps, self.losses, self.rates, self.epochs = [], [], [], []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps.append(batch)
+        self.losses.append(float(logs["loss"]))
+        self.rates.append(float(logs["learning_rate"]))
+        if batch == self.at:
+            self.action(self.model)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs.append((epoch, dict(logs)))
+
+
+@pytest.fixture
+def pictures(make_picture):
+    """Twelve sub-images of three pictures."""
+    for number in range(3):
+        make_picture(f"Train/{number}.png", seed=number)
+
+
+def weights(folder="checkpoint/srcnn_21_x3_scipy"):
+    return checkpoint.restored_model(Config(weights=folder))[0].get_weights()
+
+
+def assert_equal_weights(found, expected, tolerance=0.0):
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance)
+
+
+# --- the reference ---
+
+
+def test_recipe_reference_gives_the_references_losses_and_weights(golden):
+    truth = np.load(golden / "reference_training.npz")
+    seen = Losses()
+    config = Config(
+        recipe="reference",
+        epoch=100,
+        batch_size=8,
+        learning_rate=0.05,
+        train_dir=str(golden / "Train"),
+        weights=str(golden / "checkpoint" / "srcnn_21" / "SRCNN.model-0"),
+    )
+    train(config, [seen])
+    losses = dict(zip(seen.steps, seen.losses, strict=True))
+    np.testing.assert_allclose([losses[step] for step in truth["step"]], truth["loss"], rtol=1e-4)
+    expected = [truth[f"final_{kind}{number}"] for number in (1, 2, 3) for kind in "wb"]
+    assert_equal_weights(weights(), expected, 1e-5)
+    assert seen.rates == [np.float32(0.05)] * len(seen.rates)
+
+
+@pytest.mark.usefixtures("pictures")
+def test_recipe_reference_refuses_less_than_a_batch():
+    with pytest.raises(RunError, match=r"12 sub-images of 3 pictures below Train do not fill one batch of 13"):
+        train(Config(recipe="reference", epoch=1, batch_size=13))
+
+
+@pytest.mark.usefixtures("pictures")
+def test_recipe_reference_keeps_its_order_and_drops_the_rest(monkeypatch):
+    given = []
+
+    def steps(state, pairs, config):
+        def run(places, rates):
+            given.extend(places.tolist())
+            state.step.assign_add(len(places))
+            return keras.ops.zeros(len(places))
+
+        return run
+
+    monkeypatch.setattr("srcnn_tf.train.compile_steps", steps)
+    train(Config(recipe="reference", epoch=2, batch_size=5))
+    assert given == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]] * 2
+
+
+# --- the modern recipe ---
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_small_set_is_learned():
+    seen = Losses()
+    train(Config(epoch=150, seed=3), [seen])
+    assert seen.steps[-1] == 150  # one batch of all 12 an epoch
+    assert np.mean(seen.losses[-5:]) < 0.1 * seen.losses[0]
+    assert max(seen.rates) == pytest.approx(Config().learning_rate, rel=0.05)
+    assert seen.rates[0] < 0.1 * max(seen.rates)
+    assert seen.rates[-1] < 1e-3 * max(seen.rates)
+
+
+@pytest.mark.usefixtures("pictures")
+def test_each_epoch_goes_over_every_pair_in_another_order(monkeypatch):
+    given = []
+
+    def steps(state, pairs, config):
+        def run(places, rates):
+            given.extend(places.ravel().tolist())
+            state.step.assign_add(len(places))
+            return keras.ops.ones(len(places))
+
+        return run
+
+    monkeypatch.setattr("srcnn_tf.train.compile_steps", steps)
+    train(Config(epoch=2, batch_size=4))
+    first, second = given[:12], given[12:]
+    assert sorted(first) == sorted(second) == list(range(12))
+    assert first != second
+
+
+def test_flips_turn_both_halves_alike_and_reach_all_eight():
+    data = np.stack([drawn(33, 33, 1)[..., :1]] * 200).astype(np.float32)
+    turned, label = (values.numpy() for values in _flip(data, data[:, 6:27, 6:27], np.array([0, 5], np.int64)))
+    np.testing.assert_array_equal(turned[:, 6:27, 6:27], label)
+    image = data[0]
+    turns = [turn for flip in (image, image[:, ::-1]) for turn in (np.rot90(flip, times) for times in range(4))]
+    reached = {number for picture in turned for number, turn in enumerate(turns) if np.array_equal(picture, turn)}
+    assert reached == set(range(8))
+    again = _flip(data, data, np.array([0, 6], np.int64))[0].numpy()
+    assert not np.array_equal(turned, again)
+
+
+@pytest.mark.parametrize(("count", "held_out"), [(19, 0), (20, 1), (40, 2)])
+def test_part_of_the_pictures_is_held_out(count, held_out, make_picture):
+    for number in range(count):
+        make_picture(f"Train/{number:02d}.png", rows=36, cols=36, seed=number)
+    config = Config(epoch=1)
+    paths = utils.prepare_data("Train")
+    found = pairs.load_pairs(config, paths, "hash")
+    assert len(found.held_out) == held_out
+    assert len(found.used) == count - held_out
+    # One pair a picture here, so that places are pictures.
+    assert {paths[place] for place in found.used}.isdisjoint(found.held_out)
+    other = pairs.load_pairs(Config(epoch=1, seed=9), paths, "hash")
+    assert other.held_out == found.held_out
+    assert pairs.load_pairs(Config(validation_split=0.0), paths, "hash").held_out == []
+
+
+def test_held_out_pictures_are_measured_each_epoch(make_picture):
+    for number in range(20):
+        make_picture(f"Train/{number:02d}.png", seed=number)
+    seen = Losses()
+    train(Config(epoch=3, stride=30), [seen])
+    held_out = utils.prepare_data("Train")[10]
+    degraded, original = utils.make_pair(utils.read_image(held_out))
+    from srcnn_tf.infer import Reconstructor, score
+
+    found = seen.epochs[-1][1]
+    assert [epoch for epoch, _ in seen.epochs] == [0, 1, 2]
+    assert found["held-out/psnr_bicubic"] == pytest.approx(score(degraded, original, 3).psnr)
+    # What is measured is what is published.
+    model = checkpoint.restored_model(Config())[0]
+    expected = score(Reconstructor(model)(degraded), original, 3)
+    assert found["held-out/psnr"] == pytest.approx(expected.psnr, abs=1e-3)
+    assert found["held-out/ssim"] == pytest.approx(expected.ssim, abs=1e-4)
+
+
+@pytest.mark.usefixtures("pictures")
+def test_published_weights_are_the_average():
+    states = []
+
+    def keep(model):
+        states.append([values.copy() for values in model.get_weights()])
+
+    class Keep(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            keep(self.model)
+
+    # Calls end at multiples of 10 steps and with the epoch, so one step an epoch shows each one.
+    start = State(Config(epoch=6)).model.get_weights()
+    train(Config(epoch=6), [Keep()])
+    average = start
+    for step, now in enumerate(states):
+        decay = min(0.999, (1 + step) / (10 + step))
+        average = [decay * mean + (1 - decay) * value for mean, value in zip(average, now, strict=True)]
+    assert_equal_weights(weights(), average, 1e-6)
+
+
+@pytest.mark.usefixtures("pictures")
+def test_colour_is_trained():
+    train(Config(epoch=2, c_dim=3))
+    model, source = checkpoint.restored_model(Config(c_dim=3))
+    assert source == "checkpoint/srcnn_21_x3_scipy_ycbcr/SRCNN.weights.h5"
+    assert model.output_shape[-1] == 3
+
+
+# --- stopping and going on ---
+
+
+@pytest.mark.usefixtures("pictures")
+@pytest.mark.parametrize("recipe", ["modern", "reference"])
+def test_a_stopped_training_goes_on_as_if_it_had_not_been(recipe, capsys):
+    def config(folder):
+        return Config(recipe=recipe, epoch=8, batch_size=3, learning_rate=1e-3, checkpoint_dir=folder)
+
+    train(config("whole"))
+    stop = Losses(at=10, action=lambda model: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(
+        StoppedError, match=r"Stopped by SIGINT; the newest checkpoint is of step 10 of 32\. The same"
+    ) as said:
+        train(config("parts"), [stop])
+    assert "--epoch=8" in str(said.value)
+    assert stop.steps[-1] == 10
+    seen = Losses()
+    train(config("parts"), [seen])
+    assert seen.steps[0] > 10
+    assert seen.steps[-1] == 32
+    assert "Going on after step 10 of 32" in capsys.readouterr().out
+    expected = weights("whole/srcnn_21_x3_scipy")
+    assert_equal_weights(weights("parts/srcnn_21_x3_scipy"), expected, 1e-7)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_finished_training_says_so_and_a_larger_epoch_goes_on(capsys):
+    train(Config(epoch=3))
+    before = weights()
+    seen = Losses()
+    train(Config(epoch=3), [seen])
+    train(Config(epoch=2), [seen])
+    assert seen.steps == []
+    assert capsys.readouterr().out.count("is finished: 3 epochs, 3 steps. A larger --epoch goes on") == 2
+    assert_equal_weights(weights(), before)
+    train(Config(epoch=5), [seen])
+    assert seen.steps == [4, 5]
+    assert json.loads(Path("checkpoint/srcnn_21_x3_scipy/config.json").read_text())["step"] == 5
+
+
+@pytest.mark.usefixtures("pictures")
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"recipe": "reference", "batch_size": 4}, "--recipe was modern, now reference"),
+        ({"seed": 1}, "--seed was 0, now 1"),
+        ({"weights": "given"}, "--weights was None, now given"),
+    ],
+)
+def test_another_configuration_in_the_same_folder_is_refused(changes, said, capsys):
+    train(Config(epoch=2))
+    before = weights()
+    with pytest.raises(RunError, match=re.escape(said)) as refused:
+        train(Config(**{"epoch": 3} | changes))
+    assert "--resume=False to begin anew" in str(refused.value)
+    assert_equal_weights(weights(), before)
+
+
+@pytest.mark.usefixtures("pictures")
+def test_other_pictures_in_the_same_folder_are_refused_before_anything_is_written(make_picture):
+    train(Config(epoch=2))
+    stamp = Path("checkpoint/train.h5").stat().st_mtime_ns
+    make_picture("Train/new.png", seed=8)
+    with pytest.raises(RunError, match=r"the training pictures were others \(3 below Train\)"):
+        train(Config(epoch=3))
+    assert Path("checkpoint/train.h5").stat().st_mtime_ns == stamp
+    train(Config(epoch=1, resume=False))
+    assert json.loads(Path("checkpoint/srcnn_21_x3_scipy/config.json").read_text())["data"]["pictures"] == 4
+
+
+@pytest.mark.usefixtures("pictures")
+def test_beginning_anew_leaves_nothing_of_the_run_before():
+    train(Config(epoch=4))
+    train(Config(epoch=2, resume=False, seed=5))
+    found = sorted(path.name for path in Path("checkpoint/srcnn_21_x3_scipy").glob("*.index"))
+    assert found == ["SRCNN.model-2.index"]
+    assert len(list(Path("logs/srcnn_21_x3_scipy").glob("events*"))) == 1
+
+
+@pytest.mark.usefixtures("pictures")
+def test_weights_to_start_from(golden):
+    start = golden / "checkpoint" / "srcnn_21" / "SRCNN.model-500"
+    config = Config(epoch=1, weights=str(start), learning_rate=1e-12)
+    train(config)
+    assert_equal_weights(weights(), checkpoint.restored_model(Config(weights=str(start)))[0].get_weights(), 1e-6)
+    train(Config(epoch=2, weights=str(start), learning_rate=1e-12))  # the same command goes on
+
+
+@pytest.mark.usefixtures("pictures")
+def test_missing_weights_are_found_out_before_anything_is_written():
+    with pytest.raises(RunError, match="--weights=nowhere: there is no such file"):
+        train(Config(epoch=1, weights="nowhere"))
+    assert not Path("checkpoint").exists()
+
+
+@pytest.mark.usefixtures("pictures")
+def test_damaged_checkpoint_is_named():
+    train(Config(epoch=2))
+    path = Path("checkpoint/srcnn_21_x3_scipy/SRCNN.model-2.data-00000-of-00001")
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(RunError, match=r"Delete checkpoint/srcnn_21_x3_scipy/SRCNN\.model-2\.\* .* begins anew"):
+        train(Config(epoch=3))
+
+
+# --- what goes wrong on the way ---
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_spike_does_not_ruin_a_run(capsys):
+    def spoil(model):
+        model.set_weights([30 * values for values in model.get_weights()])
+
+    seen = Losses(at=260, action=spoil)
+    train(Config(epoch=50, batch_size=1, learning_rate=1e-3), [seen])
+    assert re.search(r"Warning: the loss of epoch 22 exploded to .* at half the rate", capsys.readouterr().out)
+    spike = seen.steps.index(260)
+    assert max(seen.losses[spike:]) > 10
+    assert np.mean(seen.losses[-5:]) < 2 * np.mean(seen.losses[spike - 5 : spike])
+    assert all(np.isfinite(values).all() for values in weights())
+
+
+@pytest.mark.usefixtures("pictures")
+@pytest.mark.parametrize("recipe", ["modern", "reference"])
+def test_a_loss_that_becomes_nan_stops_and_keeps_the_last_good_checkpoint(recipe):
+    def spoil(model):
+        model.set_weights([np.nan * values for values in model.get_weights()])
+
+    config = Config(recipe=recipe, epoch=100, batch_size=1, learning_rate=1e-4)
+
+    class SpoilAlways(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch > 520:
+                spoil(self.model)
+
+    with pytest.raises(
+        RunError, match=r"The loss became .* last good checkpoint is .*model-500\. Begin anew .*--resume"
+    ):
+        train(config, [SpoilAlways()])
+    assert checkpoint.latest(Path("checkpoint/srcnn_21_x3_scipy")).name == "SRCNN.model-500"
+    assert all(np.isfinite(values).all() for values in weights())
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_callback_may_stop_the_training():
+    def stop(model):
+        model.stop_training = True
+
+    seen = Losses(at=3, action=stop)
+    train(Config(epoch=10), [seen])
+    assert seen.steps == [1, 2, 3]
+    assert checkpoint.latest(Path("checkpoint/srcnn_21_x3_scipy")).name == "SRCNN.model-3"
+
+
+def test_an_unreadable_picture_is_a_warning(pictures, capsys):
+    Path("Train/broken.png").write_bytes(b"nothing")
+    train(Config(epoch=1))
+    output = capsys.readouterr().out
+    assert "Warning: Train/broken.png: cannot be read" in output
+    assert "12 sub-images of 3 pictures" in output
