@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,46 @@ PREVIEW = 240  # rows and cols, at most, of the picture that sharpens as trainin
 PICTURES = 60  # pictures of a long training, at most about; each takes some 0.3 MB of log
 
 
+class Log:
+    """A folder of TensorBoard's; when it cannot be written any more, that is said once, and the work goes on."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._writer = tf.summary.create_noop_writer()
+        self.problem: str | None = None
+        with self._noticing():
+            directory.mkdir(parents=True, exist_ok=True)
+            self._writer = tf.summary.create_file_writer(str(directory))
+
+    @contextlib.contextmanager
+    def at(self, step: int) -> Iterator[None]:
+        """Makes `tf.summary` write here, at `step`."""
+        with self._noticing(), self._writer.as_default(step=step):
+            yield
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Writes what is left."""
+        with self._noticing():
+            self._writer.close()
+
+    @contextlib.contextmanager
+    def _noticing(self) -> Iterator[None]:
+        try:
+            yield
+        except (tf.errors.OpError, OSError) as error:
+            if self.problem is None:
+                reason = str(getattr(error, "message", error)).split("\n")[0]
+                self.problem = f"{self._directory}: TensorBoard's log cannot be written ({reason}); free the place."
+                print(f"Problem: {self.problem}", file=sys.stderr)
+
+
 class Board(keras.callbacks.Callback):
-    """Writes a training's log: scalars by step and by epoch, pictures, first-layer filters, histograms, the graph."""
+    """Writes a training's log: scalars by step and by epoch, pictures, first-layer filters, histograms, the graph.
+
+    Attributes:
+        log: where it writes, with its `problem` if there was one.
+    """
 
     def __init__(
         self, directory: Path, model: keras.Model, preview: tuple[Floats, Floats], epochs: int, configuration: str
@@ -36,7 +76,7 @@ class Board(keras.callbacks.Callback):
             configuration: Markdown.
         """
         super().__init__()
-        self._writer = tf.summary.create_file_writer(str(directory))
+        self.log = Log(directory)
         self._shown = model
         self._reconstruct = Reconstructor(model)
         self._degraded, self._original = (centre(channels, PREVIEW) for channels in preview)
@@ -46,25 +86,24 @@ class Board(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Writes the configuration and the graph."""
-        with self._writer.as_default(step=0):
+        with self.log.at(0):
             tf.summary.text("configuration", self._configuration)
             signature = tf.TensorSpec([None, None, None, self._shown.input_shape[-1]], tf.float32, name="degraded")
             tf.summary.graph(tf.function(self._shown).get_concrete_function(signature).graph)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the mean loss since the last call, and the rate, at step `batch`."""
-        with self._writer.as_default(step=batch):
+        with self.log.at(batch):
             tf.summary.scalar("training/loss", (logs or {})["mean_loss"])
             tf.summary.scalar("training/learning_rate", (logs or {})["learning_rate"])
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes what was measured, and now and then what the weights look like and do."""
-        with self._writer.as_default(step=epoch + 1):
+        with self.log.at(epoch + 1):
             for name, value in (logs or {}).items():
                 tf.summary.scalar(name if "/" in name else f"epoch/{name}", value)
             if epoch == 0 or (epoch + 1) % self._every == 0 or epoch + 1 == self._epochs:
                 self._show_weights()
-        self._writer.flush()
 
     def _show_weights(self) -> None:
         restored = self._reconstruct(self._degraded)
@@ -78,7 +117,7 @@ class Board(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Closes the log."""
-        self._writer.close()
+        self.log.close()
 
 
 def clear(directory: Path) -> None:
@@ -89,7 +128,7 @@ def clear(directory: Path) -> None:
 
 def write_test(
     directory: Path, averages: Sequence[tuple[str, dict[str, float]]], table: str, pictures: dict[str, NDArray]
-) -> None:
+) -> str | None:
     """Writes a test's log, in place of the last test's.
 
     Args:
@@ -97,17 +136,21 @@ def write_test(
         averages: the name of each set, and its scores by name.
         table: the scores of all pictures, as text in columns.
         pictures: side-by-side uint8 RGB pictures by name.
+
+    Returns:
+        What went wrong, if anything.
     """
     clear(directory)
-    writer = tf.summary.create_file_writer(str(directory))
-    with writer.as_default(step=0):
+    log = Log(directory)
+    with log.at(0):
         tf.summary.text("test/scores", "\n".join("    " + line for line in table.split("\n")))
         for name, scores in averages:
             for key, value in scores.items():
                 tf.summary.scalar(f"test {name}/{key}", value)
         for name, picture in pictures.items():
             tf.summary.image(f"test/{name}", _as_batch(picture))
-    writer.close()
+    log.close()
+    return log.problem
 
 
 def centre(picture: NDArray, side: int) -> NDArray:

@@ -42,10 +42,11 @@ def evaluate(config: Config) -> list[report.Result]:
             continue
         results.append(result)
         panels[f"{result.set}/{result.image}"] = panel
-    if results:
-        _publish(config, results, panels)
+    log_problem = _publish(config, results, panels) if results else None
     if problems:
         raise RunError(f"{problems} of {len(pictures)} pictures could not be tested; they are named above.")
+    if log_problem:
+        raise RunError("All pictures are tested, but TensorBoard's log could not be written, as said above.")
     return results
 
 
@@ -110,11 +111,11 @@ def _set_name(config: Config, path: Path) -> str:
     return Path(config.test_dir).resolve().name if folder == Path() else folder.as_posix()
 
 
-def _publish(config: Config, results: list[report.Result], panels: dict[str, report.Panels]) -> None:
+def _publish(config: Config, results: list[report.Result], panels: dict[str, report.Panels]) -> str | None:
     text = report.table(results)
     print(text)
     path = Path(config.sample_dir, "results.csv")
     report.write_csv(results, path)
     pictures = {name: report.side_by_side(panel) for name, panel in panels.items()}
-    board.write_test(Path(config.log_dir, config.run_name, "test"), report.averages(results), text, pictures)
     print(f"Pictures and {path.name} are in {config.sample_dir}; TensorBoard's log is in {config.log_dir}.")
+    return board.write_test(Path(config.log_dir, config.run_name, "test"), report.averages(results), text, pictures)

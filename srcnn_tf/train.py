@@ -116,15 +116,16 @@ class Trainer:
         self._state.model.stop_training = False  # a callback may set it, as under Keras fit
         told = keras.callbacks.CallbackList([*self._own_callbacks(begin), *callbacks], model=self._state.model)
         with _stop_signals() as stopped:
-            print(
-                f"{'Going on after' if begin else 'Beginning:'} step {begin} of {self._all_steps}; {self._run.directory}"
-            )
+            beginning = "Going on after" if begin else "Beginning:"
+            print(f"{beginning} step {begin} of {self._all_steps}; {self._run.directory}", flush=True)
             told.on_train_begin()
             try:
                 self._run_epochs(begin // self._epoch_steps, told, stopped)
             finally:
                 told.on_train_end()
         print(f"Done: {int(self._state.step)} steps; weights in {self._run.directory / checkpoint.WEIGHTS}")
+        if self._board.log.problem:
+            raise RunError("The training is complete, but TensorBoard's log could not be written, as said above.")
 
     def _run_epochs(self, first: int, told: keras.callbacks.CallbackList, stopped: list[str]) -> None:
         for epoch in range(first, self._config.epoch):
@@ -142,7 +143,8 @@ class Trainer:
         preview = utils.make_pair(utils.read_image((self._pairs.held_out or self._pairs.pictures)[0]), config.scale)
         rows = "\n".join(f"| {name} | {value} |" for name, value in asdict(config).items())
         configuration = f"| flag | value |\n|---|---|\n{rows}\n\n`{config.command}`"
-        yield board.Board(_log_directory(config), self._state.published, preview, config.epoch, configuration)
+        self._board = board.Board(_log_directory(config), self._state.published, preview, config.epoch, configuration)
+        yield self._board
 
     def _run_epoch(self, epoch: int, told: keras.callbacks.CallbackList, stopped: list[str]) -> None:
         told.on_epoch_begin(epoch)

@@ -95,3 +95,15 @@ def test_clear_leaves_other_files():
         Path("logs", name).touch()
     board.clear(Path("logs"))
     assert [path.name for path in Path("logs").iterdir()] == ["notes.txt"]
+
+
+def test_a_log_that_cannot_be_written_is_said_once_and_stops_nothing(capsys):
+    Path("logs").touch()
+    told = board.Board(Path("logs/run"), srcnn(), utils.make_pair(drawn(30, 30), 3), epochs=2, configuration="")
+    told.on_train_begin()
+    for epoch in range(2):
+        told.on_train_batch_end(epoch, {"mean_loss": 1.0, "learning_rate": 1.0})
+        told.on_epoch_end(epoch, {"loss": 1.0})
+    told.on_train_end()
+    assert "logs/run: TensorBoard's log cannot be written (" in told.log.problem
+    assert capsys.readouterr().err == f"Problem: {told.log.problem}\n"

@@ -243,6 +243,17 @@ def test_a_full_disk_in_training_is_named_and_nothing_is_half_written(size, name
     assert "Done: 1 steps" in run_main("--epoch=1").stdout
 
 
+def test_a_log_that_fills_the_disk_costs_the_log_alone(run_main, make_picture):
+    make_picture("Train/a.png", rows=300, cols=300)
+    command = ["--recipe=reference", "--batch_size=10", "--stride=40"]
+    run_main(*command, "--epoch=1")
+    done = run_main(*command, "--epoch=30", check=False, preexec_fn=limit_file_size(250_000))
+    assert done.returncode == 1
+    assert "Done: " in done.stdout
+    assert done.stderr.startswith("Problem: logs/srcnn_21_x3_scipy: TensorBoard's log cannot be written")
+    assert done.stderr.count("\n") == 2
+
+
 def test_a_full_disk_in_testing_is_named_and_nothing_is_half_written(run_main, make_picture):
     make_picture("Train/a.png")
     run_main("--epoch=1")
