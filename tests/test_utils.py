@@ -172,6 +172,16 @@ def test_degrade_is_the_references_two_zooms_on_each_channel():
         np.testing.assert_array_equal(degraded[..., channel], ndimage.zoom(down, 3, prefilter=False))
 
 
+def test_degrade_has_no_black_edge_where_the_reference_has_one():
+    flat = np.ones((150, 33))
+    reference = ndimage.zoom(ndimage.zoom(flat, 1 / 3, prefilter=False), 3, prefilter=False)
+    assert (reference[-1] == 0).all()
+    np.testing.assert_allclose(utils.degrade(flat, 3), 1)
+    textured = drawn(150, 33)[..., 0] / 255.0
+    reference = ndimage.zoom(ndimage.zoom(textured, 1 / 3, prefilter=False), 3, prefilter=False)
+    np.testing.assert_allclose(utils.degrade(textured, 3)[:-1], reference[:-1], atol=1e-12)
+
+
 def test_sub_images_are_cut_row_by_row():
     image = np.arange(7 * 9).reshape(7, 9, 1).astype(float)
     found = utils.sub_images(image, size=3, stride=2)
