@@ -49,12 +49,17 @@ flags.DEFINE_boolean("resume", Config.resume, "Go on with a run that was stopped
 
 def main(config: Config) -> int:
     """Does what the configuration says; what can go wrong for a user becomes one line and an exit status."""
+    # A file's name may hold what the terminal cannot show.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
     try:
         _dispatch(config)
     except (UsageError, RunError) as error:
         return _complain(error)
     except KeyboardInterrupt:
         return _complain(StoppedError("Interrupted."))
+    except MemoryError as error:
+        return _complain(RunError(f"There is not enough memory ({error}): give smaller or fewer pictures."))
     except BrokenPipeError:
         return _reader_left()
     except OSError as error:

@@ -7,6 +7,7 @@ COMMIT is the one whose code trained them. The scores are measured here, by the 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -14,7 +15,6 @@ import tempfile
 from pathlib import Path
 
 from srcnn_tf import checkpoint, report
-from srcnn_tf.config import Config
 from srcnn_tf.evaluate import evaluate
 
 PACKAGE = Path(__file__).resolve().parent.parent / "srcnn_tf" / "weights"
@@ -23,27 +23,19 @@ PACKAGE = Path(__file__).resolve().parent.parent / "srcnn_tf" / "weights"
 def main(run: str, commit: str, *sets: str) -> None:
     """Copies the weights of `run` and writes their JSON file; `sets` are `name=folder` of test pictures."""
     record = checkpoint.read_record(Path(run))
-    trained = Config(**record["config"])
+    trained = record["config"]
     scores = {}
     for name, folder in (pair.split("=", 1) for pair in sets):
         with tempfile.TemporaryDirectory() as scratch:
-            config = Config(
-                is_train=False,
-                scale=trained.scale,
-                architecture=trained.architecture,
-                c_dim=trained.c_dim,
-                degradation=trained.degradation,
-                test_dir=folder,
-                weights=run,
-                sample_dir=scratch,
-                log_dir=scratch,
+            config = dataclasses.replace(
+                trained, is_train=False, test_dir=folder, weights=run, sample_dir=scratch, log_dir=scratch
             )
             averages = dict(report.averages(evaluate(config)))
         (found,) = averages.values()
         scores[name] = {key: round(value, 4) for key, value in found.items()}
     # Folders on the machine that trained say nothing to others.
     data = Path(trained.train_dir).name
-    command = record["command"].replace(trained.train_dir, data)
+    command = dataclasses.replace(trained, train_dir=data).command
     sidecar = {
         "command": command,
         "recipe": trained.recipe,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,27 +23,35 @@ PICTURES = 60  # pictures of a long training, at most about; each takes some 0.3
 
 
 class Log:
-    """A folder of TensorBoard's; when it cannot be written any more, that is said once, and the work goes on."""
+    """A folder of TensorBoard's; when it cannot be written any more, that is said once, and the work goes on.
+
+    Attributes:
+        problem: what was said, if anything.
+    """
 
     def __init__(self, directory: Path) -> None:
+        self.problem: str | None = None
         self._directory = directory
         self._writer = tf.summary.create_noop_writer()
-        self.problem: str | None = None
-        with self._noticing():
-            directory.mkdir(parents=True, exist_ok=True)
-            self._writer = tf.summary.create_file_writer(str(directory))
 
-    @contextlib.contextmanager
-    def at(self, step: int) -> Iterator[None]:
-        """Makes `tf.summary` write here, at `step`."""
+    def open(self, anew: bool) -> None:
+        """Makes the folder; `anew` deletes the logs in it, so that curves are not drawn over each other."""
+        with self._noticing():
+            self._directory.mkdir(parents=True, exist_ok=True)
+            for path in self._directory.iterdir():
+                if anew and path.name.startswith("events.out.tfevents."):
+                    path.unlink()
+            self._writer = tf.summary.create_file_writer(str(self._directory))
+
+    def write(self, step: int, summary: Callable[..., Any], *values: Any) -> None:
+        """Calls `summary`, a function of `tf.summary`, with `values`, at `step`."""
         with self._noticing(), self._writer.as_default(step=step):
-            yield
-            self._writer.flush()
+            summary(*values)
 
-    def close(self) -> None:
-        """Writes what is left."""
+    def flush(self) -> None:
+        """Writes to the disk what is still in memory."""
         with self._noticing():
-            self._writer.close()
+            self._writer.flush()
 
     @contextlib.contextmanager
     def _noticing(self) -> Iterator[None]:
@@ -57,28 +65,23 @@ class Log:
 
 
 class Board(keras.callbacks.Callback):
-    """Writes a training's log: scalars by step and by epoch, pictures, first-layer filters, histograms, the graph.
-
-    Attributes:
-        log: where it writes, with its `problem` if there was one.
-    """
+    """Writes a training's log: scalars by step and by epoch, pictures, first-layer filters, histograms, the graph."""
 
     def __init__(
-        self, directory: Path, model: keras.Model, preview: tuple[Floats, Floats], epochs: int, configuration: str
+        self, log: Log, reconstruct: Reconstructor, preview: tuple[Floats, Floats], epochs: int, configuration: str
     ) -> None:
-        """Makes the log's folder.
+        """Prepares what is shown.
 
         Args:
-            directory: where the log goes.
-            model: whose weights are shown; those that are published.
+            log: where to write, open.
+            reconstruct: with the model whose weights are shown; those that are published.
             preview: degraded and original channels of the picture to show, `(rows, cols, 1 or 3)` in [0, 1].
             epochs: how many there will be, so that a long training does not fill the disk with pictures.
             configuration: Markdown.
         """
         super().__init__()
-        self.log = Log(directory)
-        self._shown = model
-        self._reconstruct = Reconstructor(model)
+        self._log = log
+        self._reconstruct = reconstruct
         self._degraded, self._original = (centre(channels, PREVIEW) for channels in preview)
         self._every = math.ceil(epochs / PICTURES)
         self._epochs = epochs
@@ -86,44 +89,41 @@ class Board(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Writes the configuration and the graph."""
-        with self.log.at(0):
-            tf.summary.text("configuration", self._configuration)
-            signature = tf.TensorSpec([None, None, None, self._shown.input_shape[-1]], tf.float32, name="degraded")
-            tf.summary.graph(tf.function(self._shown).get_concrete_function(signature).graph)
+        model = self._reconstruct.model
+        signature = tf.TensorSpec([None, None, None, model.input_shape[-1]], tf.float32, name="degraded")
+        self._log.write(0, tf.summary.text, "configuration", self._configuration)
+        self._log.write(0, tf.summary.graph, tf.function(model).get_concrete_function(signature).graph)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the mean loss since the last call, and the rate, at step `batch`."""
-        with self.log.at(batch):
-            tf.summary.scalar("training/loss", (logs or {})["mean_loss"])
-            tf.summary.scalar("training/learning_rate", (logs or {})["learning_rate"])
+        self._log.write(batch, tf.summary.scalar, "training/loss", (logs or {})["mean_loss"])
+        self._log.write(batch, tf.summary.scalar, "training/learning_rate", (logs or {})["learning_rate"])
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes what was measured, and now and then what the weights look like and do."""
-        with self.log.at(epoch + 1):
-            for name, value in (logs or {}).items():
-                tf.summary.scalar(name if "/" in name else f"epoch/{name}", value)
-            if epoch == 0 or (epoch + 1) % self._every == 0 or epoch + 1 == self._epochs:
-                self._show_weights()
+        for name, value in (logs or {}).items():
+            self._log.write(epoch + 1, tf.summary.scalar, name if "/" in name else f"epoch/{name}", value)
+        if epoch == 0 or (epoch + 1) % self._every == 0 or epoch + 1 == self._epochs:
+            self._show_weights(epoch + 1)
+        self._log.flush()
 
-    def _show_weights(self) -> None:
+    def _show_weights(self, step: int) -> None:
+        model = self._reconstruct.model
         restored = self._reconstruct(self._degraded)
         panels = [to_image(channels) for channels in (self._degraded, restored, self._original)]
-        tf.summary.image("bicubic | SRCNN | original", _as_batch(np.concatenate(panels, axis=1)))
-        tf.summary.image("first-layer filters", _as_batch(filters_picture(self._shown)))
+        pictures = {
+            "bicubic | SRCNN | original": np.concatenate(panels, axis=1),
+            "first-layer filters": filters_picture(model),
+        }
+        for name, picture in pictures.items():
+            self._log.write(step, tf.summary.image, name, _as_batch(picture))
         for layer in LAYERS:
-            kernel, bias = self._shown.get_layer(layer).weights
-            tf.summary.histogram(f"{layer}/kernel", kernel)
-            tf.summary.histogram(f"{layer}/bias", bias)
+            for name, weights in zip(("kernel", "bias"), model.get_layer(layer).weights, strict=True):
+                self._log.write(step, tf.summary.histogram, f"{layer}/{name}", weights)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Closes the log."""
-        self.log.close()
-
-
-def clear(directory: Path) -> None:
-    """Deletes the logs in a run's folder, so that a new run does not draw its curves over the old one's."""
-    for path in directory.glob("events.out.tfevents.*"):
-        path.unlink()
+        """Writes what is left."""
+        self._log.flush()
 
 
 def write_test(
@@ -140,16 +140,15 @@ def write_test(
     Returns:
         What went wrong, if anything.
     """
-    clear(directory)
     log = Log(directory)
-    with log.at(0):
-        tf.summary.text("test/scores", "\n".join("    " + line for line in table.split("\n")))
-        for name, scores in averages:
-            for key, value in scores.items():
-                tf.summary.scalar(f"test {name}/{key}", value)
-        for name, picture in pictures.items():
-            tf.summary.image(f"test/{name}", _as_batch(picture))
-    log.close()
+    log.open(anew=True)
+    log.write(0, tf.summary.text, "test/scores", "\n".join("    " + line for line in table.split("\n")))
+    for name, scores in averages:
+        for key, value in scores.items():
+            log.write(0, tf.summary.scalar, f"test {name}/{key}", value)
+    for name, picture in pictures.items():
+        log.write(0, tf.summary.image, f"test/{name}", _as_batch(picture))
+    log.flush()
     return log.problem
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -26,7 +27,8 @@ WEIGHTS = "SRCNN.weights.h5"
 KERAS = "SRCNN.keras"
 RECORD = "config.json"
 KEEP = 3  # checkpoints of a run; the reference kept TensorFlow 1's five
-NETWORK = "network"  # attribute of a weights file: the `network_name` that its weights belong to
+# Attributes of a weights file: the `network_name` that its weights belong to, and the digest of their bytes.
+NETWORK, SHA256 = "network", "sha256"
 # Keras names the layers in a weights file by their class and place, not by their name.
 _KERAS_GROUPS = ("conv2d", "conv2d_1", "conv2d_2")
 
@@ -50,7 +52,6 @@ class Checkpoints:
         """Args: the run's folder, and what to save: models, built optimizers, variables."""
         self.directory = directory
         self._checkpoint = tf.train.Checkpoint(**parts)
-        self._manager = tf.train.CheckpointManager(self._checkpoint, str(directory), KEEP, checkpoint_name=PREFIX)
 
     def save(self, step: int) -> None:
         """Writes `SRCNN.model-<step>`, and deletes the oldest beyond `KEEP`.
@@ -58,17 +59,29 @@ class Checkpoints:
         Raises:
             RunError: it cannot be written; the ones before are untouched.
         """
+        path = self.directory / f"{PREFIX}-{step}"
         try:
-            self._manager.save(checkpoint_number=step)
+            self._checkpoint.write(str(path))
+            # By this file tf.train.latest_checkpoint finds it.
+            with written_whole(self.directory / "checkpoint") as temporary:
+                temporary.write_text(f'model_checkpoint_path: "{path.name}"\n', encoding="utf-8")
         except (tf.errors.OpError, OSError) as error:
             reason = str(getattr(error, "message", error)).split("\n")[0]
             raise RunError(
-                f"{self.directory / PREFIX}-{step}: cannot be written ({reason}); the checkpoints before it are kept. "
+                f"{path}: cannot be written ({reason}); the checkpoints before it are kept. "
                 "Free the place, and the same command goes on from them."
             ) from error
         finally:
-            for leftover in self.directory.glob(f"{PREFIX}-*_temp*"):
-                shutil.rmtree(leftover, ignore_errors=True)
+            self._delete_leftovers()
+
+    def _delete_leftovers(self) -> None:
+        for path in self.directory.iterdir() if self.directory.is_dir() else ():
+            if path.name.startswith(f"{PREFIX}-") and "_temp" in path.name:
+                shutil.rmtree(path, ignore_errors=True)
+        for checkpoint in _saved(self.directory)[:-KEEP]:
+            for path in self.directory.iterdir():
+                if path.stem == checkpoint.name:
+                    path.unlink()
 
     def restore(self) -> None:
         """Takes up the newest checkpoint.
@@ -79,7 +92,7 @@ class Checkpoints:
         newest = latest(self.directory)
         assert newest is not None
         try:
-            self._checkpoint.restore(str(newest)).assert_existing_objects_matched()
+            self._checkpoint.read(str(newest)).assert_existing_objects_matched()
         except Exception as error:  # a damaged file raises OpError, ValueError, IndexError and more
             older = [path.name for path in _saved(self.directory) if path != newest]
             way_out = f"the run then goes on from {older[-1]}" if older else "the run then begins anew"
@@ -95,8 +108,9 @@ def latest(directory: Path) -> Path | None:
 
 
 def _saved(directory: Path) -> list[Path]:
-    found = [path.with_suffix("") for path in directory.glob(f"{PREFIX}-*.index")]
-    return sorted((path for path in found if re.fullmatch(rf"{re.escape(PREFIX)}-\d+", path.name)), key=_step)
+    """The whole checkpoints, the oldest first; a folder's name may hold any character, so nothing is globbed."""
+    names = [path.stem for path in directory.iterdir() if path.suffix == ".index"] if directory.is_dir() else []
+    return sorted((directory / name for name in names if re.fullmatch(rf"{re.escape(PREFIX)}-\d+", name)), key=_step)
 
 
 def _step(checkpoint: Path) -> int:
@@ -105,9 +119,12 @@ def _step(checkpoint: Path) -> int:
 
 def clear(directory: Path) -> None:
     """Deletes what an earlier run left in its folder, and nothing else."""
-    for pattern in ("checkpoint", f"{PREFIX}-*", WEIGHTS, KERAS, RECORD):
-        for path in directory.glob(pattern):
+    for path in directory.iterdir() if directory.is_dir() else ():
+        if path.name in {"checkpoint", WEIGHTS, KERAS, RECORD}:
             path.unlink()
+        elif path.name.startswith(f"{PREFIX}-"):
+            # TensorFlow leaves a folder when it is killed while it writes.
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 # --- the run's record -------------------------------------------------------------------------------
@@ -126,13 +143,17 @@ def write_record(directory: Path, record: dict[str, Any]) -> None:
 def read_record(directory: Path) -> dict[str, Any]:
     """Reads config.json.
 
+    Returns:
+        What `write_record` was given, with `config` as a `Config`.
+
     Raises:
-        RunError: it is absent or damaged.
+        RunError: it is absent, damaged, or of a version with other flags.
     """
     path = directory / RECORD
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        record["config"]["scale"], record["data"]["sha256"], record["step"]
+        record["config"] = Config(**record["config"])
+        record["data"]["sha256"], record["data"]["pictures"], record["step"]
         return record
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
@@ -157,7 +178,7 @@ def publish(model: keras.Model, config: Config, directory: Path) -> None:
     with zipfile.ZipFile(directory / KERAS) as archive:
         weights = io.BytesIO(archive.read("model.weights.h5"))
     with h5py.File(weights, "a") as file:
-        file.attrs[NETWORK] = config.network_name
+        file.attrs.update({NETWORK: config.network_name, SHA256: _digest(model.get_weights())})
     with written_whole(directory / WEIGHTS) as temporary:
         temporary.write_bytes(weights.getvalue())
 
@@ -229,7 +250,13 @@ def load_weights(model: keras.Model, path: Path, config: Config) -> None:
             f"{path}: these are weights of {network}, but {config.network_name} is asked for "
             f"({_asked_for(config)}). Change the flags, or name another file with --weights."
         )
+    if not all(np.isfinite(array).all() for array in weights):
+        raise RunError(f"{path}: some of these weights are not finite numbers (NaN or infinity); name another file.")
     model.set_weights(weights)
+
+
+def _digest(weights: list[np.ndarray]) -> str:
+    return hashlib.sha256(b"".join(np.ascontiguousarray(array, "<f4").tobytes() for array in weights)).hexdigest()
 
 
 def _asked_for(config: Config) -> str:
@@ -241,8 +268,10 @@ def _read_weights_file(path: Path) -> tuple[list[np.ndarray], str | None]:
     try:
         with h5py.File(path, "r") as file:
             weights = [file[f"layers/{group}/vars/{number}"][()] for group in _KERAS_GROUPS for number in (0, 1)]
+            if file.attrs.get(SHA256, _digest(weights)) != _digest(weights):
+                raise ValueError("its checksum is wrong: the file is damaged")
             return weights, file.attrs.get(NETWORK)
-    except (OSError, KeyError) as error:
+    except Exception as error:  # a damaged file raises OSError, KeyError, ValueError, TypeError and more
         raise RunError(f"{path}: cannot be read as weights of this network ({error}); name another file.") from error
 
 

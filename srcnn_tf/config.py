@@ -142,16 +142,13 @@ class Config:
 
     @property
     def command(self) -> str:
-        """The command that makes this configuration: the flags that differ from their defaults."""
-        default = Config(recipe=self.recipe, architecture=self.architecture, image_size=self.image_size)
-        changed = {"is_train": self.is_train}
-        for name in ("recipe", "architecture", "image_size"):
-            if getattr(self, name) != getattr(Config, name):
-                changed[name] = getattr(self, name)
-        for name, value in dataclasses.asdict(self).items():
-            if value != getattr(default, name):
-                changed[name] = value
-        return shlex.join(["python", "main.py", *(f"--{name}={value}" for name, value in changed.items())])
+        """The command that makes this configuration, or goes on with it: the flags that differ from their defaults."""
+        own = {"recipe": self.recipe, "architecture": self.architecture, "image_size": self.image_size}
+        usual = dataclasses.asdict(Config(**own)) | {name: getattr(Config, name) for name in own}
+        given = {name: value for name, value in dataclasses.asdict(self).items() if value != usual[name]}
+        given.pop("resume", None)  # repeated, --resume=False would throw away what was done
+        given = {"is_train": self.is_train} | given
+        return shlex.join(["python", "main.py", *(f"--{name}={value}" for name, value in given.items())])
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -53,7 +53,10 @@ def find_pictures(config: Config, flag: str) -> list[Path]:
 def _write_samples(directory: Path, names: tuple[str, ...]) -> list[Path]:
     print(f"No pictures below {directory.parent}: {len(names)} photographs of scikit-image go to {directory}.")
     source = resources.files("skimage.data")
-    for name in names:
-        with resources.as_file(source / name) as photograph, written_whole(directory / name) as temporary:
-            shutil.copyfile(photograph, temporary)
+    # Hidden until all are there: a part of them would be taken for the whole the next time.
+    with written_whole(directory) as temporary:
+        temporary.mkdir(exist_ok=True)
+        for name in names:
+            with resources.as_file(source / name) as photograph:
+                shutil.copyfile(photograph, temporary / name)
     return prepare_data(directory)

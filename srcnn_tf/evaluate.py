@@ -72,7 +72,7 @@ def _test(
     if target in written:
         raise RunError(f"{path}: another picture of this folder called {name} was tested already; rename one of them.")
     try:
-        degraded, original = utils.make_pair(image, config.scale)
+        degraded, original = utils.degraded_pair(image, config.scale)
         start = time.perf_counter()
         restored = reconstruct(degraded)
         seconds = time.perf_counter() - start
@@ -116,6 +116,8 @@ def _publish(config: Config, results: list[report.Result], panels: dict[str, rep
     print(text)
     path = Path(config.sample_dir, "results.csv")
     report.write_csv(results, path)
-    pictures = {name: report.side_by_side(panel) for name, panel in panels.items()}
+    # TensorFlow takes names in UTF-8 alone.
+    names = {name: name.encode(errors="backslashreplace").decode() for name in panels}
+    pictures = {names[name]: report.side_by_side(panel) for name, panel in panels.items()}
     print(f"Pictures and {path.name} are in {config.sample_dir}; TensorBoard's log is in {config.log_dir}.")
     return board.write_test(Path(config.log_dir, config.run_name, "test"), report.averages(results), text, pictures)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,9 @@ class LatchedFile(io.FileIO):
 
 @contextlib.contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a temporary name beside `path`, with its ending, that takes the place of `path` on success alone.
+    """Gives a temporary name beside `path`, with its ending, for a file (or a new folder) that is to be `path`.
+
+    It takes that place on success alone.
 
     Folders are made as needed. The file is never seen half-written, and nothing is left of it after a failure; what
     a killed process left is overwritten by the next one.
@@ -68,6 +71,8 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
             yield temporary
             os.replace(temporary, path)
         finally:
+            if temporary.is_dir():
+                shutil.rmtree(temporary, ignore_errors=True)
             temporary.unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or error

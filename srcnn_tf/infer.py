@@ -22,9 +22,13 @@ class Reconstructor:
 
     The network has no padding of its own: each tile is given the pixels around it, and only beyond the picture's
     edge are pixels replicated. So any tiling gives what the whole picture would, to float32 rounding.
+
+    Attributes:
+        model: what it restores with.
     """
 
     def __init__(self, model: keras.Model, tile_size: int = TILE) -> None:
+        self.model = model
         self._channels = model.input_shape[-1]
         self._margin = border(model) // 2
         self._tile_size = tile_size

@@ -6,7 +6,6 @@ import csv
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +92,11 @@ def averages(results: Sequence[Result]) -> list[tuple[str, dict[str, float]]]:
 
 
 def _by_set(results: Sequence[Result]) -> list[tuple[str, list[Result]]]:
-    return [(name, list(group)) for name, group in groupby(results, key=lambda result: result.set)]
+    """Each set with its results; a folder's own pictures may come before and after those of its subfolders."""
+    sets: dict[str, list[Result]] = {}
+    for result in results:
+        sets.setdefault(result.set, []).append(result)
+    return list(sets.items())
 
 
 def _row(name: str, result: Result, width: int) -> str:
@@ -126,7 +129,10 @@ def write_csv(results: Iterable[Result], path: Path) -> None:
         RunError: the file cannot be written.
     """
     names = [field.name for field in fields(Result)]
-    with written_whole(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with (
+        written_whole(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(names)
         writer.writerows([_cell(getattr(result, name)) for name in names] for result in results)

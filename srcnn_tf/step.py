@@ -22,12 +22,12 @@ DECAY = 0.999  # of the average of weights, once it has seen enough of them
 class State:
     """All that training changes, and that a checkpoint keeps."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, resuming: bool = False) -> None:
         recipe = RECIPES[config.recipe]
         self.model = checkpoint.build(config, recipe.initialization)
         # What is measured and published.
         self.published = checkpoint.build(config, recipe.initialization) if recipe.average else self.model
-        if config.weights is not None:
+        if config.weights is not None and not resuming:  # else a checkpoint holds what became of them
             checkpoint.load_weights(self.model, Path(config.weights), config)
             self.published.set_weights(self.model.get_weights())
         rate = config.learning_rate
@@ -35,7 +35,6 @@ class State:
         self.optimizer.build(self.model.trainable_variables)
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
-        self.first_loss = tf.Variable(math.inf, dtype=tf.float32, trainable=False)
         self.best_loss = tf.Variable(math.inf, dtype=tf.float32, trainable=False)
         self.recoveries = tf.Variable(0, dtype=tf.int64, trainable=False)
 

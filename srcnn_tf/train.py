@@ -21,16 +21,13 @@ from srcnn_tf import board, checkpoint, datasets, utils
 from srcnn_tf.config import RECIPES, Config
 from srcnn_tf.errors import RunError, StoppedError
 from srcnn_tf.infer import Reconstructor, score
-from srcnn_tf.metrics import SSIM_WINDOW
 from srcnn_tf.pairs import Pairs, load_pairs
 from srcnn_tf.progress import EVERY, ProgressBar, ReferenceLines
+from srcnn_tf.recovery import Recovery
 from srcnn_tf.step import State, compile_steps
 
 SAVE_EVERY = 500  # steps from one checkpoint to the next, as in the reference
 WARM_UP = 0.1  # of all steps, and at most one epoch, or 100 steps
-EXPLODED = 2.0  # times the best loss, both means over an epoch, or over the epochs that make so many steps:
-JUDGED = 100  # a mean of fewer is held against the very first loss, since at the start a loss swings
-RECOVERIES = 5  # times the rate may be halved before a training is given up
 
 
 def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) -> None:
@@ -49,11 +46,8 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) ->
     data_hash = utils.fingerprint(pictures, config.train_dir)
     directory = checkpoint.run_directory(config)
     resuming = _is_resumed(config, directory, data_hash)
-    state = State(config)
+    state = State(config, resuming)
     pairs = load_pairs(config, pictures, data_hash)
-    if not resuming:
-        checkpoint.clear(directory)
-        board.clear(_log_directory(config))
     run = checkpoint.Checkpoints(directory, **vars(state))
     if resuming:
         run.restore()
@@ -66,10 +60,10 @@ def _is_resumed(config: Config, directory: Path, data_hash: str) -> bool:
     if not config.resume or checkpoint.latest(directory) is None:
         return False
     record = checkpoint.read_record(directory)
-    now, then = config.identity, Config(**record["config"]).identity
+    now, then = config.identity, record["config"].identity
     different = [f"--{name} was {then[name]}, now {now[name]}" for name in now if now[name] != then[name]]
     if record["data"]["sha256"] != data_hash:
-        were = f"{record['data']['pictures']} below {record['config']['train_dir']}"
+        were = f"{record['data']['pictures']} below {record['config'].train_dir}"
         different.append(f"the training pictures were others ({were})")
     if different:
         raise RunError(
@@ -77,10 +71,6 @@ def _is_resumed(config: Config, directory: Path, data_hash: str) -> bool:
             "--resume=False to begin anew in its place, or another --checkpoint_dir."
         )
     return True
-
-
-def _log_directory(config: Config) -> Path:
-    return Path(config.log_dir, config.run_name)
 
 
 # --- the loop -----------------------------------------------------------------------------------------
@@ -99,8 +89,8 @@ class Trainer:
         self._reconstruct = Reconstructor(state.published)
         self._data = {"sha256": data_hash, "pictures": len(pairs.pictures), "pairs": len(pairs.used)}
         self._saved = int(state.step)  # the step of the newest checkpoint
-        self._losses: list[float] = []  # since the loss was judged last
-        self._good = self._snapshot()
+        self._log = board.Log(Path(config.log_dir, config.run_name))
+        self._recovery = Recovery(state, self._recipe.recover)
 
     def fit(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         """Trains until the last epoch is done."""
@@ -124,7 +114,7 @@ class Trainer:
             finally:
                 told.on_train_end()
         print(f"Done: {int(self._state.step)} steps; weights in {self._run.directory / checkpoint.WEIGHTS}")
-        if self._board.log.problem:
+        if self._log.problem:
             raise RunError("The training is complete, but TensorBoard's log could not be written, as said above.")
 
     def _run_epochs(self, first: int, told: keras.callbacks.CallbackList, stopped: list[str]) -> None:
@@ -140,35 +130,35 @@ class Trainer:
             yield ReferenceLines()
         else:
             yield ProgressBar(begin, self._all_steps, self._batch_size, config.epoch)
-        preview = utils.make_pair(utils.read_image((self._pairs.held_out or self._pairs.pictures)[0]), config.scale)
+        preview = utils.degraded_pair(utils.read_image((self._pairs.held_out or self._pairs.pictures)[0]), config.scale)
         rows = "\n".join(f"| {name} | {value} |" for name, value in asdict(config).items())
         configuration = f"| flag | value |\n|---|---|\n{rows}\n\n`{config.command}`"
-        self._board = board.Board(_log_directory(config), self._state.published, preview, config.epoch, configuration)
-        yield self._board
+        self._log.open(anew=begin == 0)
+        yield board.Board(self._log, self._reconstruct, preview, config.epoch, configuration)
 
     def _run_epoch(self, epoch: int, told: keras.callbacks.CallbackList, stopped: list[str]) -> None:
         told.on_epoch_begin(epoch)
-        start, begin = time.monotonic(), len(self._losses)
+        start, losses = time.monotonic(), []
         for places, rates in self._calls(epoch):
             began = time.monotonic()
             found = self._steps(places, rates).numpy()
             self._state.seconds.assign_add(time.monotonic() - began)
-            self._losses += found.tolist()
+            losses += found.tolist()
             if not np.isfinite(found).all():
                 break
-            if np.isinf(float(self._state.first_loss)):
-                self._state.first_loss.assign(found[0])
             step = int(self._state.step)
             logs = {"loss": found[-1], "mean_loss": found.mean(), "learning_rate": rates[-1]}
             told.on_train_batch_end(step, logs)
-            if step % SAVE_EVERY == 0 and not self._exploded():
+            if step % SAVE_EVERY == 0 and self._recovery.sound(losses, whole_epoch=False):
                 self._save()
             if stopped:
-                self._stop(stopped[0])
-        losses = self._losses[begin:]
+                self._stop(stopped[0], losses)
         logs = {"loss": np.mean(losses), "learning_rate": rates[-1]}
         logs["patches_per_second"] = len(losses) * self._batch_size / (time.monotonic() - start)
-        self._judge(epoch)
+        if self._recovery.sound(losses, whole_epoch=len(losses) == self._epoch_steps):
+            self._recovery.keep(losses)
+        else:
+            self._go_back(epoch, losses)
         told.on_epoch_end(epoch, logs | self._measure())
 
     def _calls(self, epoch: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
@@ -183,7 +173,7 @@ class Trainer:
             yield batches[done : done + count], self._rates(step, count)
 
     def _rates(self, step: int, count: int) -> NDArray[np.float32]:
-        rates = np.full(count, self._config.learning_rate * 0.5 ** int(self._state.recoveries))
+        rates = np.full(count, self._config.learning_rate * self._recovery.rate())
         if self._recipe.cosine:
             steps = step + np.arange(count)
             warm_up = max(1, min(max(self._epoch_steps, 100), WARM_UP * self._all_steps))
@@ -192,59 +182,38 @@ class Trainer:
 
     def _measure(self) -> dict[str, float]:
         """Scores the held-out pictures with the weights to be published; the means over the pictures."""
-        scores = []
-        for path in self._pairs.held_out:
-            degraded, original = utils.make_pair(utils.read_image(path), self._config.scale)
-            if min(original.shape[:2]) - 2 * self._config.scale >= SSIM_WINDOW:
-                restored = score(self._reconstruct(degraded), original, self._config.scale)
-                scores.append([*restored, score(degraded, original, self._config.scale).psnr])
-        if not scores:
-            return {}
+        scores = [measured for path in self._pairs.held_out if (measured := self._measure_one(path))]
         names = ("held-out/psnr", "held-out/ssim", "held-out/psnr_bicubic")
-        return dict(zip(names, np.mean(scores, axis=0).tolist(), strict=True))
+        return dict(zip(names, np.mean(scores, axis=0).tolist(), strict=True)) if scores else {}
 
-    def _exploded(self) -> bool:
-        if not all(np.isfinite(values).all() for values in (self._losses, *self._state.model.get_weights())):
-            return True
-        judged = len(self._losses) >= JUDGED
-        best = float(self._state.best_loss if judged else self._state.first_loss)
-        return self._recipe.recover and float(np.mean(self._losses)) > EXPLODED * best
+    def _measure_one(self, path: Path) -> tuple[float, float, float] | None:
+        """PSNR, SSIM and bicubic PSNR of a picture; None if it is too small, or cannot be read any more."""
+        scale = self._config.scale
+        try:
+            # Read again each time: many large pictures would fill the memory.
+            degraded, original = utils.degraded_pair(utils.read_image(path), scale)
+            return *score(self._reconstruct(degraded), original, scale), score(degraded, original, scale).psnr
+        except (RunError, ValueError):
+            return None
 
-    def _judge(self, epoch: int) -> None:
-        """Recovers from a loss that exploded; else, if there are enough losses, remembers these weights as good."""
-        if self._exploded():
-            self._recover(epoch)
-        elif len(self._losses) < JUDGED:
-            return
-        elif self._recipe.recover:
-            self._good = self._snapshot()
-            self._state.best_loss.assign(min(np.mean(self._losses), float(self._state.best_loss)))
-        self._losses = []
-
-    def _snapshot(self) -> list[NDArray]:
-        return [variable.numpy() for variable in self._state.learned()]
-
-    def _recover(self, epoch: int) -> None:
-        """Takes back the last good weights and halves the rate; the epoch is lost, its steps count."""
-        step, before = int(self._state.step), checkpoint.latest(self._run.directory)
-        if not self._recipe.recover or int(self._state.recoveries) == RECOVERIES:
+    def _go_back(self, epoch: int, losses: list[float]) -> None:
+        """Takes back what an epoch did; its steps still count."""
+        before = checkpoint.latest(self._run.directory)
+        if not self._recovery.go_back():
             kept = f"the last good checkpoint is {before}" if before else "no checkpoint had been written"
             raise RunError(
-                f"The loss became {self._losses[-1]:g} at step {step} (epoch {epoch + 1}): the rate is too high. "
-                f"Training is stopped; {kept}. Begin anew with --resume=False and a --learning_rate below "
+                f"The loss became {losses[-1]:g} at step {int(self._state.step)} (epoch {epoch + 1}): the rate is too "
+                f"high. Training is stopped; {kept}. Begin anew with --resume=False and a --learning_rate below "
                 f"{self._config.learning_rate:g}."
             )
-        self._state.recoveries.assign_add(1)
-        for variable, value in zip(self._state.learned(), self._good, strict=True):
-            variable.assign(value)
         self._state.step.assign((epoch + 1) * self._epoch_steps)
         print(
-            f"Warning: the loss of epoch {epoch + 1} exploded to {np.mean(self._losses):g}; "
-            "going on from the weights before it, at half the rate."
+            f"Warning: the loss of epoch {epoch + 1} exploded to {np.mean(losses):g}; going on from the last good "
+            "weights, at half the rate."
         )
 
-    def _stop(self, name: str) -> None:
-        if not self._exploded():
+    def _stop(self, name: str, losses: list[float]) -> None:
+        if self._recovery.sound(losses, whole_epoch=False):
             self._save()
         raise StoppedError(
             f"Stopped by {name}; the newest checkpoint is of step {self._saved} of {self._all_steps}. "
@@ -256,8 +225,10 @@ class Trainer:
         if step == self._saved:
             return
         if self._saved == 0:
-            # First of all, since it says what the checkpoints belong to.
-            checkpoint.write_record(self._run.directory, self._record())
+            # An earlier run stays until there is something to take its place. The record is first, since it says what
+            # the checkpoints belong to; its step is that of the published weights.
+            checkpoint.clear(self._run.directory)
+            checkpoint.write_record(self._run.directory, self._record() | {"step": 0})
         self._run.save(step)
         self._saved = step
         self._publish()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from srcnn_tf.files import LatchedFile, written_whole
 Floats = NDArray[np.floating]
 ENDINGS = frozenset({".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"})
 NEUTRAL = 128 / 255  # Cb and Cr of a grey pixel
+FORMAT = 1  # of train.h5: another number when other values are written for the same pictures
 _ROWS_A_CHUNK = 64  # patches in one HDF5 chunk: 0.3 MB of 33 x 33 float32
 
 
@@ -35,11 +37,12 @@ def prepare_data(directory: str | os.PathLike[str]) -> list[Path]:
     """Lists the pictures below a folder, sorted by path.
 
     Subfolders are searched, links to folders too (each folder once, so a link that loops ends). Hidden files
-    are passed over. A folder that does not exist has no pictures.
+    and folders are passed over. A folder that does not exist has no pictures.
     """
     found: list[Path] = []
     visited: set[str] = set()
     for folder, subfolders, names in os.walk(directory, followlinks=True):
+        subfolders[:] = [name for name in subfolders if name[0] != "."]
         real = os.path.realpath(folder)
         if real in visited:
             subfolders.clear()
@@ -53,14 +56,16 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """Reads a picture as it is meant to be seen: turned as its EXIF data says, palette applied, opaque.
 
     Returns:
-        uint8 array in 0..255: `(rows, cols)` for a grey (or 1-bit) picture, else RGB `(rows, cols, 3)`. Sixteen
-        bits a channel are rounded to eight; of an animated picture this is the first frame.
+        uint8 array in 0..255: `(rows, cols)` for a grey (or 1-bit) picture, else RGB `(rows, cols, 3)`. Of sixteen
+        bits, grey is rounded to eight, and RGB keeps its upper eight. Of an animated picture, the first frame.
 
     Raises:
         RunError: the file is not a picture, is damaged, or is of a kind that would be read wrongly.
     """
     try:
-        with iio.imopen(path, "r", plugin="pillow") as file:
+        with warnings.catch_warnings(), iio.imopen(path, "r", plugin="pillow") as file:
+            # Pillow warns of odd transparency and of large pictures, neither of which is wrong here.
+            warnings.simplefilter("ignore")
             stored = file.metadata(index=0, exclude_applied=False)["mode"]
             if stored.startswith("I;16"):
                 sixteen = file.read(index=0, rotate=True).astype(np.float64)
@@ -89,8 +94,8 @@ def imread(path: str | os.PathLike[str], is_grayscale: bool = True) -> Floats:
     Raises:
         RunError: see `read_image`.
     """
-    channels = 255 * to_channels(read_image(path))
-    return channels[..., 0] if is_grayscale else with_chroma(channels / 255) * 255
+    channels = to_channels(read_image(path))
+    return 255 * (channels[..., 0] if is_grayscale else with_chroma(channels))
 
 
 def to_channels(image: NDArray[np.uint8]) -> Floats:
@@ -158,9 +163,9 @@ def modcrop(image: NDArray, scale: int = 3) -> NDArray:
 def degrade(label: Floats, scale: int = 3) -> Floats:
     """Takes detail from a picture by zooming it down and up again (the reference's step 4).
 
-    Cubic splines without the prefilter, so both zooms smooth: this is not MATLAB's bicubic. At some sizes, 150 among
-    them, rounding puts the last sample a hair outside the picture, and the reference's outermost row or column becomes
-    black there; mirrored, it does not. Everywhere else the two are equal.
+    Cubic splines without the prefilter, so both zooms smooth: this is not MATLAB's bicubic. At some sizes (150
+    pixels at scale 3, say) rounding puts samples a hair outside the picture, and the reference's last rows or columns
+    turn black or dark; mirrored, they do not. Everywhere else the two are equal.
 
     Args:
         label: `(rows, cols)` or `(rows, cols, channels)`, rows and cols multiples of `scale`.
@@ -174,7 +179,7 @@ def degrade(label: Floats, scale: int = 3) -> Floats:
     return ndimage.zoom(small, scale, prefilter=False, mode="mirror")
 
 
-def make_pair(image: NDArray[np.uint8], scale: int = 3) -> tuple[Floats, Floats]:
+def degraded_pair(image: NDArray[np.uint8], scale: int = 3) -> tuple[Floats, Floats]:
     """Makes what the network is given of a picture, and the truth it is measured by (the reference's steps 2 to 4).
 
     Args:
@@ -186,9 +191,13 @@ def make_pair(image: NDArray[np.uint8], scale: int = 3) -> tuple[Floats, Floats]
     Raises:
         ValueError: the picture is smaller than `scale`.
     """
-    original = modcrop(to_channels(image), scale)
+    return _degraded(to_channels(image), scale)
+
+
+def _degraded(channels: Floats, scale: int) -> tuple[Floats, Floats]:
+    original = modcrop(channels, scale)
     if original.size == 0:
-        raise ValueError(f"{image.shape[0]} x {image.shape[1]} pixels are too few to be reduced {scale} times")
+        raise ValueError(f"{channels.shape[0]} x {channels.shape[1]} pixels are too few to be reduced {scale} times")
     return degrade(original, scale), original
 
 
@@ -201,10 +210,14 @@ def preprocess(path: str | os.PathLike[str], scale: int = 3, is_grayscale: bool 
     Raises:
         RunError: the picture cannot be read, or is smaller than `scale`.
     """
-    label = modcrop(imread(path, is_grayscale), scale) / 255
-    if label.size == 0:
-        raise RunError(f"{path}: too small to be reduced {scale} times.")
-    return degrade(label, scale), label
+    channels = to_channels(read_image(path))
+    try:
+        if is_grayscale:
+            degraded, original = _degraded(channels[..., :1], scale)
+            return degraded[..., 0], original[..., 0]
+        return _degraded(with_chroma(channels), scale)
+    except ValueError as error:
+        raise RunError(f"{path}: {error}.") from error
 
 
 def sub_images(image: Floats, size: int, stride: int) -> Floats:
@@ -223,7 +236,7 @@ def sub_images(image: Floats, size: int, stride: int) -> Floats:
     return np.moveaxis(windows, 2, -1).reshape(-1, size, size, channels)
 
 
-def make_pairs(path: Path, config: Config) -> tuple[Floats, Floats]:
+def training_pairs(path: Path, config: Config) -> tuple[Floats, Floats]:
     """Makes the sub-images of one picture (the reference's step 5).
 
     Returns:
@@ -266,9 +279,12 @@ def fingerprint(paths: Iterable[Path], directory: str | os.PathLike[str]) -> str
     """SHA-256 of the names below `directory` and of the contents of the files: the same pictures, the same text."""
     total = hashlib.sha256()
     for path in paths:
-        with open(path, "rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        total.update(f"{content} {path.relative_to(directory).as_posix()}\n".encode())
+        try:
+            with open(path, "rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:  # a link to nowhere, say: named when it is to be read as a picture
+            content = "unreadable"
+        total.update(f"{content} ".encode() + os.fsencode(path.relative_to(directory)) + b"\n")
     return total.hexdigest()
 
 
@@ -287,14 +303,12 @@ def input_setup(config: Config, paths: Sequence[Path], data_hash: str) -> list[s
     """
     path = train_file(config)
     fields = ("image_size", "label_size", "stride", "scale", "c_dim", "degradation")
-    source = json.dumps({"data": data_hash} | {name: getattr(config, name) for name in fields})
-    if _is_made_from(path, source):
-        with h5py.File(path, "r") as file:
-            return list(file["warnings"].asstr())
-    warnings: list[str] = []
-    with written_whole(path) as temporary:
-        _write_pairs(temporary, config, paths, source, warnings)
-    return warnings
+    source = json.dumps({"format": FORMAT, "data": data_hash} | {name: getattr(config, name) for name in fields})
+    if (complaints := _complaints(path, source)) is None:
+        complaints = []
+        with written_whole(path) as temporary:
+            _write_pairs(temporary, config, paths, source, complaints)
+    return complaints
 
 
 def train_file(config: Config) -> Path:
@@ -302,23 +316,26 @@ def train_file(config: Config) -> Path:
     return Path(config.checkpoint_dir, "train.h5")
 
 
-def _is_made_from(path: Path, source: str) -> bool:
+def _complaints(path: Path, source: str) -> list[str] | None:
+    """What was said of the pictures when the file was made from `source`; None if it was not, or is not whole."""
     try:
         with h5py.File(path, "r") as file:
-            counts = file["pairs_a_picture"][()]
-            return file.attrs["source"] == source and len(file["data"]) == len(file["label"]) == counts.sum()
-    except (OSError, KeyError):  # absent, cut short, or not ours
-        return False
+            count = file["pairs_a_picture"][()].sum()
+            if file.attrs["source"] == source and len(file["data"]) == len(file["label"]) == count:
+                return list(file["complaints"].asstr())
+    except Exception:  # absent or cut short, and a damaged file raises nearly anything
+        return None
+    return None
 
 
-def _write_pairs(path: Path, config: Config, paths: Sequence[Path], source: str, warnings: list[str]) -> None:
+def _write_pairs(path: Path, config: Config, paths: Sequence[Path], source: str, complaints: list[str]) -> None:
     counts = np.zeros(len(paths), np.int64)
     with LatchedFile(path) as disk, h5py.File(disk, "w") as file:
         for number, picture in enumerate(paths):
             try:
-                data, label = make_pairs(picture, config)
+                data, label = training_pairs(picture, config)
             except RunError as error:
-                warnings.append(str(error))
+                complaints.append(str(error))
                 continue
             make_data(file, data, label)
             disk.check()
@@ -326,10 +343,10 @@ def _write_pairs(path: Path, config: Config, paths: Sequence[Path], source: str,
         if not counts.any():
             raise RunError(
                 f"None of the {len(paths)} pictures below {config.train_dir} can be trained on: "
-                + " ".join(warnings[:3])
+                + " ".join(complaints[:3])
             )
         file["pairs_a_picture"] = counts
-        file.create_dataset("warnings", data=warnings, dtype=h5py.string_dtype())
+        file.create_dataset("complaints", data=complaints, dtype=h5py.string_dtype())
         file.attrs["source"] = source
         file.close()
         disk.check()
@@ -361,5 +378,5 @@ def read_data(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], NDArra
     try:
         with h5py.File(path, "r") as file:
             return file["data"][()], file["label"][()], file["pairs_a_picture"][()]
-    except (OSError, KeyError) as error:
+    except Exception as error:  # a damaged file raises OSError, KeyError, ValueError and more
         raise RunError(f"{path}: cannot be read ({error}); delete it, and it is made again.") from error

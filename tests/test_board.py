@@ -8,6 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util import tensor_util
 
 from srcnn_tf import board, utils
+from srcnn_tf.infer import Reconstructor
 from srcnn_tf.model import srcnn
 
 
@@ -25,8 +26,10 @@ def value(event):
 @pytest.fixture
 def trained():
     model = srcnn(initialization="he")
-    preview = utils.make_pair(drawn(300, 290), 3)
-    told = board.Board(Path("logs/run"), model, preview, epochs=120, configuration="| seed | 7 |")
+    preview = utils.degraded_pair(drawn(300, 290), 3)
+    log = board.Log(Path("logs/run"))
+    log.open(anew=True)
+    told = board.Board(log, Reconstructor(model), preview, epochs=120, configuration="| seed | 7 |")
     callbacks = keras.callbacks.CallbackList([told], model=model)
     callbacks.on_train_begin()
     for epoch in range(4):
@@ -89,21 +92,26 @@ def test_a_test_is_logged_in_place_of_the_last_one():
     assert value(log.Tensors("test Set5/psnr_srcnn")[0]) == 31
 
 
-def test_clear_leaves_other_files():
+def test_only_a_new_log_deletes_the_old_ones():
     Path("logs").mkdir()
     for name in ("events.out.tfevents.1", "notes.txt"):
         Path("logs", name).touch()
-    board.clear(Path("logs"))
-    assert [path.name for path in Path("logs").iterdir()] == ["notes.txt"]
+    board.Log(Path("logs")).open(anew=False)
+    assert Path("logs/events.out.tfevents.1").exists()
+    board.Log(Path("logs")).open(anew=True)
+    assert not Path("logs/events.out.tfevents.1").exists()
+    assert Path("logs/notes.txt").exists()
 
 
 def test_a_log_that_cannot_be_written_is_said_once_and_stops_nothing(capsys):
     Path("logs").touch()
-    told = board.Board(Path("logs/run"), srcnn(), utils.make_pair(drawn(30, 30), 3), epochs=2, configuration="")
+    log = board.Log(Path("logs/run"))
+    log.open(anew=True)
+    told = board.Board(log, Reconstructor(srcnn()), utils.degraded_pair(drawn(30, 30), 3), epochs=2, configuration="")
     told.on_train_begin()
     for epoch in range(2):
         told.on_train_batch_end(epoch, {"mean_loss": 1.0, "learning_rate": 1.0})
         told.on_epoch_end(epoch, {"loss": 1.0})
     told.on_train_end()
-    assert "logs/run: TensorBoard's log cannot be written (" in told.log.problem
-    assert capsys.readouterr().err == f"Problem: {told.log.problem}\n"
+    assert "logs/run: TensorBoard's log cannot be written (" in log.problem
+    assert capsys.readouterr().err == f"Problem: {log.problem}\n"

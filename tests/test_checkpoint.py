@@ -99,6 +99,25 @@ def test_damaged_weights_are_named(name, size):
         checkpoint.restored_model(Config(weights=str(path)))
 
 
+def test_flipped_bits_in_weights_are_noticed():
+    published()
+    path = Path("run/SRCNN.weights.h5")
+    content = bytearray(path.read_bytes())
+    with h5py.File(path) as file:
+        content[file["layers/conv2d/vars/0"].id.get_offset() + 1000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(RunError, match=r"SRCNN\.weights\.h5: cannot be read .*checksum"):
+        checkpoint.restored_model(Config(weights="run"))
+
+
+def test_weights_that_are_not_numbers_are_refused():
+    model = checkpoint.build(Config())
+    model.set_weights([np.nan * values for values in model.get_weights()])
+    checkpoint.publish(model, Config(), Path("run"))
+    with pytest.raises(RunError, match="not finite numbers"):
+        checkpoint.restored_model(Config(weights="run"))
+
+
 def test_missing_weights_are_named():
     with pytest.raises(RunError, match=r"--weights=nowhere: there is no such file"):
         checkpoint.restored_model(Config(weights="nowhere"))
@@ -178,6 +197,31 @@ def test_checkpoint_that_cannot_be_written_is_named():
         checkpoint.Checkpoints(Path("run"), value=tf.Variable(1.0)).save(500)
 
 
+@pytest.mark.parametrize("folder", ["run", "a [b]* c"])
+def test_a_folder_may_have_any_name(folder):
+    run = checkpoint.Checkpoints(Path(folder), value=tf.Variable(1.0))
+    for step in range(1, 6):
+        run.save(step)
+    assert checkpoint.latest(Path(folder)) == Path(folder, "SRCNN.model-5")
+    assert len(list(Path(folder).iterdir())) == 2 * checkpoint.KEEP + 1
+
+
+def test_tensorflow_finds_the_newest_checkpoint():
+    run = checkpoint.Checkpoints(Path("run"), value=tf.Variable(1.0))
+    for step in (500, 1000):
+        run.save(step)
+    assert tf.train.latest_checkpoint("run") == "run/SRCNN.model-1000"
+
+
+def test_what_a_killed_process_left_is_cleared_away():
+    run = checkpoint.Checkpoints(Path("run"), value=tf.Variable(1.0))
+    for clean in (lambda: run.save(1000), lambda: checkpoint.clear(Path("run"))):
+        Path("run/SRCNN.model-500_temp").mkdir(parents=True)
+        Path("run/SRCNN.model-500_temp/part-00000").touch()
+        clean()
+        assert not Path("run/SRCNN.model-500_temp").exists()
+
+
 def test_clear_deletes_a_runs_files_alone():
     checkpoint.Checkpoints(Path("run"), value=tf.Variable(1.0)).save(500)
     published()
@@ -186,7 +230,17 @@ def test_clear_deletes_a_runs_files_alone():
     assert [path.name for path in Path("run").iterdir()] == ["notes.txt"]
 
 
-@pytest.mark.parametrize("content", [None, "", "{}", "[1]"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "",
+        "{}",
+        "[1]",
+        '{"config": {"precision": "of another version"}, "data": {"sha256": "", "pictures": 1}, "step": 1}',
+        '{"config": {"scale": 0}, "data": {"sha256": "", "pictures": 1}, "step": 1}',
+    ],
+)
 def test_damaged_record_is_named(content):
     Path("run").mkdir()
     if content is not None:

@@ -89,6 +89,10 @@ def test_command_makes_the_configuration_again():
     }
 
 
+def test_command_never_throws_away_what_was_done():
+    assert "resume" not in Config(resume=False).command
+
+
 def test_identity_leaves_out_how_long_and_where():
     config = Config()
     same = dataclasses.replace(config, epoch=99, resume=False, sample_dir="a", log_dir="b", checkpoint_dir="c")

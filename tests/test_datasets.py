@@ -41,3 +41,23 @@ def test_a_named_folder_without_pictures_is_an_error(flag):
     with pytest.raises(RunError, match=rf"--{flag}=elsewhere has no pictures: .*\(bmp, jpeg, jpg, png"):
         datasets.find_pictures(Config(**{flag: "elsewhere"}), flag)
     assert list(Path("elsewhere").iterdir()) == []
+
+
+def test_a_part_of_the_photographs_is_never_left(monkeypatch):
+    copied = []
+
+    def copyfile(source, target):
+        copied.append(target)
+        if len(copied) == 3:
+            raise KeyboardInterrupt
+        Path(target).touch()
+
+    monkeypatch.setattr(datasets.shutil, "copyfile", copyfile)
+    with pytest.raises(KeyboardInterrupt):
+        datasets.find_pictures(Config(), "train_dir")
+    assert list(Path("Train").iterdir()) == []
+
+
+def test_hidden_folders_are_passed_over(make_picture):
+    make_picture("Train/.trash/a.png")
+    assert len(datasets.find_pictures(Config(), "train_dir")) == len(datasets.SAMPLES["train_dir"])

@@ -51,7 +51,7 @@ def test_saved_pictures_are_what_was_scored(config, make_picture):
     path = make_picture("Test/a.png", rows=50, cols=61)
     (result,) = evaluate(config)
     image = utils.read_image(path)
-    degraded, original = utils.make_pair(image)
+    degraded, original = utils.degraded_pair(image)
     pictures = {
         ending: utils.read_image(f"sample/Test/a_{ending}.png") for ending in ("bicubic", "srcnn", "comparison")
     }

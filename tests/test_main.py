@@ -211,7 +211,7 @@ def test_kill_9_costs_only_the_steps_since_the_last_checkpoint(make_picture, tmp
     make_picture("Train/a.png", mode="L")
     command = ["--recipe=reference", "--epoch=100000", "--batch_size=1", "--learning_rate=1e-6"]
     reached = 0
-    for wait in (0.0, 0.11, 0.23):
+    for wait in (0.0, 0.13):
         with start_training(tmp_path, *command) as process:
             wait_for(process, f"Going on after step {reached}" if reached else "Beginning: step 0")
             wait_for(process, f"step: [{reached + 1010}]")
@@ -247,7 +247,7 @@ def test_a_log_that_fills_the_disk_costs_the_log_alone(run_main, make_picture):
     make_picture("Train/a.png", rows=300, cols=300)
     command = ["--recipe=reference", "--batch_size=10", "--stride=40"]
     run_main(*command, "--epoch=1")
-    done = run_main(*command, "--epoch=30", check=False, preexec_fn=limit_file_size(250_000))
+    done = run_main(*command, "--epoch=15", check=False, preexec_fn=limit_file_size(250_000))
     assert done.returncode == 1
     assert "Done: " in done.stdout
     assert done.stderr.startswith("Problem: logs/srcnn_21_x3_scipy: TensorBoard's log cannot be written")

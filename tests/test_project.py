@@ -18,6 +18,7 @@ LAYERS = [
     ["datasets", "pairs", "model"],
     ["checkpoint", "infer"],
     ["report", "board", "progress", "step"],
+    ["recovery"],
     ["train", "evaluate"],
 ]
 MODULES = [name for layer in LAYERS for name in layer]

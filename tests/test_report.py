@@ -76,3 +76,16 @@ def test_grey_pictures_stand_beside_each_other_too():
     grey = drawn(40, 50)[..., 0]
     found = report.side_by_side({"a": grey, "b": grey})
     np.testing.assert_array_equal(found[-40:, :50], np.dstack([grey] * 3))
+
+
+def test_a_set_is_averaged_as_a_whole_wherever_its_pictures_stand():
+    names = (("Test", "A"), ("Set5", "x"), ("Test", "b"))
+    results = [replace(RESULT, set=folder, image=name, psnr_srcnn=30.0 + at) for at, (folder, name) in enumerate(names)]
+    assert [(name, means["psnr_srcnn"]) for name, means in report.averages(results)] == [("Test", 31), ("Set5", 31)]
+    assert [line.split()[0] for line in report.table(results).splitlines()[1:]] == [
+        "Test/A",
+        "Test/b",
+        "Test:",
+        "Set5/x",
+        "Set5:",
+    ]

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -162,7 +163,7 @@ def test_held_out_pictures_are_measured_each_epoch(make_picture):
     seen = Losses()
     train(Config(epoch=3, stride=30), [seen])
     held_out = utils.prepare_data("Train")[10]
-    degraded, original = utils.make_pair(utils.read_image(held_out))
+    degraded, original = utils.degraded_pair(utils.read_image(held_out))
     from srcnn_tf.infer import Reconstructor, score
 
     found = seen.epochs[-1][1]
@@ -277,6 +278,33 @@ def test_other_pictures_in_the_same_folder_are_refused_before_anything_is_writte
 
 
 @pytest.mark.usefixtures("pictures")
+def test_a_run_killed_before_its_weights_were_written_writes_them_the_next_time(monkeypatch):
+    class KilledError(BaseException):
+        pass
+
+    def killed(*arguments):
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "publish", killed)
+        with pytest.raises(KilledError):
+            train(Config(epoch=2))
+    assert not Path("checkpoint/srcnn_21_x3_scipy/SRCNN.weights.h5").exists()
+    train(Config(epoch=2))
+    assert len(weights()) == 6
+
+
+@pytest.mark.usefixtures("pictures")
+def test_an_earlier_run_stays_until_the_new_one_has_something():
+    train(Config(epoch=2))
+    before = weights()
+    stop = Losses(at=1, action=lambda model: (_ for _ in ()).throw(RuntimeError("a crash")))
+    with pytest.raises(RuntimeError, match="a crash"):
+        train(Config(epoch=5, resume=False), [stop])
+    assert_equal_weights(weights(), before)
+
+
+@pytest.mark.usefixtures("pictures")
 def test_beginning_anew_leaves_nothing_of_the_run_before():
     train(Config(epoch=4))
     train(Config(epoch=2, resume=False, seed=5))
@@ -291,7 +319,15 @@ def test_weights_to_start_from(golden):
     config = Config(epoch=1, weights=str(start), learning_rate=1e-12)
     train(config)
     assert_equal_weights(weights(), checkpoint.restored_model(Config(weights=str(start)))[0].get_weights(), 1e-6)
-    train(Config(epoch=2, weights=str(start), learning_rate=1e-12))  # the same command goes on
+
+
+@pytest.mark.usefixtures("pictures")
+def test_going_on_does_not_need_the_weights_it_began_with(golden):
+    for name in ("index", "data-00000-of-00001"):
+        shutil.copy(golden / "checkpoint" / "srcnn_21" / f"SRCNN.model-500.{name}", f"start.{name}")
+    train(Config(epoch=1, weights="start"))
+    Path("start.index").unlink()
+    train(Config(epoch=2, weights="start"))
 
 
 @pytest.mark.usefixtures("pictures")
@@ -313,32 +349,42 @@ def test_damaged_checkpoint_is_named():
 # --- what goes wrong on the way ---
 
 
-@pytest.mark.usefixtures("pictures")
-def test_a_spike_does_not_ruin_a_run(capsys):
-    def spoil(model):
-        model.set_weights([30 * values for values in model.get_weights()])
+def spoil(model):
+    model.set_weights([30 * values for values in model.get_weights()])
 
-    seen = Losses(at=260, action=spoil)
-    train(Config(epoch=50, batch_size=1, learning_rate=1e-3), [seen])
-    assert re.search(r"Warning: the loss of epoch 22 exploded to .* at half the rate", capsys.readouterr().out)
-    spike = seen.steps.index(260)
-    assert max(seen.losses[spike:]) > 10
+
+@pytest.mark.usefixtures("pictures")
+@pytest.mark.parametrize(
+    ("at", "batch_size", "epochs"),
+    [(160, 1, 24), (156, 1, 24), (60, 128, 90)],
+    ids=["mid-epoch", "last step of an epoch", "a short run of one-step epochs"],
+)
+def test_a_spike_does_not_ruin_a_run(at, batch_size, epochs, capsys):
+    seen = Losses(at=at, action=spoil)
+    train(Config(epoch=epochs, batch_size=batch_size), [seen])
+    assert re.search(r"Warning: the loss of epoch \d+ exploded to .* at half the rate", capsys.readouterr().out)
+    spike = seen.steps.index(at)
+    assert max(seen.losses[spike:]) > 5 * max(seen.losses[spike - 5 : spike])
     assert np.mean(seen.losses[-5:]) < 2 * np.mean(seen.losses[spike - 5 : spike])
     assert all(np.isfinite(values).all() for values in weights())
 
 
 @pytest.mark.usefixtures("pictures")
+def test_a_rate_far_too_high_ends_with_an_error_and_no_weights():
+    with pytest.raises(RunError, match=r"The loss became .* no checkpoint had been written"):
+        train(Config(epoch=40, learning_rate=100.0))
+    assert not Path("checkpoint/srcnn_21_x3_scipy").exists()
+
+
+@pytest.mark.usefixtures("pictures")
 @pytest.mark.parametrize("recipe", ["modern", "reference"])
 def test_a_loss_that_becomes_nan_stops_and_keeps_the_last_good_checkpoint(recipe):
-    def spoil(model):
-        model.set_weights([np.nan * values for values in model.get_weights()])
-
     config = Config(recipe=recipe, epoch=100, batch_size=1, learning_rate=1e-4)
 
     class SpoilAlways(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             if batch > 520:
-                spoil(self.model)
+                self.model.set_weights([np.nan * values for values in self.model.get_weights()])
 
     with pytest.raises(
         RunError, match=r"The loss became .* last good checkpoint is .*model-500\. Begin anew .*--resume"

@@ -1,3 +1,4 @@
+import contextlib
 import os
 from pathlib import Path
 
@@ -154,6 +155,13 @@ def test_rounding_is_half_up_and_clipped():
     np.testing.assert_array_equal(utils.to_uint8(values), [0, 1, 1, 2, 255])
 
 
+def test_no_warning_reaches_the_user():
+    # Pillow warns of a palette with a transparency for each colour.
+    picture = Image.fromarray(drawn(8, 9)).quantize(4)
+    picture.save("a.png", transparency=bytes([0, 128, 255, 255]))
+    assert utils.read_image("a.png").shape == (8, 9, 3)
+
+
 # --- degrading and cutting ---
 
 
@@ -172,14 +180,20 @@ def test_degrade_is_the_references_two_zooms_on_each_channel():
         np.testing.assert_array_equal(degraded[..., channel], ndimage.zoom(down, 3, prefilter=False))
 
 
-def test_degrade_has_no_black_edge_where_the_reference_has_one():
-    flat = np.ones((150, 33))
-    reference = ndimage.zoom(ndimage.zoom(flat, 1 / 3, prefilter=False), 3, prefilter=False)
-    assert (reference[-1] == 0).all()
-    np.testing.assert_allclose(utils.degrade(flat, 3), 1)
-    textured = drawn(150, 33)[..., 0] / 255.0
-    reference = ndimage.zoom(ndimage.zoom(textured, 1 / 3, prefilter=False), 3, prefilter=False)
-    np.testing.assert_allclose(utils.degrade(textured, 3)[:-1], reference[:-1], atol=1e-12)
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_degrade_differs_from_the_reference_only_where_its_edge_is_black(scale):
+    def reference(line):
+        return ndimage.zoom(ndimage.zoom(line, 1 / scale, prefilter=False), scale, prefilter=False)
+
+    black = 0
+    for size in range(33 // scale * scale, 480, scale):
+        line = np.random.default_rng(size).random(size)
+        same = np.isclose(reference(np.ones(size)), 1, rtol=0, atol=1e-12)
+        black += not same.all()
+        assert same[:-9].all()
+        np.testing.assert_allclose(utils.degrade(np.ones(size), scale), 1)
+        np.testing.assert_allclose(utils.degrade(line, scale)[same], reference(line)[same], atol=1e-12)
+    assert black  # 150 pixels at scale 3, for one
 
 
 def test_sub_images_are_cut_row_by_row():
@@ -198,7 +212,7 @@ def test_merging_what_was_cut_gives_the_picture():
 def test_pairs_equal_the_references(golden):
     truth = np.load(golden / "reference_patches.npz")
     config = Config(train_dir=str(golden / "Train"))
-    found = [utils.make_pairs(path, config) for path in utils.prepare_data(golden / "Train")]
+    found = [utils.training_pairs(path, config) for path in utils.prepare_data(golden / "Train")]
     data, label = (np.concatenate(part).astype(np.float32) for part in zip(*found, strict=True))
     np.testing.assert_allclose(data, truth["train_data"], atol=1e-7, rtol=0)
     np.testing.assert_allclose(label, truth["train_label"], atol=1e-7, rtol=0)
@@ -206,7 +220,7 @@ def test_pairs_equal_the_references(golden):
 
 def test_test_pairs_equal_the_references(golden):
     truth = np.load(golden / "reference_patches.npz")
-    data, label = utils.make_pairs(golden / "Test" / "Set5" / "s3.bmp", Config(stride=21))
+    data, label = utils.training_pairs(golden / "Test" / "Set5" / "s3.bmp", Config(stride=21))
     np.testing.assert_allclose(data, truth["test_data"], atol=1e-7, rtol=0)
     np.testing.assert_allclose(label, truth["test_label"], atol=1e-7, rtol=0)
 
@@ -217,7 +231,7 @@ def test_label_is_the_centre_of_its_data_for_every_architecture(make_picture):
         config = Config(architecture=architecture, stride=5)
         original = utils.preprocess(path)[1]
         margin = config.border // 2
-        data, label = utils.make_pairs(path, config)
+        data, label = utils.training_pairs(path, config)
         assert len(data) == len(label)
         inside = original[margin : margin + config.label_size, margin + 5 : margin + 5 + config.label_size]
         np.testing.assert_array_equal(label[1, ..., 0], inside)
@@ -309,6 +323,31 @@ def test_flipped_bits_in_the_training_file_are_noticed(make_picture):
     file.write_bytes(content)
     with pytest.raises(RunError, match=r"train\.h5: cannot be read .*delete it, and it is made again"):
         utils.read_data(file)
+
+
+def test_a_link_to_nowhere_and_an_odd_name_are_only_warned_of(make_picture):
+    make_picture("Train/good.png")
+    Path("Train/link.png").symlink_to("nowhere.png")
+    os.rename(make_picture("Train/odd.png"), b"Train/\xff.png")
+    (complaint,) = prepare(Config())
+    assert "link.png: cannot be read" in complaint
+    assert utils.read_data("checkpoint/train.h5")[2].tolist() == [4, 0, 4]
+
+
+def test_every_kind_of_damage_to_the_training_file_is_noticed_or_harmless(make_picture):
+    make_picture("Train/a.png")
+    prepare(Config())
+    file = Path("checkpoint/train.h5")
+    whole = file.read_bytes()
+    data = utils.read_data(file)[0]
+    rng = np.random.default_rng(0)
+    for place in rng.integers(0, 8000, 60):  # where HDF5 keeps its own affairs
+        content = bytearray(whole)
+        content[place] ^= 1 << rng.integers(8)
+        file.write_bytes(content)
+        prepare(Config())
+        with contextlib.suppress(RunError):
+            assert utils.read_data(file)[0].shape == data.shape
 
 
 def test_fingerprint_is_of_names_and_contents(make_picture, tmp_path):

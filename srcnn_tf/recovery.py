@@ -1,0 +1,57 @@
+"""Keeps a loss that explodes from ruining a training: good weights to go back to, and a lower rate after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srcnn_tf.step import State
+
+EXPLODED = 2.0  # times the mean loss of the best epoch
+EXPLODED_EARLY = 10.0  # the same during the first steps, when a loss swings
+EARLY = 100  # steps; also, the losses of a part of an epoch that are enough to judge by
+MOST = 5  # times the rate is halved before a training is given up
+
+
+class Recovery:
+    """Judges losses, and remembers weights that were sound for a whole epoch after they were taken."""
+
+    def __init__(self, state: State, enabled: bool) -> None:
+        """Args: what to watch, and whether to go back; if not, only a loss that is not finite is unsound."""
+        self._state, self._enabled = state, enabled
+        # What the last step of an epoch did shows in the losses of the next one alone: until then, it is on trial.
+        self._good = self._on_trial = self._snapshot()
+
+    def sound(self, losses: Sequence[float], whole_epoch: bool) -> bool:
+        """Whether an epoch's losses so far, and the weights now, are those of a training that goes well."""
+        if not all(np.isfinite(values).all() for values in (losses, *self._state.model.get_weights())):
+            return False
+        if not self._enabled or not (whole_epoch or len(losses) >= EARLY):
+            return True
+        best = float(self._state.best_loss)
+        factor = EXPLODED if int(self._state.step) > EARLY else EXPLODED_EARLY
+        return float(np.mean(losses)) <= factor * (best if np.isfinite(best) else losses[0])
+
+    def keep(self, losses: Sequence[float]) -> None:
+        """Remembers the weights after an epoch whose losses were sound."""
+        self._state.best_loss.assign(min(float(np.mean(losses)), float(self._state.best_loss)))
+        self._good, self._on_trial = self._on_trial, self._snapshot()
+
+    def go_back(self) -> bool:
+        """Puts the last good weights back and halves the rate; False where that is not to be, or no use any more."""
+        if not self._enabled or int(self._state.recoveries) == MOST:
+            return False
+        for variable, value in zip(self._state.learned(), self._good, strict=True):
+            variable.assign(value)
+        self._on_trial = self._good
+        self._state.recoveries.assign_add(1)
+        return True
+
+    def rate(self) -> float:
+        """The part of the schedule's rate that is left."""
+        return 0.5 ** int(self._state.recoveries)
+
+    def _snapshot(self) -> list[NDArray]:
+        return [variable.numpy() for variable in self._state.learned()] if self._enabled else []
