@@ -92,7 +92,7 @@ class Board(keras.callbacks.Callback):
         model = self._reconstruct.model
         signature = tf.TensorSpec([None, None, None, model.input_shape[-1]], tf.float32, name="degraded")
         self._log.write(0, tf.summary.text, "configuration", self._configuration)
-        self._log.write(0, tf.summary.graph, tf.function(model).get_concrete_function(signature).graph)
+        self._log.write(0, tf.summary.graph, tf.function(model, autograph=False).get_concrete_function(signature).graph)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the mean loss since the last call, and the rate, at step `batch`."""

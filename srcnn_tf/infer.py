@@ -33,7 +33,9 @@ class Reconstructor:
         self._margin = border(model) // 2
         self._tile_size = tile_size
         signature = [tf.TensorSpec([None, None, None, self._channels], tf.float32)]
-        self._forward = tf.function(lambda tiles: model(tiles, training=False), input_signature=signature)
+        self._forward = tf.function(
+            lambda tiles: model(tiles, training=False), input_signature=signature, autograph=False
+        )
         self._forward(np.zeros((1, 2 * self._margin + 1, 2 * self._margin + 1, self._channels), np.float32))
 
     def __call__(self, degraded: Floats) -> NDArray[np.float32]:

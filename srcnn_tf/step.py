@@ -78,16 +78,20 @@ def compile_steps(state: State, pairs: Pairs, config: Config) -> Callable[[NDArr
     all_data, all_label = tf.constant(pairs.data), tf.constant(pairs.label)
     step = make_step(state, recipe.average)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int64), tf.TensorSpec([None], tf.float32)])
+    def one(number: tf.Tensor, losses: tf.TensorArray, places: tf.Tensor, rates: tf.Tensor) -> tuple:
+        data, label = tf.gather(all_data, places[number]), tf.gather(all_label, places[number])
+        if recipe.shuffle:
+            data, label = _flip(data, label, tf.stack([tf.constant(config.seed, tf.int64), state.step]))
+        state.optimizer.learning_rate.assign(rates[number])
+        return number + 1, losses.write(number, step(data, label)), places, rates
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, None], tf.int64), tf.TensorSpec([None], tf.float32)], autograph=False
+    )
     def steps(places: tf.Tensor, rates: tf.Tensor) -> tf.Tensor:
-        losses = tf.TensorArray(tf.float32, tf.shape(places)[0])
-        for number in tf.range(tf.shape(places)[0]):
-            data, label = tf.gather(all_data, places[number]), tf.gather(all_label, places[number])
-            if recipe.shuffle:
-                data, label = _flip(data, label, tf.stack([tf.constant(config.seed, tf.int64), state.step]))
-            state.optimizer.learning_rate.assign(rates[number])
-            losses = losses.write(number, step(data, label))
-        return losses.stack()
+        count = tf.shape(places)[0]
+        begin = (tf.constant(0), tf.TensorArray(tf.float32, count), places, rates)
+        return tf.while_loop(lambda number, *_: number < count, one, begin, parallel_iterations=1)[1].stack()
 
     return steps
 
