@@ -13,7 +13,7 @@ import sys
 
 from absl import app, flags
 
-from srcnn_tf.config import DEGRADATIONS, RECIPES, Config
+from srcnn_tf.config import DEGRADATIONS, PRECISIONS, RECIPES, Config
 from srcnn_tf.errors import RunError, StoppedError, UsageError
 
 flags.DEFINE_boolean("is_train", Config.is_train, "Train; False to test.")
@@ -44,6 +44,9 @@ flags.DEFINE_string(
     "weights", Config.weights, "Weights to start or test from: a file, a run's folder, the reference's checkpoint."
 )
 flags.DEFINE_integer("seed", Config.seed, "Of random weights, shuffling and flips.")
+flags.DEFINE_enum(
+    "precision", Config.precision, list(PRECISIONS), "Of the convolutions in training; auto: by what the processor has."
+)
 flags.DEFINE_boolean("resume", Config.resume, "Go on with a run that was stopped; False to begin anew in its place.")
 
 
@@ -71,7 +74,7 @@ def _dispatch(config: Config) -> None:
     # TensorFlow takes seconds to load: not for --help, nor for a wrong command line.
     from srcnn_tf.startup import load_tensorflow
 
-    print(f"Computing on: {load_tensorflow()}", flush=True)
+    print(f"Computing on: {load_tensorflow(config.is_train)}", flush=True)
     if config.is_train:
         from srcnn_tf.train import train
 

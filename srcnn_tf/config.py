@@ -14,6 +14,7 @@ from srcnn_tf.errors import UsageError
 FROM_RECIPE: Any = None  # Config replaces it by the recipe's value
 FROM_ARCHITECTURE: Any = None  # Config replaces it by image_size less the border
 DEGRADATIONS = ("scipy",)
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ RECIPES = {
 # Fields that another run of the same command may change and still go on with the weights of the first:
 # they say for how long, where to write, or what to test. What was trained on is compared by content.
 NOT_COMPARED = frozenset(
-    {"is_train", "epoch", "resume", "image_index", "checkpoint_dir", "sample_dir", "log_dir", "train_dir", "test_dir"}
+    {"is_train", "epoch", "resume", "precision", "image_index"}
+    | {"checkpoint_dir", "sample_dir", "log_dir", "train_dir", "test_dir"}
 )
 
 
@@ -96,6 +98,7 @@ class Config:
     log_dir: str = "logs"
     weights: str | None = None
     seed: int = 0
+    precision: str = "auto"
     resume: bool = True
 
     def __post_init__(self) -> None:
@@ -158,6 +161,7 @@ class Config:
 
 def _check(config: Config) -> None:
     _check_choice("degradation", config.degradation, DEGRADATIONS)
+    _check_choice("precision", config.precision, PRECISIONS)
     _check_choice("c_dim", config.c_dim, (1, 3))
     for name, least in {"epoch": 1, "batch_size": 1, "stride": 1, "scale": 2, "seed": 0}.items():
         if getattr(config, name) < least:

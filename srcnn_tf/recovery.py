@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from srcnn_tf.step import State
 
 EXPLODED = 2.0  # times the mean loss of the best epoch
-EXPLODED_EARLY = 10.0  # the same during the first steps, when a loss swings
+# During the first steps a loss swings, by 20 times and more: then it is 10 times the best and half the very first.
+EXPLODED_EARLY = 10.0
 EARLY = 100  # steps; also, the losses of a part of an epoch that are enough to judge by
 MOST = 5  # times the rate is halved before a training is given up
 
@@ -30,9 +31,12 @@ class Recovery:
             return False
         if not self._enabled or not (whole_epoch or len(losses) >= EARLY):
             return True
-        best = float(self._state.best_loss)
-        factor = EXPLODED if int(self._state.step) > EARLY else EXPLODED_EARLY
-        return float(np.mean(losses)) <= factor * (best if np.isfinite(best) else losses[0])
+        if np.isinf(float(self._state.first_loss)):
+            self._state.first_loss.assign(losses[0])
+        best, first = float(self._state.best_loss), float(self._state.first_loss)
+        if int(self._state.step) > EARLY:
+            return float(np.mean(losses)) <= EXPLODED * min(best, first)
+        return float(np.mean(losses)) <= max(EXPLODED_EARLY * min(best, first), first / 2)
 
     def keep(self, losses: Sequence[float]) -> None:
         """Remembers the weights after an epoch whose losses were sound."""

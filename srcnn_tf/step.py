@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from srcnn_tf import checkpoint
 from srcnn_tf.config import RECIPES, Config
+from srcnn_tf.forward import compute_dtype, forward
 from srcnn_tf.optimizer import SOAP
 from srcnn_tf.pairs import Pairs
 
+PART_BYTES = 64  # of one feature of all patches in a part: 16 patches in float32, 32 in bfloat16
 DECAY = 0.999  # of the average of weights, once it has seen enough of them
 
 
@@ -35,6 +37,7 @@ class State:
         self.optimizer.build(self.model.trainable_variables)
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
+        self.first_loss = tf.Variable(math.inf, dtype=tf.float32, trainable=False)
         self.best_loss = tf.Variable(math.inf, dtype=tf.float32, trainable=False)
         self.recoveries = tf.Variable(0, dtype=tf.int64, trainable=False)
 
@@ -43,19 +46,25 @@ class State:
         return [*self.model.variables, *self.published.variables, *self.optimizer.variables]
 
 
-def make_step(state: State, average: bool) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+def make_step(state: State, average: bool, dtype: tf.DType) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Makes the function that learns from one batch; with `strategy.run` around it, it is one replica's part.
+
+    Args:
+        dtype: what the convolutions reckon in.
 
     Returns:
         A function of `(batch, image_size, image_size, c_dim)` and `(batch, label_size, label_size, c_dim)` that
         changes the state, and returns the mean squared error before the change.
     """
-    model, variables = state.model, state.model.trainable_variables
+    variables = state.model.trainable_variables
 
     def step(data: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(tf.square(label - model(data, training=True)))
-        state.optimizer.apply(tape.gradient(loss, variables), variables)
+        sizes = part_sizes(data.shape[0], dtype)
+        parts = zip(sizes, tf.split(data, sizes), tf.split(label, sizes), strict=True)
+        # Nothing joins the parts before their sums, so that they run side by side, each in a core's cache.
+        found = [_gradients(state.model, *part, size / sum(sizes), dtype) for size, *part in parts]
+        loss, *gradients = (tf.add_n(terms) for terms in zip(*found, strict=True))
+        state.optimizer.apply(gradients, variables)
         if average:
             # A short memory at first, or the random beginning would stay in the average.
             count = tf.cast(state.step, tf.float32)
@@ -68,6 +77,21 @@ def make_step(state: State, average: bool) -> Callable[[tf.Tensor, tf.Tensor], t
     return step
 
 
+def _gradients(model: keras.Model, data: tf.Tensor, label: tf.Tensor, share: float, dtype: tf.DType) -> list[tf.Tensor]:
+    """The loss of a part of a batch, and its gradients, times the part's share."""
+    with tf.GradientTape() as tape:
+        loss = share * tf.reduce_mean(tf.square(label - forward(model, data, dtype)))
+    return [loss, *tape.gradient(loss, model.trainable_variables)]
+
+
+def part_sizes(batch_size: int, dtype: tf.DType) -> list[int]:
+    """How many patches each independent part of a batch has: all on a GPU, else about as many as fit a cache."""
+    if tf.config.list_physical_devices("GPU"):
+        return [batch_size]
+    parts = max(1, round(batch_size * dtype.size / PART_BYTES))
+    return [batch_size * (part + 1) // parts - batch_size * part // parts for part in range(parts)]
+
+
 def compile_steps(state: State, pairs: Pairs, config: Config) -> Callable[[NDArray, NDArray], tf.Tensor]:
     """Compiles many steps in one call, over pairs that stay in the device's memory.
 
@@ -76,7 +100,8 @@ def compile_steps(state: State, pairs: Pairs, config: Config) -> Callable[[NDArr
     """
     recipe = RECIPES[config.recipe]
     all_data, all_label = tf.constant(pairs.data), tf.constant(pairs.label)
-    step = make_step(state, recipe.average)
+    step = make_step(state, recipe.average, compute_dtype(config))
+    batch_size = min(config.batch_size, len(pairs.used))
 
     def one(number: tf.Tensor, losses: tf.TensorArray, places: tf.Tensor, rates: tf.Tensor) -> tuple:
         data, label = tf.gather(all_data, places[number]), tf.gather(all_label, places[number])
@@ -85,9 +110,9 @@ def compile_steps(state: State, pairs: Pairs, config: Config) -> Callable[[NDArr
         state.optimizer.learning_rate.assign(rates[number])
         return number + 1, losses.write(number, step(data, label)), places, rates
 
-    @tf.function(
-        input_signature=[tf.TensorSpec([None, None], tf.int64), tf.TensorSpec([None], tf.float32)], autograph=False
-    )
+    signature = [tf.TensorSpec([None, batch_size], tf.int64), tf.TensorSpec([None], tf.float32)]
+
+    @tf.function(input_signature=signature, autograph=False)
     def steps(places: tf.Tensor, rates: tf.Tensor) -> tf.Tensor:
         count = tf.shape(places)[0]
         begin = (tf.constant(0), tf.TensorArray(tf.float32, count), places, rates)

@@ -61,6 +61,7 @@ def test_run_name(changes, name):
         ({"architecture": "9-2-5"}, "three odd filter sizes"),
         ({"architecture": "9-1"}, "three odd filter sizes"),
         ({"recipe": "best"}, "--recipe=best: expected one of modern, reference"),
+        ({"precision": "half"}, "--precision=half: expected one of auto, float32, bfloat16"),
         ({"degradation": "blur"}, "--degradation=blur: expected one of scipy"),
         ({"image_index": "-1"}, "--image_index=-1: expected 'all' or a number"),
         ({"image_index": "third"}, "--image_index=third"),
@@ -95,7 +96,7 @@ def test_command_never_throws_away_what_was_done():
 
 def test_identity_leaves_out_how_long_and_where():
     config = Config()
-    same = dataclasses.replace(config, epoch=99, resume=False, sample_dir="a", log_dir="b", checkpoint_dir="c")
+    same = dataclasses.replace(config, epoch=99, resume=False, precision="float32", sample_dir="a", log_dir="b")
     assert same.identity == config.identity
     assert dataclasses.replace(config, seed=1).identity != config.identity
 

@@ -16,7 +16,7 @@ LAYERS = [
     ["config", "files"],
     ["utils", "metrics", "optimizer", "startup"],
     ["datasets", "pairs", "model"],
-    ["checkpoint", "infer"],
+    ["checkpoint", "forward", "infer"],
     ["report", "board", "progress", "step"],
     ["recovery"],
     ["train", "evaluate"],

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from srcnn_tf import forward
+from srcnn_tf.config import Config
+from srcnn_tf.model import srcnn
+
+
+@pytest.mark.parametrize(("side", "c_out"), [(5, 1), (5, 3), (1, 1), (7, 2)])
+def test_convolution_to_few_channels_is_a_convolution_and_so_is_its_gradient(side, c_out):
+    rng = np.random.default_rng(0)
+    features = tf.constant(rng.normal(size=(3, 12, 11, 6)))
+    kernel = tf.constant(rng.normal(size=(side, side, 6, c_out)))
+    upstream = tf.constant(rng.normal(size=(3, 13 - side, 12 - side, c_out)))
+    found, expected = [], []
+    for results, convolve in (
+        (found, forward.convolve_to_few),
+        (expected, lambda features, kernel: tf.nn.conv2d(features, kernel, 1, "VALID")),
+    ):
+        with tf.GradientTape() as tape:
+            tape.watch([features, kernel])
+            result = convolve(features, kernel)
+        results += [result, *tape.gradient(result, [features, kernel], upstream)]
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-10)
+
+
+@pytest.mark.parametrize(("filter_sizes", "c_dim"), [((9, 1, 5), 1), ((9, 5, 5), 3)])
+def test_forward_is_the_model_and_so_is_its_gradient(filter_sizes, c_dim):
+    model = srcnn(filter_sizes, c_dim, initialization="he")
+    images = tf.random.stateless_uniform([4, 33, 33, c_dim], [1, 2])
+    outputs, gradients = [], []
+    for run in (lambda: forward.forward(model, images, tf.float32), lambda: model(images)):
+        with tf.GradientTape() as tape:
+            output = run()
+            loss = tf.reduce_mean(tf.square(output - 0.5))
+        outputs.append(output)
+        gradients.append(tape.gradient(loss, model.trainable_variables))
+    np.testing.assert_allclose(outputs[0], outputs[1], atol=1e-6)
+    for one, other in zip(*gradients, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5 * np.abs(other).max())
+
+
+def test_bfloat16_is_near_and_gives_float32():
+    model = srcnn(initialization="he")
+    images = tf.random.stateless_uniform([4, 33, 33, 1], [1, 2])
+    found = forward.forward(model, images, tf.bfloat16)
+    assert found.dtype == tf.float32
+    expected = model(images)
+    error = np.abs(found - expected).max() / np.abs(expected).max()
+    assert 0 < error < 0.03
+
+
+@pytest.mark.parametrize(
+    ("features", "changes", "expected"),
+    [
+        ({"avx512_bf16", "fma"}, {}, "bfloat16"),
+        ({"amx_bf16"}, {}, "bfloat16"),
+        ({"avx512f", "fma"}, {}, "float32"),
+        (set(), {"precision": "bfloat16"}, "bfloat16"),
+        ({"amx_bf16"}, {"precision": "float32"}, "float32"),
+        ({"amx_bf16"}, {"recipe": "reference"}, "float32"),
+    ],
+)
+def test_auto_is_decided_by_the_processors_features_alone(features, changes, expected, monkeypatch):
+    monkeypatch.setattr(forward, "processor_features", lambda: features)
+    assert forward.compute_dtype(Config(**changes)).name == expected
