@@ -1,4 +1,4 @@
-"""What TensorBoard shows: curves, pictures, filters and weights of a training, and the scores of a test."""
+"""What is logged for TensorBoard, and as CSV: curves, pictures, filters and weights of a training, scores of a test."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from srcnn_tf.color import Floats, to_image
+from srcnn_tf.errors import RunError
+from srcnn_tf.files import written_whole
 from srcnn_tf.infer import Reconstructor
 from srcnn_tf.model import LAYERS
-from srcnn_tf.utils import Floats, to_image
 
 PREVIEW = 240  # rows and cols, at most, of the picture that sharpens as training goes on
+HISTORY = "history.csv"
 PICTURES = 60  # pictures of a long training, at most about; each takes some 0.3 MB of log
 
 
@@ -26,42 +29,74 @@ class Log:
     """A folder of TensorBoard's; when it cannot be written any more, that is said once, and the work goes on.
 
     Attributes:
+        directory: where it is.
         problem: what was said, if anything.
     """
 
     def __init__(self, directory: Path) -> None:
         self.problem: str | None = None
-        self._directory = directory
+        self.directory = directory
         self._writer = tf.summary.create_noop_writer()
 
     def open(self, anew: bool) -> None:
         """Makes the folder; `anew` deletes the logs in it, so that curves are not drawn over each other."""
-        with self._noticing():
-            self._directory.mkdir(parents=True, exist_ok=True)
-            for path in self._directory.iterdir():
-                if anew and path.name.startswith("events.out.tfevents."):
+        with self.noticing():
+            self.directory.mkdir(parents=True, exist_ok=True)
+            for path in self.directory.iterdir():
+                if anew and (path.name == HISTORY or path.name.startswith("events.out.tfevents.")):
                     path.unlink()
-            self._writer = tf.summary.create_file_writer(str(self._directory))
+            self._writer = tf.summary.create_file_writer(str(self.directory))
 
     def write(self, step: int, summary: Callable[..., Any], *values: Any) -> None:
         """Calls `summary`, a function of `tf.summary`, with `values`, at `step`."""
-        with self._noticing(), self._writer.as_default(step=step):
+        with self.noticing(), self._writer.as_default(step=step):
             summary(*values)
 
     def flush(self) -> None:
         """Writes to the disk what is still in memory."""
-        with self._noticing():
+        with self.noticing():
             self._writer.flush()
 
     @contextlib.contextmanager
-    def _noticing(self) -> Iterator[None]:
+    def noticing(self) -> Iterator[None]:
+        """What cannot be written in this context is said, the first time."""
         try:
             yield
-        except (tf.errors.OpError, OSError) as error:
+        except (tf.errors.OpError, OSError, RunError) as error:
             if self.problem is None:
                 reason = str(getattr(error, "message", error)).split("\n")[0]
-                self.problem = f"{self._directory}: TensorBoard's log cannot be written ({reason}); free the place."
+                self.problem = f"{self.directory}: the log cannot be written ({reason}); free the place."
                 print(f"Problem: {self.problem}", file=sys.stderr)
+
+
+class History(keras.callbacks.CSVLogger):
+    """Writes history.csv beside TensorBoard's log: a row an epoch, with all that was measured."""
+
+    def __init__(self, log: Log, epochs: int) -> None:
+        """Args: where to write, open; and how many epochs are done. Rows beyond them are of a run that was killed."""
+        super().__init__(str(log.directory / HISTORY), append=True)
+        self._log, self._done = log, epochs
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Opens the file, and keeps the rows of the epochs that are done."""
+        path = Path(self.filename)
+        with self._log.noticing():
+            if path.exists():
+                lines = path.read_text(encoding="utf-8").splitlines()[: self._done + 1]
+                with written_whole(path) as temporary:
+                    temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+            super().on_train_begin(logs)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes the epoch's row; epochs count from 1."""
+        with self._log.noticing():
+            # A held-out picture that cannot be read any more leaves its columns empty.
+            super().on_epoch_end(epoch + 1, dict.fromkeys(self.keys or (), "") | (logs or {}))
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Closes the file."""
+        with self._log.noticing():
+            super().on_train_end(logs)
 
 
 class Board(keras.callbacks.Callback):

@@ -6,10 +6,11 @@ import sys
 import time
 from pathlib import Path
 
-from srcnn_tf import board, checkpoint, datasets, report, utils
+from srcnn_tf import board, checkpoint, color, datasets, report, utils
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError, UsageError
 from srcnn_tf.infer import Reconstructor, score
+from srcnn_tf.pictures import read_image
 
 BOARD_SIDE = 320  # rows and cols, at most, of each picture in TensorBoard
 
@@ -66,7 +67,7 @@ def _test(
     config: Config, path: Path, reconstruct: Reconstructor, weights: str, written: set[Path]
 ) -> tuple[report.Result, report.Panels]:
     """Tests one picture and saves its three files."""
-    image = utils.read_image(path)
+    image = read_image(path)
     folder, name = _set_name(config, path), path.stem
     target = Path(config.sample_dir, folder, name)
     if target in written:
@@ -94,8 +95,8 @@ def _test(
         seconds=seconds,
     )
     panels = {
-        f"bicubic {report.decibels(bicubic.psnr)} dB": utils.to_image(degraded),
-        f"SRCNN {report.decibels(srcnn.psnr)} dB": utils.to_image(restored),
+        f"bicubic {report.decibels(bicubic.psnr)} dB": color.to_image(degraded),
+        f"SRCNN {report.decibels(srcnn.psnr)} dB": color.to_image(restored),
         "original": utils.modcrop(image, config.scale),
     }
     written.add(target)

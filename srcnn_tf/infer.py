@@ -10,8 +10,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from srcnn_tf import metrics
+from srcnn_tf.color import Floats, to_uint8, with_chroma
 from srcnn_tf.model import border
-from srcnn_tf.utils import Floats, to_uint8, with_chroma
 
 # Side of an output tile in pixels: 17 MB of 64 float32 features, small enough for a processor's cache to help.
 TILE = 256

@@ -1,37 +1,119 @@
-"""The training pairs in memory: which are learned from, and which pictures are kept to measure on."""
+"""The training pairs: which are learned from, in which order, and which pictures are kept to measure on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from srcnn_tf import utils
+from srcnn_tf.background import in_threads
 from srcnn_tf.config import RECIPES, Config
 from srcnn_tf.errors import RunError
 
 FEWEST_TO_HOLD_OUT = 20  # pictures; of fewer, each is needed to learn from
+# Bytes of pairs in memory, at most. T91's 134 MB stay there. Of more, a quarter is trained on, a quarter is ready or
+# being read, and the rest is what reading takes for a moment.
+IN_MEMORY = 256 * 2**20
 
 
 @dataclass(frozen=True)
+class Window:
+    """Some pairs in memory, and the batches to take from them."""
+
+    data: Any  # (n, image_size, image_size, c_dim) float32, as `Pairs.place` leaves it
+    label: Any  # (n, label_size, label_size, c_dim), likewise
+    batches: NDArray[np.int64]  # (steps, batch_size) places in them
+
+
 class Pairs:
-    """What is learned from, in memory, and the pictures to measure on."""
+    """The pairs of a training file.
 
-    data: NDArray[np.float32]  # (n, image_size, image_size, c_dim)
-    label: NDArray[np.float32]  # (n, label_size, label_size, c_dim)
-    used: NDArray[np.int64]  # which of the n are learned from
-    held_out: list[Path]
-    pictures: list[Path]
+    Few of them are kept in memory. Many are read a window of batches at a time, the next one while this one is
+    trained on.
+
+    Attributes:
+        used: which of the file's pairs are learned from, ascending.
+        held_out: pictures to measure on.
+        pictures: all pictures that can be used.
+        batch_size: pairs in a batch: the configuration's, or all there are if they are fewer.
+        epoch_steps: whole batches in an epoch.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        used: NDArray[np.int64],
+        held_out: list[Path],
+        pictures: list[Path],
+        place: Callable[[Any], Any] = lambda array: array,
+    ) -> None:
+        """Args: what the attributes say; `place` puts an array where it is trained on, a GPU's memory say."""
+        self.used, self.held_out, self.pictures = used, held_out, pictures
+        self.batch_size = min(config.batch_size, len(used))
+        self.epoch_steps = len(used) // self.batch_size
+        self._file, self._place = utils.train_file(config), place
+        bytes_a_step = utils.pair_bytes(config) * self.batch_size
+        self._resident: Window | None = None
+        self._window_steps = self.epoch_steps
+        if utils.pair_bytes(config) * len(used) > IN_MEMORY:
+            self._window_steps = max(1, IN_MEMORY // 4 // bytes_a_step)
+
+    def batches(self, rng: np.random.Generator | None) -> NDArray[np.int64]:
+        """The batches of an epoch, in the file's order, or shuffled with `rng`.
+
+        Pairs in memory are shuffled fully. Else the file's chunks are, and then the pairs of each window, so that a
+        window reads whole chunks, from all over the file.
+
+        Returns:
+            `(epoch_steps, batch_size)` places in the file; what does not fill a batch is left out.
+        """
+        order, window = self.used, self._window_steps * self.batch_size
+        if rng is not None and self._window_steps == self.epoch_steps:
+            order = rng.permutation(order)
+        elif rng is not None:
+            turn = rng.permutation(order[-1] // utils.CHUNK + 1)
+            order = order[np.argsort(turn[order // utils.CHUNK], kind="stable")]
+            for begin in range(0, len(order), window):
+                rng.shuffle(order[begin : begin + window])
+        return order[: self.epoch_steps * self.batch_size].reshape(self.epoch_steps, self.batch_size)
+
+    def windows(self, batches: NDArray[np.int64], begin: int = 0) -> Iterator[Window]:
+        """Reads an epoch's pairs, from step `begin` on.
+
+        Raises:
+            RunError: the file is damaged, or gone.
+        """
+        if self._window_steps == self.epoch_steps:
+            if self._resident is None:
+                self._resident = self._read(None)
+            yield Window(self._resident.data, self._resident.label, batches[begin:])
+            return
+        size = self._window_steps
+        starts = range(begin // size * size, self.epoch_steps, size)
+        parts = (batches[max(begin, start) : start + size] for start in starts)
+        yield from in_threads(self._read, parts, threads=1)
+
+    def _read(self, batches: NDArray[np.int64] | None) -> Window:
+        places = None if batches is None else np.sort(batches, axis=None)
+        data, label = (self._place(array) for array in utils.read_data(self._file, places))
+        return Window(data, label, np.empty(0, np.int64) if batches is None else np.searchsorted(places, batches))
 
 
-def load_pairs(config: Config, pictures: list[Path], data_hash: str) -> Pairs:
-    """Makes the training file where it is not there yet, and reads it.
+def load_pairs(
+    config: Config, pictures: list[Path], data_hash: str, place: Callable[[Any], Any] = lambda array: array
+) -> Pairs:
+    """Makes the training file where it is not there yet, and chooses what is learned from.
 
     Args:
+        config: what to make.
         pictures: those below `config.train_dir`, sorted.
-        data_hash: their `utils.fingerprint`.
+        data_hash: their `pictures.fingerprint`.
+        place: see `Pairs`.
 
     Raises:
         RunError: no picture can be used, the file cannot be written or read, or there are too few pairs.
@@ -39,7 +121,7 @@ def load_pairs(config: Config, pictures: list[Path], data_hash: str) -> Pairs:
     print(f"Preparing {len(pictures)} pictures below {config.train_dir}.", flush=True)
     for warning in utils.input_setup(config, pictures, data_hash):
         print(f"Warning: {warning}")
-    data, label, counts = utils.read_data(utils.train_file(config))
+    counts = utils.read_counts(utils.train_file(config))
     usable = np.flatnonzero(counts)
     held_out = _held_out(config, usable)
     used = np.flatnonzero(~np.isin(np.repeat(np.arange(len(pictures)), counts), held_out))
@@ -49,7 +131,8 @@ def load_pairs(config: Config, pictures: list[Path], data_hash: str) -> Pairs:
             f"{config.batch_size}: give more pictures, a smaller --batch_size, or a smaller --stride."
         )
     print(f"{len(used)} sub-images of {len(usable) - len(held_out)} pictures; {len(held_out)} pictures held out.")
-    return Pairs(data, label, used, [pictures[number] for number in held_out], [pictures[number] for number in usable])
+    kept, all_usable = ([pictures[number] for number in numbers] for numbers in (held_out, usable))
+    return Pairs(config, used, kept, all_usable, place)
 
 
 def _held_out(config: Config, usable: NDArray[np.int64]) -> NDArray[np.int64]:

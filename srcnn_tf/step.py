@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
@@ -15,7 +16,6 @@ from srcnn_tf import checkpoint
 from srcnn_tf.config import RECIPES, Config
 from srcnn_tf.forward import compute_dtype, forward
 from srcnn_tf.optimizer import SOAP
-from srcnn_tf.pairs import Pairs
 
 PART_BYTES = 64  # of one feature of all patches in a part: 16 patches in float32, 32 in bfloat16
 DECAY = 0.999  # of the average of weights, once it has seen enough of them
@@ -40,6 +40,10 @@ class State:
         self.first_loss = tf.Variable(math.inf, dtype=tf.float32, trainable=False)
         self.best_loss = tf.Variable(math.inf, dtype=tf.float32, trainable=False)
         self.recoveries = tf.Variable(0, dtype=tf.int64, trainable=False)
+        # Of the schedule: how many steps there are to be, since which step, and the rate before that one.
+        self.length = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.since = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.since_rate = tf.Variable(0.0, dtype=tf.float64, trainable=False)
 
     def learned(self) -> list[Any]:
         """The variables that an exploding loss spoils."""
@@ -86,44 +90,65 @@ def _gradients(model: keras.Model, data: tf.Tensor, label: tf.Tensor, share: flo
 
 def part_sizes(batch_size: int, dtype: tf.DType) -> list[int]:
     """How many patches each independent part of a batch has: all on a GPU, else about as many as fit a cache."""
-    if tf.config.list_physical_devices("GPU"):
+    if has_gpu():
         return [batch_size]
     parts = max(1, round(batch_size * dtype.size / PART_BYTES))
     return [batch_size * (part + 1) // parts - batch_size * part // parts for part in range(parts)]
 
 
-def compile_steps(state: State, pairs: Pairs, config: Config) -> Callable[[NDArray, NDArray], tf.Tensor]:
+Steps = Callable[[tf.Tensor, tf.Tensor, NDArray[np.int64], NDArray[np.float32]], tf.Tensor]
+
+
+def compile_steps(state: State, config: Config, batch_size: int, xla: bool) -> Steps:
     """Compiles many steps in one call, over pairs that stay in the device's memory.
 
+    Args:
+        state: what the steps change.
+        config: what to do.
+        batch_size: pairs in a batch.
+        xla: compile with XLA, which is faster on a GPU and slower on a processor. Another number of pairs or steps is
+            compiled anew.
+
     Returns:
-        A function of `(steps, batch)` int64 places in `pairs` and `(steps,)` float32 rates to the `(steps,)` losses.
+        A function of `(n, image_size, image_size, c_dim)` data and `(n, label_size, label_size, c_dim)` labels (see
+        `on_device`), `(steps, batch_size)` places in them, and `(steps,)` rates, to the `(steps,)` losses.
     """
     recipe = RECIPES[config.recipe]
-    all_data, all_label = tf.constant(pairs.data), tf.constant(pairs.label)
     step = make_step(state, recipe.average, compute_dtype(config))
-    batch_size = min(config.batch_size, len(pairs.used))
+    sides = (config.image_size, config.label_size)
 
-    def one(number: tf.Tensor, losses: tf.TensorArray, places: tf.Tensor, rates: tf.Tensor) -> tuple:
-        data, label = tf.gather(all_data, places[number]), tf.gather(all_label, places[number])
-        if recipe.shuffle:
-            data, label = _flip(data, label, tf.stack([tf.constant(config.seed, tf.int64), state.step]))
-        state.optimizer.learning_rate.assign(rates[number])
-        return number + 1, losses.write(number, step(data, label)), places, rates
+    def steps(all_data: tf.Tensor, all_label: tf.Tensor, places: tf.Tensor, rates: tf.Tensor) -> tf.Tensor:
+        def one(number: tf.Tensor, losses: tf.TensorArray) -> tuple:
+            data, label = tf.gather(all_data, places[number]), tf.gather(all_label, places[number])
+            if recipe.shuffle:
+                data, label = _flip(data, label, tf.stack([tf.constant(config.seed, tf.int64), state.step]))
+            state.optimizer.learning_rate.assign(rates[number])
+            return number + 1, losses.write(number, step(data, label))
 
-    signature = [tf.TensorSpec([None, batch_size], tf.int64), tf.TensorSpec([None], tf.float32)]
-
-    @tf.function(input_signature=signature, autograph=False)
-    def steps(places: tf.Tensor, rates: tf.Tensor) -> tf.Tensor:
         count = tf.shape(places)[0]
-        begin = (tf.constant(0), tf.TensorArray(tf.float32, count), places, rates)
-        return tf.while_loop(lambda number, *_: number < count, one, begin, parallel_iterations=1)[1].stack()
+        begin = (tf.constant(0), tf.TensorArray(tf.float32, count))
+        return tf.while_loop(lambda number, _: number < count, one, begin, parallel_iterations=1)[1].stack()
 
-    return steps
+    signature = [tf.TensorSpec([None, side, side, config.c_dim], tf.float32) for side in sides]
+    signature += [tf.TensorSpec([None, batch_size], tf.int64), tf.TensorSpec([None], tf.float32)]
+    return tf.function(steps, input_signature=signature, autograph=False, jit_compile=xla)
+
+
+def has_gpu() -> bool:
+    """Whether TensorFlow computes on a GPU here."""
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def on_device(array: NDArray[np.float32]) -> tf.Tensor:
+    """Copies an array to where training computes, a GPU's memory if there is one."""
+    with tf.device("GPU:0" if has_gpu() else "CPU:0"):
+        return tf.identity(tf.convert_to_tensor(array))
 
 
 def _flip(data: tf.Tensor, label: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Turns each pair of a batch into one of its eight mirror images, both halves alike."""
-    chosen = tf.random.stateless_uniform([3, tf.shape(data)[0], 1, 1, 1], seed) < 0.5
+    # By name, so that each device and compiler draws the same.
+    chosen = tf.random.stateless_uniform([3, tf.shape(data)[0], 1, 1, 1], seed, alg="philox") < 0.5
     turns = (
         lambda images: tf.reverse(images, [1]),
         lambda images: tf.reverse(images, [2]),

@@ -21,13 +21,14 @@ from srcnn_tf import board, checkpoint, datasets, utils
 from srcnn_tf.config import RECIPES, Config
 from srcnn_tf.errors import RunError, StoppedError
 from srcnn_tf.infer import Reconstructor, score
-from srcnn_tf.pairs import Pairs, load_pairs
+from srcnn_tf.pairs import Pairs, Window, load_pairs
+from srcnn_tf.pictures import fingerprint, read_image
 from srcnn_tf.progress import EVERY, ProgressBar, ReferenceLines
 from srcnn_tf.recovery import Recovery
-from srcnn_tf.step import State, compile_steps
+from srcnn_tf.schedule import Schedule
+from srcnn_tf.step import State, compile_steps, has_gpu, on_device
 
 SAVE_EVERY = 500  # steps from one checkpoint to the next, as in the reference
-WARM_UP = 0.1  # of all steps, and at most one epoch, or 100 steps
 
 
 def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) -> None:
@@ -43,11 +44,11 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) ->
         StoppedError: the user stopped it; likewise.
     """
     pictures = datasets.find_pictures(config, "train_dir")
-    data_hash = utils.fingerprint(pictures, config.train_dir)
+    data_hash = fingerprint(pictures, config.train_dir)
     directory = checkpoint.run_directory(config)
     resuming = _is_resumed(config, directory, data_hash)
     state = State(config, resuming)
-    pairs = load_pairs(config, pictures, data_hash)
+    pairs = load_pairs(config, pictures, data_hash, on_device)
     run = checkpoint.Checkpoints(directory, **vars(state))
     if resuming:
         run.restore()
@@ -82,15 +83,17 @@ class Trainer:
     def __init__(self, config: Config, pairs: Pairs, state: State, run: checkpoint.Checkpoints, data_hash: str) -> None:
         self._config, self._pairs, self._state, self._run = config, pairs, state, run
         self._recipe = RECIPES[config.recipe]
-        self._batch_size = min(config.batch_size, len(pairs.used))
-        self._epoch_steps = len(pairs.used) // self._batch_size
+        self._batch_size, self._epoch_steps = pairs.batch_size, pairs.epoch_steps
         self._all_steps = config.epoch * self._epoch_steps
-        self._steps = compile_steps(state, pairs, config)
+        self._steps = compile_steps(state, config, pairs.batch_size, xla=has_gpu())
+        # A GPU takes less time for a step than Python for a call: there, a call goes as far as a checkpoint allows.
+        self._steps_a_call = SAVE_EVERY if has_gpu() and config.recipe != "reference" else EVERY
         self._reconstruct = Reconstructor(state.published)
         self._data = {"sha256": data_hash, "pictures": len(pairs.pictures), "pairs": len(pairs.used)}
         self._saved = int(state.step)  # the step of the newest checkpoint
         self._log = board.Log(Path(config.log_dir, config.run_name))
         self._recovery = Recovery(state, self._recipe.recover)
+        self._schedule = Schedule(config, self._epoch_steps, state)
 
     def fit(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         """Trains until the last epoch is done."""
@@ -108,6 +111,7 @@ class Trainer:
         with _stop_signals() as stopped:
             beginning = "Going on after" if begin else "Beginning:"
             print(f"{beginning} step {begin} of {self._all_steps}; {self._run.directory}", flush=True)
+            self._schedule.announce()
             told.on_train_begin()
             try:
                 self._run_epochs(begin // self._epoch_steps, told, stopped)
@@ -115,7 +119,7 @@ class Trainer:
                 told.on_train_end()
         print(f"Done: {int(self._state.step)} steps; weights in {self._run.directory / checkpoint.WEIGHTS}")
         if self._log.problem:
-            raise RunError("The training is complete, but TensorBoard's log could not be written, as said above.")
+            raise RunError("The training is complete, but its log could not be written, as said above.")
 
     def _run_epochs(self, first: int, told: keras.callbacks.CallbackList, stopped: list[str]) -> None:
         for epoch in range(first, self._config.epoch):
@@ -130,18 +134,19 @@ class Trainer:
             yield ReferenceLines()
         else:
             yield ProgressBar(begin, self._all_steps, self._batch_size, config.epoch)
-        preview = utils.degraded_pair(utils.read_image((self._pairs.held_out or self._pairs.pictures)[0]), config.scale)
+        preview = utils.degraded_pair(read_image((self._pairs.held_out or self._pairs.pictures)[0]), config.scale)
         rows = "\n".join(f"| {name} | {value} |" for name, value in asdict(config).items())
         configuration = f"| flag | value |\n|---|---|\n{rows}\n\n`{config.command}`"
         self._log.open(anew=begin == 0)
+        yield board.History(self._log, begin // self._epoch_steps)
         yield board.Board(self._log, self._reconstruct, preview, config.epoch, configuration)
 
     def _run_epoch(self, epoch: int, told: keras.callbacks.CallbackList, stopped: list[str]) -> None:
         told.on_epoch_begin(epoch)
         start, losses = time.monotonic(), []
-        for places, rates in self._calls(epoch):
+        for window, batches, rates in self._calls(epoch):
             began = time.monotonic()
-            found = self._steps(places, rates).numpy()
+            found = self._steps(window.data, window.label, batches, rates).numpy()
             self._state.seconds.assign_add(time.monotonic() - began)
             losses += found.tolist()
             if not np.isfinite(found).all():
@@ -153,7 +158,7 @@ class Trainer:
                 self._save()
             if stopped:
                 self._stop(stopped[0], losses)
-        logs = {"loss": np.mean(losses), "learning_rate": rates[-1]}
+        logs = {"loss": np.mean(losses), "learning_rate": rates[-1], "seconds": float(self._state.seconds)}
         logs["patches_per_second"] = len(losses) * self._batch_size / (time.monotonic() - start)
         if self._recovery.sound(losses, whole_epoch=len(losses) == self._epoch_steps):
             self._recovery.keep(losses)
@@ -161,24 +166,18 @@ class Trainer:
             self._go_back(epoch, losses)
         told.on_epoch_end(epoch, logs | self._measure())
 
-    def _calls(self, epoch: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """The rest of an epoch in calls that end at multiples of 10 steps: places in the data, and rates."""
-        places = self._pairs.used
-        if self._recipe.shuffle:
-            places = np.random.default_rng([self._config.seed, epoch]).permutation(places)
-        batches = places[: self._epoch_steps * self._batch_size].reshape(self._epoch_steps, self._batch_size)
-        while (done := int(self._state.step) - epoch * self._epoch_steps) < self._epoch_steps:
-            step = epoch * self._epoch_steps + done
-            count = min(EVERY - step % EVERY, self._epoch_steps - done)
-            yield batches[done : done + count], self._rates(step, count)
-
-    def _rates(self, step: int, count: int) -> NDArray[np.float32]:
-        rates = np.full(count, self._config.learning_rate * self._recovery.rate())
-        if self._recipe.cosine:
-            steps = step + np.arange(count)
-            warm_up = max(1, min(max(self._epoch_steps, 100), WARM_UP * self._all_steps))
-            rates *= np.minimum(1, (steps + 1) / warm_up) * (1 + np.cos(np.pi * steps / self._all_steps)) / 2
-        return rates.astype(np.float32)
+    def _calls(self, epoch: int) -> Iterator[tuple[Window, NDArray[np.int64], NDArray[np.float32]]]:
+        """The rest of an epoch in calls that end with its windows and at multiples of so many steps."""
+        rng = np.random.default_rng([self._config.seed, epoch]) if self._recipe.shuffle else None
+        begin = int(self._state.step) - epoch * self._epoch_steps
+        for window in self._pairs.windows(self._pairs.batches(rng), begin):
+            done = 0
+            while done < len(window.batches):
+                step = int(self._state.step)
+                batches = window.batches[done : done + self._steps_a_call - step % self._steps_a_call]
+                rates = self._schedule.rates(step, len(batches)) * self._recovery.rate()
+                yield window, batches, rates.astype(np.float32)
+                done += len(batches)
 
     def _measure(self) -> dict[str, float]:
         """Scores the held-out pictures with the weights to be published; the means over the pictures."""
@@ -191,7 +190,7 @@ class Trainer:
         scale = self._config.scale
         try:
             # Read again each time: many large pictures would fill the memory.
-            degraded, original = utils.degraded_pair(utils.read_image(path), scale)
+            degraded, original = utils.degraded_pair(read_image(path), scale)
             return *score(self._reconstruct(degraded), original, scale), score(degraded, original, scale).psnr
         except (RunError, ValueError):
             return None

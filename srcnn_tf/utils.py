@@ -5,29 +5,29 @@ Arrays are `(rows, cols)` or `(rows, cols, channels)`. Nothing here needs Tensor
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
+import math
 import os
-import warnings
-from collections.abc import Iterable, Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import h5py
 import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import ndimage
 
+from srcnn_tf.background import in_threads
+from srcnn_tf.color import Floats, to_channels, to_luma, with_chroma
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.files import LatchedFile, written_whole
+from srcnn_tf.pictures import ENDINGS, declared_size, read_image
 
-Floats = NDArray[np.floating]
-ENDINGS = frozenset({".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"})
-NEUTRAL = 128 / 255  # Cb and Cr of a grey pixel
 FORMAT = 1  # of train.h5: another number when other values are written for the same pictures
-_ROWS_A_CHUNK = 64  # patches in one HDF5 chunk: 0.3 MB of 33 x 33 float32
+CHUNK = 64  # pairs in one HDF5 chunk of train.h5: 0.3 MB of 33 x 33 float32
 
 
 # --- pictures in files ----------------------------------------------------------------------------
@@ -52,39 +52,6 @@ def prepare_data(directory: str | os.PathLike[str]) -> list[Path]:
     return sorted(found)
 
 
-def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """Reads a picture as it is meant to be seen: turned as its EXIF data says, palette applied, opaque.
-
-    Returns:
-        uint8 array in 0..255: `(rows, cols)` for a grey (or 1-bit) picture, else RGB `(rows, cols, 3)`. Of sixteen
-        bits, grey is rounded to eight, and RGB keeps its upper eight. Of an animated picture, the first frame.
-
-    Raises:
-        RunError: the file is not a picture, is damaged, or is of a kind that would be read wrongly.
-    """
-    try:
-        with warnings.catch_warnings(), iio.imopen(path, "r", plugin="pillow") as file:
-            # Pillow warns of odd transparency and of large pictures, neither of which is wrong here.
-            warnings.simplefilter("ignore")
-            stored = file.metadata(index=0, exclude_applied=False)["mode"]
-            if stored.startswith("I;16"):
-                sixteen = file.read(index=0, rotate=True).astype(np.float64)
-                return np.rint(sixteen / 257).astype(np.uint8)
-            if stored not in {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}:
-                raise RunError(
-                    f"{path}: this kind of picture (Pillow mode {stored!r}) is not read; "
-                    "convert it to 8-bit grey or RGB first."
-                )
-            grey = stored in {"1", "L", "LA", "La"}
-            return np.asarray(file.read(index=0, mode="L" if grey else "RGB", rotate=True), np.uint8)
-    except RunError:
-        raise
-    # Pillow's decoders raise nearly anything on a damaged file (SyntaxError and struct.error among them).
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise RunError(f"{path}: cannot be read as a picture ({reason}); replace or remove it.") from error
-
-
 def imread(path: str | os.PathLike[str], is_grayscale: bool = True) -> Floats:
     """Reads the full-range luma of a picture, or its YCbCr channels (the reference's step 2).
 
@@ -94,50 +61,8 @@ def imread(path: str | os.PathLike[str], is_grayscale: bool = True) -> Floats:
     Raises:
         RunError: see `read_image`.
     """
-    channels = to_channels(read_image(path))
-    return 255 * (channels[..., 0] if is_grayscale else with_chroma(channels))
-
-
-def to_channels(image: NDArray[np.uint8]) -> Floats:
-    """Turns a picture into the channels that the network works on.
-
-    The luma is the reference's: 0.299 R + 0.587 G + 0.114 B, not rounded, of the picture after a round trip
-    through 8-bit YCbCr. Cb and Cr are those of the 8-bit YCbCr picture.
-
-    Args:
-        image: uint8 `(rows, cols)` grey or `(rows, cols, 3)` RGB.
-
-    Returns:
-        float64 in [0, 1]: `(rows, cols, 1)` for grey, which is used as it is, else `(rows, cols, 3)` Y, Cb, Cr.
-    """
-    if image.ndim == 2:
-        return image[..., np.newaxis] / 255.0
-    ycbcr = Image.fromarray(image).convert("YCbCr")
-    luma = np.asarray(ycbcr.convert("RGB")) @ np.array([0.299, 0.587, 0.114])
-    return np.dstack([luma, np.asarray(ycbcr)[..., 1:]]) / 255.0
-
-
-def to_image(channels: Floats) -> NDArray[np.uint8]:
-    """Turns `(rows, cols, 1)` grey or `(rows, cols, 3)` full-range YCbCr in [0, 1] into a uint8 grey or RGB picture."""
-    if channels.shape[-1] == 1:
-        return to_uint8(channels[..., 0])
-    luma, blue, red = channels[..., 0], channels[..., 1] - NEUTRAL, channels[..., 2] - NEUTRAL
-    # JFIF's full-range form of ITU-R BT.601.
-    rgb = [luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue]
-    return to_uint8(np.dstack(rgb))
-
-
-def with_chroma(channels: Floats) -> Floats:
-    """Gives `(rows, cols, 1)` grey in [0, 1] neutral Cb and Cr; `(rows, cols, 3)` is returned as it is."""
-    if channels.shape[-1] == 3:
-        return channels
-    neutral = np.full_like(channels, NEUTRAL)
-    return np.concatenate([channels, neutral, neutral], axis=-1)
-
-
-def to_uint8(values: Floats) -> NDArray[np.uint8]:
-    """Turns values in [0, 1] into uint8: times 255, clipped, rounded half up as MATLAB does."""
-    return (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
+    image = read_image(path)
+    return 255 * (to_luma(image)[..., 0] if is_grayscale else with_chroma(to_channels(image)))
 
 
 def imsave(image: NDArray[np.uint8], path: str | os.PathLike[str]) -> None:
@@ -210,12 +135,12 @@ def preprocess(path: str | os.PathLike[str], scale: int = 3, is_grayscale: bool 
     Raises:
         RunError: the picture cannot be read, or is smaller than `scale`.
     """
-    channels = to_channels(read_image(path))
+    image = read_image(path)
     try:
         if is_grayscale:
-            degraded, original = _degraded(channels[..., :1], scale)
+            degraded, original = _degraded(to_luma(image), scale)
             return degraded[..., 0], original[..., 0]
-        return _degraded(with_chroma(channels), scale)
+        return _degraded(with_chroma(to_channels(image)), scale)
     except ValueError as error:
         raise RunError(f"{path}: {error}.") from error
 
@@ -240,7 +165,8 @@ def training_pairs(path: Path, config: Config) -> tuple[Floats, Floats]:
     """Makes the sub-images of one picture (the reference's step 5).
 
     Returns:
-        `(n, image_size, image_size, c_dim)` degraded and `(n, label_size, label_size, c_dim)` original, row by row.
+        float32 `(n, image_size, image_size, c_dim)` degraded and `(n, label_size, label_size, c_dim)` original, row
+        by row.
 
     Raises:
         RunError: the picture cannot be read, or is smaller than one sub-image.
@@ -248,8 +174,10 @@ def training_pairs(path: Path, config: Config) -> tuple[Floats, Floats]:
     degraded, original = preprocess(path, config.scale, is_grayscale=config.c_dim == 1)
     shape = (*original.shape[:2], config.c_dim)
     margin = config.border // 2
-    centre = original.reshape(shape)[margin : shape[0] - margin, margin : shape[1] - margin]
-    data = sub_images(degraded.reshape(shape), config.image_size, config.stride)
+    # Before they are cut: sub-images overlap, and are several times as many numbers.
+    degraded, original = (values.astype(np.float32).reshape(shape) for values in (degraded, original))
+    centre = original[margin : shape[0] - margin, margin : shape[1] - margin]
+    data = sub_images(degraded, config.image_size, config.stride)
     if not len(data):
         raise RunError(
             f"{path}: {shape[0]} x {shape[1]} pixels are smaller than one sub-image of "
@@ -275,31 +203,18 @@ def merge(images: NDArray, size: Sequence[int]) -> NDArray:
 # --- the training file ------------------------------------------------------------------------------
 
 
-def fingerprint(paths: Iterable[Path], directory: str | os.PathLike[str]) -> str:
-    """SHA-256 of the names below `directory` and of the contents of the files: the same pictures, the same text."""
-    total = hashlib.sha256()
-    for path in paths:
-        try:
-            with open(path, "rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError:  # a link to nowhere, say: named when it is to be read as a picture
-            content = "unreadable"
-        total.update(f"{content} ".encode() + os.fsencode(path.relative_to(directory)) + b"\n")
-    return total.hexdigest()
-
-
 def input_setup(config: Config, paths: Sequence[Path], data_hash: str) -> list[str]:
     """Makes `checkpoint_dir`/train.h5 from every picture, unless the file there was made from just these.
 
     Args:
         paths: the pictures, below `config.train_dir`.
-        data_hash: their `fingerprint`.
+        data_hash: their `pictures.fingerprint`.
 
     Returns:
         A line for each picture that could not be used; none where the file was up to date and complete.
 
     Raises:
-        RunError: no picture could be used, or the file cannot be written.
+        RunError: no picture could be used, or there is no room for the file, or it cannot be written.
     """
     path = train_file(config)
     fields = ("image_size", "label_size", "stride", "scale", "c_dim", "degradation")
@@ -307,6 +222,7 @@ def input_setup(config: Config, paths: Sequence[Path], data_hash: str) -> list[s
     if (complaints := _complaints(path, source)) is None:
         complaints = []
         with written_whole(path) as temporary:
+            _check_space(path, config, paths)
             _write_pairs(temporary, config, paths, source, complaints)
     return complaints
 
@@ -328,18 +244,40 @@ def _complaints(path: Path, source: str) -> list[str] | None:
     return None
 
 
+def _check_space(path: Path, config: Config, paths: Sequence[Path]) -> None:
+    """Whether the pairs fit on the disk, by the sizes that the pictures declare."""
+    needed = sum(_count_pairs(declared_size(picture), config) for picture in paths) * pair_bytes(config)
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise RunError(
+            f"{path}: the sub-images of {len(paths)} pictures take {needed / 1e9:.3g} GB, but only {free / 1e9:.3g} GB "
+            "are free there. Free some, name another --checkpoint_dir, or give a larger --stride."
+        )
+
+
+def _count_pairs(size: tuple[int, int], config: Config) -> int:
+    within = (side - side % config.scale - config.image_size for side in size)
+    return math.prod(max(0, side // config.stride + 1) for side in within)
+
+
+def pair_bytes(config: Config) -> int:
+    """What one pair takes in memory and in train.h5, in bytes."""
+    return 4 * config.c_dim * (config.image_size**2 + config.label_size**2)
+
+
 def _write_pairs(path: Path, config: Config, paths: Sequence[Path], source: str, complaints: list[str]) -> None:
     counts = np.zeros(len(paths), np.int64)
     with LatchedFile(path) as disk, h5py.File(disk, "w") as file:
-        for number, picture in enumerate(paths):
-            try:
-                data, label = training_pairs(picture, config)
-            except RunError as error:
-                complaints.append(str(error))
+        # Decoding, SciPy's zoom and NumPy's copies let other threads run, so that threads are as fast as processes,
+        # which would have to be started and to send what they made through a pipe. HDF5 has one writer in any case.
+        made = in_threads(lambda picture: _pairs_or_complaint(picture, config), paths, os.cpu_count() or 1)
+        for number, pairs in enumerate(made):
+            if isinstance(pairs, RunError):
+                complaints.append(str(pairs))
                 continue
-            make_data(file, data, label)
+            make_data(file, *pairs)
             disk.check()
-            counts[number] = len(data)
+            counts[number] = len(pairs[0])
         if not counts.any():
             raise RunError(
                 f"None of the {len(paths)} pictures below {config.train_dir} can be trained on: "
@@ -352,31 +290,69 @@ def _write_pairs(path: Path, config: Config, paths: Sequence[Path], source: str,
         disk.check()
 
 
+def _pairs_or_complaint(path: Path, config: Config) -> tuple[Floats, Floats] | RunError:
+    try:
+        return training_pairs(path, config)
+    except RunError as error:
+        return error
+
+
 def make_data(file: h5py.File, data: Floats, label: Floats) -> None:
     """Appends pairs to the datasets `data` and `label` of an open HDF5 file, as float32, with a checksum a chunk."""
     for name, values in (("data", data), ("label", label)):
         shape = values.shape[1:]
         if name not in file:
             file.create_dataset(
-                name, (0, *shape), np.float32, maxshape=(None, *shape), chunks=(_ROWS_A_CHUNK, *shape), fletcher32=True
+                name, (0, *shape), np.float32, maxshape=(None, *shape), chunks=(CHUNK, *shape), fletcher32=True
             )
         dataset = file[name]
         dataset.resize(len(dataset) + len(values), axis=0)
         dataset[len(dataset) - len(values) :] = values
 
 
-def read_data(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """Reads a training file.
+def read_data(
+    path: str | os.PathLike[str], places: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Reads a training file, or a part of it.
+
+    Args:
+        path: the file.
+        places: which pairs, ascending; all of them if None.
 
     Returns:
-        `data (n, 33, 33, c)` and `label (n, 21, 21, c)` (for the default sizes), float32, values about [0, 1];
-        and how many of those pairs each picture gave, in the pictures' order.
+        `data (n, 33, 33, c)` and `label (n, 21, 21, c)` (for the default sizes), float32, values about [0, 1].
 
     Raises:
         RunError: the file is absent or damaged.
     """
+    with _opened(path) as file:
+        return _read(file["data"], places), _read(file["label"], places)
+
+
+def read_counts(path: str | os.PathLike[str]) -> NDArray[np.int64]:
+    """How many pairs of a training file each picture gave, in the pictures' order.
+
+    Raises:
+        RunError: the file is absent or damaged.
+    """
+    with _opened(path) as file:
+        return file["pairs_a_picture"][()]
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r") as file:
-            return file["data"][()], file["label"][()], file["pairs_a_picture"][()]
+            yield file
     except Exception as error:  # a damaged file raises OSError, KeyError, ValueError and more
         raise RunError(f"{path}: cannot be read ({error}); delete it, and it is made again.") from error
+
+
+def _read(dataset: h5py.Dataset, places: NDArray[np.int64] | None) -> NDArray[np.float32]:
+    if places is None:
+        return dataset[()]
+    values = np.empty((len(places), *dataset.shape[1:]), dataset.dtype)
+    for begin in np.unique(places // CHUNK) * CHUNK:
+        here = slice(*np.searchsorted(places, (begin, begin + CHUNK)))
+        values[here] = dataset[begin : begin + CHUNK][places[here] - begin]
+    return values

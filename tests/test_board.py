@@ -113,5 +113,5 @@ def test_a_log_that_cannot_be_written_is_said_once_and_stops_nothing(capsys):
         told.on_train_batch_end(epoch, {"mean_loss": 1.0, "learning_rate": 1.0})
         told.on_epoch_end(epoch, {"loss": 1.0})
     told.on_train_end()
-    assert "logs/run: TensorBoard's log cannot be written (" in log.problem
+    assert "logs/run: the log cannot be written (" in log.problem
     assert capsys.readouterr().err == f"Problem: {log.problem}\n"

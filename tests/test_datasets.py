@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from srcnn_tf import datasets, utils
+from srcnn_tf import datasets
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
+from srcnn_tf.pictures import read_image
 
 
 @pytest.mark.parametrize("flag", ["train_dir", "test_dir"])
@@ -13,9 +14,9 @@ def test_a_fresh_checkout_gets_photographs(flag, capsys):
     folder = Path(getattr(Config(), flag), "samples")
     assert found == [folder / name for name in datasets.SAMPLES[flag]]
     assert f"photographs of scikit-image go to {folder}" in capsys.readouterr().out
-    modes = {{2: "L", 3: "RGB"}[utils.read_image(path).ndim] for path in found}
+    modes = {{2: "L", 3: "RGB"}[read_image(path).ndim] for path in found}
     assert modes == {"L", "RGB"}
-    assert all(min(utils.read_image(path).shape[:2]) >= 300 for path in found)
+    assert all(min(read_image(path).shape[:2]) >= 300 for path in found)
     assert datasets.find_pictures(Config(), flag) == found
     assert capsys.readouterr().out == ""
 

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srcnn_tf import checkpoint, metrics, report, utils
+from srcnn_tf import checkpoint, color, metrics, report, utils
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError, UsageError
 from srcnn_tf.evaluate import evaluate
+from srcnn_tf.pictures import read_image
 
 
 @pytest.fixture
@@ -50,19 +51,17 @@ def test_every_picture_gets_three_files_and_a_row(config, make_picture, capsys):
 def test_saved_pictures_are_what_was_scored(config, make_picture):
     path = make_picture("Test/a.png", rows=50, cols=61)
     (result,) = evaluate(config)
-    image = utils.read_image(path)
+    image = read_image(path)
     degraded, original = utils.degraded_pair(image)
-    pictures = {
-        ending: utils.read_image(f"sample/Test/a_{ending}.png") for ending in ("bicubic", "srcnn", "comparison")
-    }
-    np.testing.assert_array_equal(pictures["bicubic"], utils.to_image(degraded))
+    pictures = {ending: read_image(f"sample/Test/a_{ending}.png") for ending in ("bicubic", "srcnn", "comparison")}
+    np.testing.assert_array_equal(pictures["bicubic"], color.to_image(degraded))
     # The network of `config` takes two means; chroma is that of the degraded picture.
     luma = _mean(_mean(np.pad(degraded[..., 0], 6, mode="edge"), 9), 5)
-    expected = utils.to_image(np.dstack([luma, degraded[..., 1:]]))
+    expected = color.to_image(np.dstack([luma, degraded[..., 1:]]))
     assert np.abs(pictures["srcnn"].astype(int) - expected).max() <= 1
-    truth = utils.to_uint8(original[..., 0])
-    assert result.psnr_bicubic == metrics.score(utils.to_uint8(degraded[..., 0]), truth, 3).psnr
-    assert result.psnr_srcnn == pytest.approx(metrics.score(utils.to_uint8(luma), truth, 3).psnr, abs=0.01)
+    truth = color.to_uint8(original[..., 0])
+    assert result.psnr_bicubic == metrics.score(color.to_uint8(degraded[..., 0]), truth, 3).psnr
+    assert result.psnr_srcnn == pytest.approx(metrics.score(color.to_uint8(luma), truth, 3).psnr, abs=0.01)
     cropped = pictures["comparison"][-48:, -60:]
     np.testing.assert_array_equal(cropped, image[:48, :60])
 
@@ -74,7 +73,7 @@ def _mean(image, side):
 def test_grey_stays_grey(config, make_picture):
     make_picture("Test/a.png", mode="L")
     evaluate(config)
-    assert utils.read_image("sample/Test/a_srcnn.png").ndim == 2
+    assert read_image("sample/Test/a_srcnn.png").ndim == 2
 
 
 @pytest.mark.parametrize(("number", "name"), [(0, "a"), (2, "c")])
@@ -151,8 +150,8 @@ def test_colour_network_is_tested_on_colour_and_grey(make_picture):
     make_picture("Test/colour.png")
     make_picture("Test/grey.png", mode="L")
     evaluate(config)
-    assert utils.read_image("sample/Test/colour_srcnn.png").ndim == 3
-    assert utils.read_image("sample/Test/grey_srcnn.png").ndim == 2
+    assert read_image("sample/Test/colour_srcnn.png").ndim == 3
+    assert read_image("sample/Test/grey_srcnn.png").ndim == 2
 
 
 # --- on the paper's photographs ---

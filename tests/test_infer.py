@@ -3,7 +3,7 @@ import pytest
 from conftest import drawn
 from test_model import convolved
 
-from srcnn_tf import infer, utils
+from srcnn_tf import color, infer, utils
 from srcnn_tf.model import srcnn
 
 
@@ -21,7 +21,7 @@ def random_model(filter_sizes=(9, 1, 5), c_dim=1):
 
 
 def test_size_stays_and_edges_are_replicated(model):
-    channels = utils.to_channels(drawn(30, 41)[..., 0])
+    channels = color.to_channels(drawn(30, 41)[..., 0])
     found = infer.Reconstructor(model)(channels)
     assert found.shape == (30, 41, 1)
     padded = np.pad(channels, ((6, 6), (6, 6), (0, 0)), mode="edge")
@@ -31,16 +31,16 @@ def test_size_stays_and_edges_are_replicated(model):
 @pytest.mark.parametrize("tile_size", [7, 21, 64])
 @pytest.mark.parametrize("filter_sizes", [(9, 1, 5), (9, 5, 5)])
 def test_any_tiling_is_the_whole_picture(tile_size, filter_sizes):
-    channels = utils.to_channels(drawn(70, 55))
+    channels = color.to_channels(drawn(70, 55))
     model = random_model(filter_sizes)
     whole = infer.Reconstructor(model, tile_size=1000)(channels)
     tiled = infer.Reconstructor(model, tile_size)(channels)
     np.testing.assert_allclose(tiled, whole, atol=1e-5)
-    np.testing.assert_array_equal(utils.to_uint8(tiled), utils.to_uint8(whole))
+    np.testing.assert_array_equal(color.to_uint8(tiled), color.to_uint8(whole))
 
 
 def test_network_of_one_channel_leaves_chroma(model):
-    channels = utils.to_channels(drawn(20, 25))
+    channels = color.to_channels(drawn(20, 25))
     found = infer.Reconstructor(model)(channels)
     np.testing.assert_allclose(found[..., 1:], channels[..., 1:], atol=1e-7)
     np.testing.assert_array_equal(found[..., :1], infer.Reconstructor(model)(channels[..., :1]))
@@ -48,20 +48,20 @@ def test_network_of_one_channel_leaves_chroma(model):
 
 def test_network_of_three_channels_restores_all_and_takes_grey():
     reconstruct = infer.Reconstructor(random_model(c_dim=3))
-    channels = utils.to_channels(drawn(20, 25))
+    channels = color.to_channels(drawn(20, 25))
     assert (np.abs(reconstruct(channels) - channels).max(axis=(0, 1)) > 0.01).all()
     grey = channels[..., :1]
-    np.testing.assert_array_equal(reconstruct(grey), reconstruct(utils.with_chroma(grey))[..., :1])
+    np.testing.assert_array_equal(reconstruct(grey), reconstruct(color.with_chroma(grey))[..., :1])
 
 
 def test_result_is_clipped(model):
     model.get_layer("reconstruction").bias.assign([5.0])
-    assert infer.Reconstructor(model)(utils.to_channels(drawn(20, 25)[..., 0])).max() == 1
+    assert infer.Reconstructor(model)(color.to_channels(drawn(20, 25)[..., 0])).max() == 1
 
 
 def test_weights_may_change_between_calls(model):
     reconstruct = infer.Reconstructor(model)
-    channels = utils.to_channels(drawn(20, 25)[..., 0])
+    channels = color.to_channels(drawn(20, 25)[..., 0])
     before = reconstruct(channels)
     model.get_layer("reconstruction").bias.assign_add([0.1])
     np.testing.assert_allclose(reconstruct(channels), np.clip(before + 0.1, 0, 1), atol=1e-6)
@@ -79,7 +79,7 @@ def test_reference_test_image(golden):
 
 
 def test_score_is_of_the_luma():
-    original = utils.to_channels(drawn(40, 40))
+    original = color.to_channels(drawn(40, 40))
     image = original.copy()
     image[..., 1:] = 0
     assert infer.score(image, original, 3).ssim == pytest.approx(1)

@@ -250,7 +250,7 @@ def test_a_log_that_fills_the_disk_costs_the_log_alone(run_main, make_picture):
     done = run_main(*command, "--epoch=15", check=False, preexec_fn=limit_file_size(250_000))
     assert done.returncode == 1
     assert "Done: " in done.stdout
-    assert done.stderr.startswith("Problem: logs/srcnn_21_x3_scipy: TensorBoard's log cannot be written")
+    assert done.stderr.startswith("Problem: logs/srcnn_21_x3_scipy: the log cannot be written")
     assert done.stderr.count("\n") == 2
 
 

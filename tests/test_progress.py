@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import keras
 
 from srcnn_tf.progress import ProgressBar, ReferenceLines
@@ -29,7 +31,21 @@ def test_a_line_an_epoch_says_all_in_a_log_file(capsys):
     output = capsys.readouterr()
     assert output.out.splitlines() == [
         "epoch 2/3: loss 0.250000, rate 1.0e-03, 100 patches/s, 00:10 left",
-        "epoch 3/3: loss 0.200000, rate 0.0e+00, 100 patches/s, 00:00 left; "
-        "held out: 30.12 dB, SSIM 0.9000 (bicubic 27.00 dB)",
+        "epoch 3/3: loss 0.200000, rate 0.0e+00, 100 patches/s, 00:00 left; held out 30.12 dB (bicubic 27.00)",
     ]
     assert output.err == ""  # the bar is for a terminal
+
+
+def test_a_long_epoch_says_something_each_minute_in_a_log_file(capsys, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("srcnn_tf.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
+    told = keras.callbacks.CallbackList([ProgressBar(step=0, steps=500, batch_size=10, epochs=1)])
+    told.on_train_begin()
+    for step in (10, 20, 30, 40):
+        now[0] += 40
+        told.on_train_batch_end(step, LOGS)
+    # 20 steps in 80 seconds are 2.5 patches/s; 4,800 and 4,600 patches are left.
+    assert capsys.readouterr().out.splitlines() == [
+        "step 20/500: loss 0.500000, rate 1.0e-03, 2 patches/s, 32:00 left",
+        "step 40/500: loss 0.500000, rate 1.0e-03, 2 patches/s, 30:40 left",
+    ]

@@ -13,12 +13,12 @@ from conftest import ROOT
 # Each line may import from the lines before it.
 LAYERS = [
     ["errors"],
-    ["config", "files"],
+    ["config", "files", "pictures", "color", "background"],
     ["utils", "metrics", "optimizer", "startup"],
     ["datasets", "pairs", "model"],
     ["checkpoint", "forward", "infer"],
     ["report", "board", "progress", "step"],
-    ["recovery"],
+    ["recovery", "schedule"],
     ["train", "evaluate"],
 ]
 MODULES = [name for layer in LAYERS for name in layer]
@@ -54,7 +54,7 @@ def test_the_library_sees_no_flags(name):
     assert "sys.argv" not in text
 
 
-@pytest.mark.parametrize("name", ["", ".utils", ".config", ".metrics", ".datasets", ".report", ".pairs"])
+@pytest.mark.parametrize("name", ["", ".utils", ".config", ".metrics", ".datasets", ".report", ".pairs", ".pictures"])
 def test_what_needs_no_tensorflow_loads_none(name):
     program = f"import sys, srcnn_tf{name}; assert not {{'tensorflow', 'keras'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
@@ -100,8 +100,8 @@ def test_shipped_weights_say_how_they_were_made(path):
 
 
 def test_shipped_weights_were_trained_on_these_pictures(shared):
-    from srcnn_tf import utils
+    from srcnn_tf import pictures, utils
 
     sidecar = json.loads((ROOT / "srcnn_tf" / "weights" / "srcnn_x3_scipy.json").read_text())
     folder = shared / "data" / "T91"
-    assert utils.fingerprint(utils.prepare_data(folder), folder) == sidecar["data"]["sha256"]
+    assert pictures.fingerprint(utils.prepare_data(folder), folder) == sidecar["data"]["sha256"]

@@ -12,6 +12,7 @@ from conftest import drawn
 from srcnn_tf import checkpoint, pairs, utils
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError, StoppedError
+from srcnn_tf.pictures import read_image
 from srcnn_tf.step import State, _flip
 from srcnn_tf.train import train
 
@@ -83,8 +84,8 @@ def test_recipe_reference_refuses_less_than_a_batch():
 def test_recipe_reference_keeps_its_order_and_drops_the_rest(monkeypatch):
     given = []
 
-    def steps(state, pairs, config):
-        def run(places, rates):
+    def steps(state, config, batch_size, xla):
+        def run(data, label, places, rates):
             given.extend(places.tolist())
             state.step.assign_add(len(places))
             return keras.ops.zeros(len(places))
@@ -114,8 +115,8 @@ def test_a_small_set_is_learned():
 def test_each_epoch_goes_over_every_pair_in_another_order(monkeypatch):
     given = []
 
-    def steps(state, pairs, config):
-        def run(places, rates):
+    def steps(state, config, batch_size, xla):
+        def run(data, label, places, rates):
             given.extend(places.ravel().tolist())
             state.step.assign_add(len(places))
             return keras.ops.ones(len(places))
@@ -163,7 +164,7 @@ def test_held_out_pictures_are_measured_each_epoch(make_picture):
     seen = Losses()
     train(Config(epoch=3, stride=30), [seen])
     held_out = utils.prepare_data("Train")[10]
-    degraded, original = utils.degraded_pair(utils.read_image(held_out))
+    degraded, original = utils.degraded_pair(read_image(held_out))
     from srcnn_tf.infer import Reconstructor, score
 
     found = seen.epochs[-1][1]

@@ -1,0 +1,25 @@
+"""Work that threads do ahead of whoever takes it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item, Made = TypeVar("Item"), TypeVar("Made")
+
+
+def in_threads(function: Callable[[Item], Made], items: Iterable[Item], threads: int) -> Iterator[Made]:
+    """Computes `function` of each item, as many items ahead as there are threads, and gives them in the items' order.
+
+    What `function` raises is raised where its result would be taken.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        ahead: deque[Future[Made]] = deque()
+        for item in items:
+            ahead.append(pool.submit(function, item))
+            if len(ahead) > threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
