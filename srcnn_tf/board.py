@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -69,34 +70,42 @@ class Log:
                 print(f"Problem: {self.problem}", file=sys.stderr)
 
 
-class History(keras.callbacks.CSVLogger):
-    """Writes history.csv beside TensorBoard's log: a row an epoch, with all that was measured."""
+class History(keras.callbacks.Callback):
+    """Writes history.csv beside TensorBoard's log: a row an epoch, with all that was measured.
+
+    Keras has `CSVLogger`, which doubles the columns of a loop without its own validation, and repeats the rows of
+    epochs that a killed run did and its next one does again.
+    """
 
     def __init__(self, log: Log, epochs: int) -> None:
         """Args: where to write, open; and how many epochs are done. Rows beyond them are of a run that was killed."""
-        super().__init__(str(log.directory / HISTORY), append=True)
+        super().__init__()
         self._log, self._done = log, epochs
+        self._path = log.directory / HISTORY
+        self._columns: list[str] = []
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Opens the file, and keeps the rows of the epochs that are done."""
-        path = Path(self.filename)
+        """Keeps the rows of the epochs that are done, if there are any."""
         with self._log.noticing():
-            if path.exists():
-                lines = path.read_text(encoding="utf-8").splitlines()[: self._done + 1]
-                with written_whole(path) as temporary:
-                    temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-            super().on_train_begin(logs)
+            if self._path.exists():
+                header, *rows = self._path.read_text(encoding="utf-8", errors="replace").split("\n")
+                done = {str(epoch + 1) for epoch in range(self._done)}
+                kept = [row for row in rows if row.partition(",")[0] in done]
+                with written_whole(self._path) as temporary:
+                    temporary.write_text("".join(line + "\n" for line in (header, *kept) if line), encoding="utf-8")
+                self._columns = header.split(",") if header else []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the epoch's row; epochs count from 1."""
-        with self._log.noticing():
+        row = {"epoch": epoch + 1} | (logs or {})
+        with self._log.noticing(), open(self._path, "a", newline="", encoding="utf-8") as file:
+            new = not self._columns
+            self._columns = self._columns or list(row)
             # A held-out picture that cannot be read any more leaves its columns empty.
-            super().on_epoch_end(epoch + 1, dict.fromkeys(self.keys or (), "") | (logs or {}))
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Closes the file."""
-        with self._log.noticing():
-            super().on_train_end(logs)
+            writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore", lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
 
 
 class Board(keras.callbacks.Callback):

@@ -14,14 +14,28 @@ from srcnn_tf.model import LAYERS
 
 # Processors that multiply bfloat16 faster than float32; elsewhere it is emulated, and slower.
 BFLOAT16_FEATURES = {"amx_bf16", "avx512_bf16"}
+BFLOAT16_GENERATION = (8, 0)  # Ampere, the first of NVIDIA's with bfloat16 in its tensor cores
 
 
 def compute_dtype(config: Config) -> tf.DType:
     """What the convolutions of a training reckon in; weights, losses and the optimizer are float32 in any case."""
     if config.precision != "auto":
         return tf.as_dtype(config.precision)
-    fast = not tf.config.list_physical_devices("GPU") and processor_features() & BFLOAT16_FEATURES
-    return tf.bfloat16 if fast and config.recipe != "reference" else tf.float32
+    if config.recipe == "reference":
+        return tf.float32
+    fast = gpu_generation() >= BFLOAT16_GENERATION if has_gpu() else processor_features() & BFLOAT16_FEATURES
+    return tf.bfloat16 if fast else tf.float32
+
+
+def has_gpu() -> bool:
+    """Whether TensorFlow computes on a GPU here."""
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def gpu_generation() -> tuple[int, int]:
+    """What NVIDIA calls the compute capability of the first GPU; (0, 0) of others."""
+    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
+    return details.get("compute_capability", (0, 0))
 
 
 def processor_features() -> set[str]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from srcnn_tf import checkpoint
 from srcnn_tf.config import RECIPES, Config
-from srcnn_tf.forward import compute_dtype, forward
+from srcnn_tf.forward import compute_dtype, forward, has_gpu
 from srcnn_tf.optimizer import SOAP
 
 PART_BYTES = 64  # of one feature of all patches in a part: 16 patches in float32, 32 in bfloat16
@@ -50,23 +50,29 @@ class State:
         return [*self.model.variables, *self.published.variables, *self.optimizer.variables]
 
 
-def make_step(state: State, average: bool, dtype: tf.DType) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+def make_step(state: State, average: bool, dtype: tf.DType, xla: bool) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Makes the function that learns from one batch; with `strategy.run` around it, it is one replica's part.
 
     Args:
+        state: what it changes.
+        average: whether to keep the average of the weights.
         dtype: what the convolutions reckon in.
+        xla: compile the network and its gradient with XLA, which makes few large kernels of many small ones: faster on
+            a GPU, slower on a processor.
 
     Returns:
         A function of `(batch, image_size, image_size, c_dim)` and `(batch, label_size, label_size, c_dim)` that
         changes the state, and returns the mean squared error before the change.
     """
     variables = state.model.trainable_variables
+    # Not the optimizer: XLA's own QR decomposition takes a kernel a column.
+    gradients_of = tf.function(_gradients, autograph=False, jit_compile=True) if xla else _gradients
 
     def step(data: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
         sizes = part_sizes(data.shape[0], dtype)
         parts = zip(sizes, tf.split(data, sizes), tf.split(label, sizes), strict=True)
         # Nothing joins the parts before their sums, so that they run side by side, each in a core's cache.
-        found = [_gradients(state.model, *part, size / sum(sizes), dtype) for size, *part in parts]
+        found = [gradients_of(state.model, *part, size / sum(sizes), dtype) for size, *part in parts]
         loss, *gradients = (tf.add_n(terms) for terms in zip(*found, strict=True))
         state.optimizer.apply(gradients, variables)
         if average:
@@ -106,15 +112,14 @@ def compile_steps(state: State, config: Config, batch_size: int, xla: bool) -> S
         state: what the steps change.
         config: what to do.
         batch_size: pairs in a batch.
-        xla: compile with XLA, which is faster on a GPU and slower on a processor. Another number of pairs or steps is
-            compiled anew.
+        xla: see `make_step`.
 
     Returns:
         A function of `(n, image_size, image_size, c_dim)` data and `(n, label_size, label_size, c_dim)` labels (see
         `on_device`), `(steps, batch_size)` places in them, and `(steps,)` rates, to the `(steps,)` losses.
     """
     recipe = RECIPES[config.recipe]
-    step = make_step(state, recipe.average, compute_dtype(config))
+    step = make_step(state, recipe.average, compute_dtype(config), xla)
     sides = (config.image_size, config.label_size)
 
     def steps(all_data: tf.Tensor, all_label: tf.Tensor, places: tf.Tensor, rates: tf.Tensor) -> tf.Tensor:
@@ -131,12 +136,7 @@ def compile_steps(state: State, config: Config, batch_size: int, xla: bool) -> S
 
     signature = [tf.TensorSpec([None, side, side, config.c_dim], tf.float32) for side in sides]
     signature += [tf.TensorSpec([None, batch_size], tf.int64), tf.TensorSpec([None], tf.float32)]
-    return tf.function(steps, input_signature=signature, autograph=False, jit_compile=xla)
-
-
-def has_gpu() -> bool:
-    """Whether TensorFlow computes on a GPU here."""
-    return bool(tf.config.list_physical_devices("GPU"))
+    return tf.function(steps, input_signature=signature, autograph=False)
 
 
 def on_device(array: NDArray[np.float32]) -> tf.Tensor:

@@ -20,13 +20,14 @@ import srcnn_tf
 from srcnn_tf import board, checkpoint, datasets, utils
 from srcnn_tf.config import RECIPES, Config
 from srcnn_tf.errors import RunError, StoppedError
+from srcnn_tf.forward import has_gpu
 from srcnn_tf.infer import Reconstructor, score
 from srcnn_tf.pairs import Pairs, Window, load_pairs
 from srcnn_tf.pictures import fingerprint, read_image
 from srcnn_tf.progress import EVERY, ProgressBar, ReferenceLines
 from srcnn_tf.recovery import Recovery
 from srcnn_tf.schedule import Schedule
-from srcnn_tf.step import State, compile_steps, has_gpu, on_device
+from srcnn_tf.step import State, compile_steps, on_device
 
 SAVE_EVERY = 500  # steps from one checkpoint to the next, as in the reference
 
@@ -124,6 +125,8 @@ class Trainer:
     def _run_epochs(self, first: int, told: keras.callbacks.CallbackList, stopped: list[str]) -> None:
         for epoch in range(first, self._config.epoch):
             self._run_epoch(epoch, told, stopped)
+            if stopped:
+                self._stop(stopped[0])
             if self._state.model.stop_training:
                 break
         self._save()
@@ -156,7 +159,7 @@ class Trainer:
             told.on_train_batch_end(step, logs)
             if step % SAVE_EVERY == 0 and self._recovery.sound(losses, whole_epoch=False):
                 self._save()
-            if stopped:
+            if stopped and step < (epoch + 1) * self._epoch_steps:
                 self._stop(stopped[0], losses)
         logs = {"loss": np.mean(losses), "learning_rate": rates[-1], "seconds": float(self._state.seconds)}
         logs["patches_per_second"] = len(losses) * self._batch_size / (time.monotonic() - start)
@@ -211,7 +214,7 @@ class Trainer:
             "weights, at half the rate."
         )
 
-    def _stop(self, name: str, losses: list[float]) -> None:
+    def _stop(self, name: str, losses: Sequence[float] = ()) -> None:
         if self._recovery.sound(losses, whole_epoch=False):
             self._save()
         raise StoppedError(

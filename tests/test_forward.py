@@ -66,3 +66,19 @@ def test_bfloat16_is_near_and_gives_float32():
 def test_auto_is_decided_by_the_processors_features_alone(features, changes, expected, monkeypatch):
     monkeypatch.setattr(forward, "processor_features", lambda: features)
     assert forward.compute_dtype(Config(**changes)).name == expected
+
+
+@pytest.mark.parametrize(
+    ("details", "changes", "expected"),
+    [
+        ({"compute_capability": (9, 0)}, {}, "bfloat16"),
+        ({"compute_capability": (8, 0)}, {"recipe": "reference"}, "float32"),
+        ({"compute_capability": (7, 5)}, {}, "float32"),
+        ({}, {}, "float32"),
+    ],
+)
+def test_on_a_gpu_auto_is_decided_by_its_generation(details, changes, expected, monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a card"] if kind == "GPU" else [])
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
+    monkeypatch.setattr(forward, "processor_features", lambda: {"amx_bf16"})
+    assert forward.compute_dtype(Config(**changes)).name == expected

@@ -1,3 +1,6 @@
+import contextlib
+import csv
+import dataclasses
 import json
 import re
 import shutil
@@ -206,6 +209,38 @@ def test_colour_is_trained():
     assert model.output_shape[-1] == 3
 
 
+def as_on_a_gpu(monkeypatch):
+    """Takes all the decisions that are taken on a GPU; what is computed is computed here."""
+    for module in ("forward", "step", "train"):
+        monkeypatch.setattr(f"srcnn_tf.{module}.has_gpu", lambda: True)
+
+
+def test_what_a_gpu_gets_learns_the_same(make_picture, monkeypatch):
+    """Whole batches, XLA, many steps a call: as the processor's parts, to rounding."""
+    for number in range(6):
+        make_picture(f"Train/{number}.png", rows=75, cols=75, seed=number)
+    config = Config(epoch=3, batch_size=4, stride=14, precision="float32", seed=2)
+    seen, expected = Losses(), Losses()
+    train(dataclasses.replace(config, checkpoint_dir="processor"), [expected])
+    as_on_a_gpu(monkeypatch)
+    train(config, [seen])
+    assert len(seen.steps) == 3 < len(expected.steps)  # a call an epoch
+    for (_, one), (_, other) in zip(seen.epochs, expected.epochs, strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=0.1)
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_step_compiled_for_a_gpu_is_the_same_step(monkeypatch):
+    config = Config(recipe="reference", epoch=1, batch_size=12, learning_rate=0.1)
+    train(dataclasses.replace(config, checkpoint_dir="processor"))
+    as_on_a_gpu(monkeypatch)
+    train(config)
+    start = State(config).model.get_weights()
+    moved = [np.abs(one - other).max() for one, other in zip(weights(), start, strict=True)]
+    assert max(moved) > 1e-3
+    assert_equal_weights(weights(), weights("processor/srcnn_21_x3_scipy"), 1e-6)
+
+
 # --- stopping and going on ---
 
 
@@ -246,6 +281,24 @@ def test_a_finished_training_says_so_and_a_larger_epoch_goes_on(capsys):
     train(Config(epoch=5), [seen])
     assert seen.steps == [4, 5]
     assert json.loads(Path("checkpoint/srcnn_21_x3_scipy/config.json").read_text())["step"] == 5
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_longer_run_that_is_stopped_goes_on_as_if_it_had_not_been(capsys):
+    def config(folder, epoch):
+        return Config(epoch=epoch, batch_size=3, checkpoint_dir=folder)
+
+    for folder in ("whole", "parts"):
+        train(config(folder, 3))
+    said = "The run was to end after 3 epochs, now after 8: the rate goes from 0.0e+00 to"
+    train(config("whole", 8))
+    assert said in capsys.readouterr().out
+    with pytest.raises(StoppedError):
+        train(config("parts", 8), [Losses(at=20, action=lambda model: signal.raise_signal(signal.SIGINT))])
+    assert said in capsys.readouterr().out
+    train(config("parts", 8))
+    assert said not in capsys.readouterr().out
+    assert_equal_weights(weights("parts/srcnn_21_x3_scipy"), weights("whole/srcnn_21_x3_scipy"), 1e-7)
 
 
 @pytest.mark.usefixtures("pictures")
@@ -345,6 +398,58 @@ def test_damaged_checkpoint_is_named():
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(RunError, match=r"Delete checkpoint/srcnn_21_x3_scipy/SRCNN\.model-2\.\* .* begins anew"):
         train(Config(epoch=3))
+
+
+def history(run="srcnn_21_x3_scipy"):
+    with open(f"logs/{run}/history.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_history_has_a_row_an_epoch_of_all_that_was_measured(make_picture):
+    for number in range(20):
+        make_picture(f"Train/{number:02d}.png", seed=number)
+    seen = Losses()
+    train(Config(epoch=3, stride=30), [seen])
+    rows = history()
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    for row, (_, logs) in zip(rows, seen.epochs, strict=True):
+        assert row.keys() == {"epoch"} | logs.keys()
+        assert {"loss", "learning_rate", "patches_per_second", "seconds", "held-out/psnr"} <= logs.keys()
+        assert all(float(row[name]) == pytest.approx(logs[name]) for name in logs)
+
+
+@pytest.mark.usefixtures("pictures")
+def test_history_of_a_killed_run_has_each_epoch_once():
+    kill = Losses(at=36, action=lambda model: (_ for _ in ()).throw(KeyboardInterrupt))
+    stop = Losses(at=20, action=lambda model: signal.raise_signal(signal.SIGINT))
+    for callback in (stop, kill, Losses()):
+        with contextlib.suppress(StoppedError, KeyboardInterrupt):
+            train(Config(epoch=12, batch_size=3), [callback])
+    assert [row["epoch"] for row in history()] == [str(epoch) for epoch in range(1, 13)]
+    train(Config(epoch=2, batch_size=3, resume=False))
+    assert [row["epoch"] for row in history()] == ["1", "2"]
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_held_out_picture_that_vanishes_leaves_its_columns_empty(make_picture):
+    for number in range(20):
+        make_picture(f"Train/{number:02d}.png", seed=number)
+    held_out = []
+
+    class Vanish(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                for path in held_out:
+                    path.unlink()
+
+    config = Config(epoch=2)
+    paths = utils.prepare_data("Train")
+    held_out += pairs.load_pairs(config, paths, "other").held_out
+    train(config, [Vanish()])
+    first, second = history()
+    assert float(first["held-out/psnr"]) > 0
+    assert second["held-out/psnr"] == ""
+    assert float(second["loss"]) > 0
 
 
 # --- what goes wrong on the way ---
