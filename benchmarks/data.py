@@ -89,7 +89,7 @@ def run(command: list[str]) -> tuple[str, float]:
         if status:
             sys.exit(f"{command} failed.")
         output.seek(0)
-        return output.read(), usage.ru_maxrss / 1e3 * (1e-3 if sys.platform == "darwin" else 1)
+        return output.read(), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def child(way: str, folder: str) -> tuple[float, float]:

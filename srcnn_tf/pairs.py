@@ -16,9 +16,8 @@ from srcnn_tf.config import RECIPES, Config
 from srcnn_tf.errors import RunError
 
 FEWEST_TO_HOLD_OUT = 20  # pictures; of fewer, each is needed to learn from
-# Bytes of pairs in memory, at most. T91's 134 MB stay there. Of more, a quarter is trained on, a quarter is ready or
-# being read, and the rest is what reading takes for a moment.
-IN_MEMORY = 256 * 2**20
+IN_MEMORY = 256 * 2**20  # bytes of pairs that stay in memory as a whole; T91 has 134 MB
+WINDOW = 32 * 2**20  # bytes of those that are trained on at a time, of more; two or three windows are in memory
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Pairs:
         self._resident: Window | None = None
         self._window_steps = self.epoch_steps
         if utils.pair_bytes(config) * len(used) > IN_MEMORY:
-            self._window_steps = max(1, IN_MEMORY // 4 // bytes_a_step)
+            self._window_steps = max(1, WINDOW // bytes_a_step)
 
     def batches(self, rng: np.random.Generator | None) -> NDArray[np.int64]:
         """The batches of an epoch, in the file's order, or shuffled with `rng`.

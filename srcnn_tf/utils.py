@@ -10,14 +10,13 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import h5py
 import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from srcnn_tf.background import in_threads
 from srcnn_tf.color import Floats, to_channels, to_luma, with_chroma
@@ -25,9 +24,11 @@ from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.files import LatchedFile, written_whole
 from srcnn_tf.pictures import ENDINGS, declared_size, read_image
+from srcnn_tf.resize import zoom
 
 FORMAT = 1  # of train.h5: another number when other values are written for the same pictures
 CHUNK = 64  # pairs in one HDF5 chunk of train.h5: 0.3 MB of 33 x 33 float32
+AT_ONCE = 2048  # pairs to write at once, at least, since each time costs h5py many Python calls
 
 
 # --- pictures in files ----------------------------------------------------------------------------
@@ -86,7 +87,7 @@ def modcrop(image: NDArray, scale: int = 3) -> NDArray:
 
 
 def degrade(label: Floats, scale: int = 3) -> Floats:
-    """Takes detail from a picture by zooming it down and up again (the reference's step 4).
+    """Takes detail from a picture by zooming it down and up again as SciPy does (the reference's step 4).
 
     Cubic splines without the prefilter, so both zooms smooth: this is not MATLAB's bicubic. At some sizes (150
     pixels at scale 3, say) rounding puts samples a hair outside the picture, and the reference's last rows or columns
@@ -98,10 +99,7 @@ def degrade(label: Floats, scale: int = 3) -> Floats:
     Returns:
         An array of the same shape and dtype.
     """
-    if label.ndim == 3:
-        return np.stack([degrade(label[..., channel], scale) for channel in range(label.shape[2])], axis=-1)
-    small = ndimage.zoom(label, 1.0 / scale, prefilter=False, mode="mirror")
-    return ndimage.zoom(small, scale, prefilter=False, mode="mirror")
+    return zoom(zoom(label, 1 / scale), scale)
 
 
 def degraded_pair(image: NDArray[np.uint8], scale: int = 3) -> tuple[Floats, Floats]:
@@ -267,17 +265,22 @@ def pair_bytes(config: Config) -> int:
 
 def _write_pairs(path: Path, config: Config, paths: Sequence[Path], source: str, complaints: list[str]) -> None:
     counts = np.zeros(len(paths), np.int64)
-    with LatchedFile(path) as disk, h5py.File(disk, "w") as file:
-        # Decoding, SciPy's zoom and NumPy's copies let other threads run, so that threads are as fast as processes,
-        # which would have to be started and to send what they made through a pipe. HDF5 has one writer in any case.
+
+    def usable() -> Iterator[tuple[Floats, Floats]]:
+        # Decoding, products and copies let other threads run, so that threads are faster than processes, which would
+        # have to be started and to send what they made through a pipe. HDF5 has one writer in any case.
         made = in_threads(lambda picture: _pairs_or_complaint(picture, config), paths, os.cpu_count() or 1)
         for number, pairs in enumerate(made):
             if isinstance(pairs, RunError):
                 complaints.append(str(pairs))
-                continue
-            make_data(file, *pairs)
+            else:
+                counts[number] = len(pairs[0])
+                yield pairs
+
+    with LatchedFile(path) as disk, h5py.File(disk, "w") as file:
+        for data, label in _in_groups(usable()):
+            make_data(file, data, label)
             disk.check()
-            counts[number] = len(pairs[0])
         if not counts.any():
             raise RunError(
                 f"None of the {len(paths)} pictures below {config.train_dir} can be trained on: "
@@ -288,6 +291,18 @@ def _write_pairs(path: Path, config: Config, paths: Sequence[Path], source: str,
         file.attrs["source"] = source
         file.close()
         disk.check()
+
+
+def _in_groups(pairs: Iterable[tuple[Floats, Floats]]) -> Iterator[tuple[Floats, Floats]]:
+    """Joins the pairs of several pictures, `AT_ONCE` and more of them."""
+    group: list[tuple[Floats, Floats]] = []
+    for data, label in pairs:
+        group.append((data, label))
+        if sum(len(data) for data, _ in group) >= AT_ONCE:
+            yield np.concatenate([data for data, _ in group]), np.concatenate([label for _, label in group])
+            group = []
+    if group:
+        yield np.concatenate([data for data, _ in group]), np.concatenate([label for _, label in group])
 
 
 def _pairs_or_complaint(path: Path, config: Config) -> tuple[Floats, Floats] | RunError:

@@ -25,8 +25,9 @@ def load(config, **options):
 
 @pytest.fixture
 def larger_than_memory(monkeypatch):
-    """Memory for eight batches in all, so two in a window."""
-    monkeypatch.setattr(pairs, "IN_MEMORY", 8 * 16 * utils.pair_bytes(Config()))
+    """Two batches in a window."""
+    monkeypatch.setattr(pairs, "IN_MEMORY", 0)
+    monkeypatch.setattr(pairs, "WINDOW", 2 * 16 * utils.pair_bytes(Config()))
 
 
 def seen(found, batches, begin=0):

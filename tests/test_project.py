@@ -14,6 +14,7 @@ from conftest import ROOT
 LAYERS = [
     ["errors"],
     ["config", "files", "pictures", "color", "background"],
+    ["resize"],
     ["utils", "metrics", "optimizer", "startup"],
     ["datasets", "pairs", "model"],
     ["checkpoint", "forward", "infer"],
