@@ -18,7 +18,8 @@ class SOAP(keras.optimizers.Optimizer):
     `max_side`, keeps its own axes; a variable with fewer than two dimensions is trained by plain Adam.
 
     The first call takes no step for matrices: it measures the first bases, as the authors' program does. After
-    that, every `refresh_every` calls the bases take one step of orthogonal iteration (a product and a QR).
+    that, every `refresh_every` calls the bases take one step of orthogonal iteration (a product and a QR). Once they
+    have settled they turn slowly, and a refresh in three is enough.
 
     Args:
         learning_rate: a number, a Keras schedule, or a callable.
@@ -26,6 +27,7 @@ class SOAP(keras.optimizers.Optimizer):
         beta_2: decay of the average of their squares, and of the two factors.
         epsilon: added to the root of the averaged squares.
         refresh_every: steps from one refresh of the bases to the next.
+        settled_after: steps after which that is three times as many. Default: never, as the authors have it.
         max_side: largest side of a factor, in rows; its memory is three matrices of `max_side` squared.
         **kwargs: of `keras.optimizers.Optimizer`: `weight_decay`, `clipnorm`, `use_ema`, `name`, ...
     """
@@ -37,6 +39,7 @@ class SOAP(keras.optimizers.Optimizer):
         beta_2: float = 0.95,
         epsilon: float = 1e-8,
         refresh_every: int = 10,
+        settled_after: int | None = None,
         max_side: int = 2048,
         name: str = "soap",
         **kwargs: Any,
@@ -46,6 +49,7 @@ class SOAP(keras.optimizers.Optimizer):
         self.beta_2 = beta_2
         self.epsilon = epsilon
         self.refresh_every = refresh_every
+        self.settled_after = settled_after
         self.max_side = max_side
 
     def build(self, variables: list[keras.Variable]) -> None:
@@ -88,9 +92,14 @@ class SOAP(keras.optimizers.Optimizer):
         started = self.iterations > 0
         ops.cond(started, step, lambda: None)
         self._average_factors(index, gradient)
-        due = started & ops.equal(self.iterations % self.refresh_every, 0)
+        due = started & ops.equal(self.iterations % self._refresh_interval(), 0)
         ops.cond(due, lambda: self._refresh(index), lambda: None)
         ops.cond(started, lambda: None, lambda: self._start(index))
+
+    def _refresh_interval(self) -> Any:
+        if self.settled_after is None:
+            return self.refresh_every
+        return ops.where(self.iterations < self.settled_after, self.refresh_every, 3 * self.refresh_every)
 
     def _adam_step(self, index: int, gradient: Any, count: Any) -> Any:
         """Adam's step number `count`, in the variable's own axes, for a rate of 1."""
@@ -139,7 +148,7 @@ class SOAP(keras.optimizers.Optimizer):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this optimizer again."""
-        names = ("beta_1", "beta_2", "epsilon", "refresh_every", "max_side")
+        names = ("beta_1", "beta_2", "epsilon", "refresh_every", "settled_after", "max_side")
         return super().get_config() | {name: getattr(self, name) for name in names}
 
 

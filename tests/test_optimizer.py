@@ -8,7 +8,8 @@ from srcnn_tf.optimizer import SOAP
 class NumpySOAP:
     """The paper's algorithm 3 for one matrix in float64, written from the paper for these tests."""
 
-    def __init__(self, shape, rate, beta=0.9, refresh_every=3, epsilon=1e-8, sides=(True, True)):
+    def __init__(self, shape, rate, sides=(True, True), settled_after=1000, beta=0.9, refresh_every=3, epsilon=1e-8):
+        self.settled_after = settled_after
         self.rate, self.beta, self.refresh_every, self.epsilon, self.sides = rate, beta, refresh_every, epsilon, sides
         self.mean, self.square = np.zeros(shape), np.zeros(shape)
         self.factors = [np.zeros((side, side)) for side in shape]
@@ -32,7 +33,7 @@ class NumpySOAP:
                 continue
             if self.calls == 0:
                 self.bases[side] = np.linalg.eigh(self.factors[side])[1][:, ::-1]
-            elif self.calls % self.refresh_every == 0:
+            elif self.calls % (self.refresh_every * (1 if self.calls < self.settled_after else 3)) == 0:
                 weights = np.diag(self.bases[side].T @ self.factors[side] @ self.bases[side])
                 order = np.argsort(weights)[::-1]
                 self.square = self.square[order] if side == 0 else self.square[:, order]
@@ -50,22 +51,23 @@ def gradients(shape, steps):
 
 
 @pytest.mark.parametrize(
-    ("shape", "max_side", "sides"),
+    ("shape", "max_side", "sides", "settled_after"),
     [
-        ((4, 4), 8, (True, True)),
-        ((2, 2, 1, 4), 8, (True, True)),
-        ((6, 3), 4, (False, True)),
-        ((3, 6), 4, (True, False)),
+        ((4, 4), 8, (True, True), None),
+        ((2, 2, 1, 4), 8, (True, True), None),
+        ((6, 3), 4, (False, True), None),
+        ((3, 6), 4, (True, False), None),
+        ((4, 4), 8, (True, True), 4),
     ],
 )
-def test_equals_the_numpy_version(shape, max_side, sides):
+def test_equals_the_numpy_version(shape, max_side, sides, settled_after):
     matrix = (int(np.prod(shape[:-1])), shape[-1])
-    oracle = NumpySOAP(matrix, rate=0.01, sides=sides)
-    optimizer = SOAP(0.01, beta_1=0.9, beta_2=0.9, refresh_every=3, max_side=max_side)
+    oracle = NumpySOAP(matrix, rate=0.01, sides=sides, settled_after=settled_after or 1000)
+    optimizer = SOAP(0.01, beta_1=0.9, beta_2=0.9, refresh_every=3, settled_after=settled_after, max_side=max_side)
     start = np.random.default_rng(0).normal(size=matrix)
     variable = keras.Variable(start.reshape(shape))
     optimizer.build([variable])
-    for gradient in gradients(matrix, steps=14):
+    for gradient in gradients(matrix, steps=20):
         start = start - oracle.change(gradient)
         optimizer.apply([keras.ops.convert_to_tensor(gradient.reshape(shape))], [variable])
         np.testing.assert_allclose(np.reshape(variable, matrix), start, rtol=0, atol=1e-7)  # the rate is float32
