@@ -18,8 +18,8 @@ from srcnn_tf.forward import compute_dtype, forward, has_gpu
 from srcnn_tf.optimizer import SOAP
 
 PART_BYTES = 64  # of one feature of all patches in a part: 16 patches in float32, 32 in bfloat16
-# Steps after which SOAP's bases are refreshed less often: a tenth faster. Over three seeds, T91 and 30 epochs this moves
-# Set5 by less than a seed does; from the first step on, it costs half a decibel after one epoch.
+# Steps after which SOAP's bases are refreshed less often, which is a tenth faster. Over three seeds of 30 epochs of T91
+# this moves Set5 by less than a seed does. From the first step on, it would cost half a decibel after one epoch.
 SETTLED = 500
 DECAY = 0.999  # of the average of weights, once it has seen enough of them
 
