@@ -16,6 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from srcnn_tf.color import Floats, to_image
+from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.files import written_whole
 from srcnn_tf.infer import Reconstructor
@@ -112,7 +113,7 @@ class Board(keras.callbacks.Callback):
     """Writes a training's log: scalars by step and by epoch, pictures, first-layer filters, histograms, the graph."""
 
     def __init__(
-        self, log: Log, reconstruct: Reconstructor, preview: tuple[Floats, Floats], epochs: int, configuration: str
+        self, log: Log, reconstruct: Reconstructor, preview: tuple[Floats, Floats], config: Config, configuration: str
     ) -> None:
         """Prepares what is shown.
 
@@ -120,15 +121,16 @@ class Board(keras.callbacks.Callback):
             log: where to write, open.
             reconstruct: with the model whose weights are shown; those that are published.
             preview: degraded and original channels of the picture to show, `(rows, cols, 1 or 3)` in [0, 1].
-            epochs: how many there will be, so that a long training does not fill the disk with pictures.
-            configuration: Markdown.
+            config: of which the epochs, so that a long training does not fill the disk with pictures, and the range of
+                luma count.
+            configuration: all of it, as Markdown.
         """
         super().__init__()
         self._log = log
         self._reconstruct = reconstruct
         self._degraded, self._original = (centre(channels, PREVIEW) for channels in preview)
-        self._every = math.ceil(epochs / PICTURES)
-        self._epochs = epochs
+        self._every = math.ceil(config.epoch / PICTURES)
+        self._epochs, self._studio = config.epoch, config.studio_range
         self._configuration = configuration
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -154,7 +156,7 @@ class Board(keras.callbacks.Callback):
     def _show_weights(self, step: int) -> None:
         model = self._reconstruct.model
         restored = self._reconstruct(self._degraded)
-        panels = [to_image(channels) for channels in (self._degraded, restored, self._original)]
+        panels = [to_image(channels, self._studio) for channels in (self._degraded, restored, self._original)]
         pictures = {
             "bicubic | SRCNN | original": np.concatenate(panels, axis=1),
             "first-layer filters": filters_picture(model),

@@ -13,7 +13,7 @@ from srcnn_tf.errors import UsageError
 
 FROM_RECIPE: Any = None  # Config replaces it by the recipe's value
 FROM_ARCHITECTURE: Any = None  # Config replaces it by image_size less the border
-DEGRADATIONS = ("scipy",)
+DEGRADATIONS = ("scipy", "matlab")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -122,6 +122,11 @@ class Config:
     def border(self) -> int:
         """Pixels that the three unpadded layers take from the rows, and from the columns, of their input."""
         return sum(size - 1 for size in self.filter_sizes)
+
+    @property
+    def studio_range(self) -> bool:
+        """Whether luma is the paper's, from 16 to 235, and not the reference's, from 0 to 255."""
+        return self.degradation == "matlab"
 
     @property
     def image_number(self) -> int | None:

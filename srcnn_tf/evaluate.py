@@ -73,7 +73,7 @@ def _test(
     if target in written:
         raise RunError(f"{path}: another picture of this folder called {name} was tested already; rename one of them.")
     try:
-        degraded, original = utils.degraded_pair(image, config.scale)
+        degraded, original = utils.degraded_pair(image, config.scale, config.degradation)
         start = time.perf_counter()
         restored = reconstruct(degraded)
         seconds = time.perf_counter() - start
@@ -95,8 +95,8 @@ def _test(
         seconds=seconds,
     )
     panels = {
-        f"bicubic {report.decibels(bicubic.psnr)} dB": color.to_image(degraded),
-        f"SRCNN {report.decibels(srcnn.psnr)} dB": color.to_image(restored),
+        f"bicubic {report.decibels(bicubic.psnr)} dB": color.to_image(degraded, config.studio_range),
+        f"SRCNN {report.decibels(srcnn.psnr)} dB": color.to_image(restored, config.studio_range),
         "original": utils.modcrop(image, config.scale),
     }
     written.add(target)

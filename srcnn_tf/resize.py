@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -11,8 +12,38 @@ from scipy import sparse
 
 from srcnn_tf.color import Floats
 
-# Which input pixels make each output pixel, and with what weights, both `(new_size, taps)`, of `(size, new_size)`.
-Taps = Callable[[int, int], tuple[NDArray[np.int64], NDArray[np.float64]]]
+# Which input pixels make each output pixel, and with what weights, both `(new size, taps)`, of a size and a scale.
+Taps = Callable[[int, float], tuple[NDArray[np.int64], NDArray[np.float64]]]
+
+
+def imresize(image: NDArray, scale: float) -> NDArray:
+    """Makes a picture smaller or larger as `imresize` of the MATLAB behind the super-resolution papers does.
+
+    Keys' bicubic kernel with a = -1/2, as many times wider as the picture gets smaller (antialiasing). Beyond the
+    borders the edge pixels are repeated; later versions of MATLAB mirror there. Rows first, then columns.
+
+    Args:
+        image: `(rows, cols)` or `(rows, cols, channels)`.
+        scale: how many times as large.
+
+    Returns:
+        `(ceil(scale * rows), ceil(scale * cols)[, channels])`, of the same dtype. Unsigned integers are rounded,
+        halves up, and clipped after each pass; floats are neither rounded nor clipped.
+    """
+    return imresize_rows(image, scale, 0, math.ceil(scale * image.shape[0]))
+
+
+def imresize_rows(image: NDArray, scale: float, begin: int, end: int) -> NDArray:
+    """Computes the rows from `begin` to before `end` of `imresize(image, scale)`, and no others on the way.
+
+    Returns:
+        `(end - begin, ceil(scale * cols)[, channels])`, of the same dtype.
+    """
+    matrix = _matrix(image.shape[0], scale, _keys_taps)[begin:end]
+    low, high = int(matrix.indices.min()), int(matrix.indices.max()) + 1
+    tall = _product(matrix[:, low:high], image[low:high])
+    wide = _product(_matrix(image.shape[1], scale, _keys_taps), tall.swapaxes(0, 1))
+    return np.ascontiguousarray(wide.swapaxes(0, 1))
 
 
 def zoom(image: Floats, factor: float) -> Floats:
@@ -27,13 +58,27 @@ def zoom(image: Floats, factor: float) -> Floats:
     Returns:
         `(round(factor * rows), round(factor * cols)[, channels])`, of the same dtype.
     """
-    for axis in (0, 1):
-        image = _resample(image, axis, round(factor * image.shape[axis]), _spline_taps)
-    return image
+    tall = _product(_matrix(image.shape[0], factor, _spline_taps), image)
+    wide = _product(_matrix(image.shape[1], factor, _spline_taps), tall.swapaxes(0, 1))
+    return np.ascontiguousarray(wide.swapaxes(0, 1))
 
 
-def _spline_taps(size: int, new_size: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _keys_taps(size: int, scale: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """What MATLAB's `contributions` finds: Keys' kernel (IEEE ASSP 29, 1981), each pixel's weights summing to 1."""
+    shrunk = min(scale, 1.0)
+    width = 4 / shrunk
+    centre = np.arange(1, math.ceil(scale * size) + 1) / scale + 0.5 * (1 - 1 / scale)  # counted from 1, as there
+    places = np.floor(centre - width / 2)[:, np.newaxis] + np.arange(math.ceil(width) + 2)
+    far = np.abs(shrunk * (centre[:, np.newaxis] - places))
+    near, tail = (1.5 * far - 2.5) * far**2 + 1, ((-0.5 * far + 2.5) * far - 4) * far + 2
+    weights = np.where(far <= 1, near, np.where(far <= 2, tail, 0))
+    weights /= weights.sum(axis=1, keepdims=True)
+    return np.clip(places, 1, size).astype(np.int64) - 1, weights
+
+
+def _spline_taps(size: int, scale: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Cubic B-splines; the first and the last pixels of both sizes coincide; mirrored beyond them."""
+    new_size = round(scale * size)
     places = np.arange(new_size) * ((size - 1) / max(new_size - 1, 1))
     first = np.floor(places).astype(np.int64)
     part = places - first
@@ -43,17 +88,19 @@ def _spline_taps(size: int, new_size: int) -> tuple[NDArray[np.int64], NDArray[n
     return np.minimum(taps, period - taps), np.stack(weights, axis=1) / 6
 
 
-def _resample(image: Floats, axis: int, new_size: int, taps: Taps) -> Floats:
-    """Gives a picture another number of rows (axis 0) or columns (axis 1)."""
-    lines = np.ascontiguousarray(image.swapaxes(0, axis))
-    matrix = _matrix(len(lines), new_size, taps).astype(image.dtype, copy=False)
-    found = matrix @ lines.reshape(len(lines), -1)
-    return np.ascontiguousarray(found.reshape(new_size, *lines.shape[1:]).swapaxes(0, axis))
-
-
 @lru_cache(maxsize=256)
-def _matrix(size: int, new_size: int, taps: Taps) -> sparse.csr_array:
-    """The `(new_size, size)` matrix from one to the other; pixels met again beyond the border add up."""
-    places, weights = taps(size, new_size)
-    rows = np.arange(new_size + 1) * places.shape[1]
-    return sparse.csr_array((weights.ravel(), places.ravel(), rows), shape=(new_size, size))
+def _matrix(size: int, scale: float, taps: Taps) -> sparse.csr_array:
+    """The matrix from `size` pixels to the new ones; pixels met again beyond the border add up."""
+    places, weights = taps(size, scale)
+    rows = np.arange(len(places) + 1) * places.shape[1]
+    return sparse.csr_array((weights.ravel(), places.ravel(), rows), shape=(len(places), size))
+
+
+def _product(matrix: sparse.csr_array, image: NDArray) -> NDArray:
+    """Gives a picture the matrix's rows in place of its own, in its own dtype."""
+    floats = image if image.dtype.kind == "f" else image.astype(np.float64)
+    lines = np.ascontiguousarray(floats).reshape(len(image), -1)
+    found = matrix.astype(floats.dtype, copy=False) @ lines
+    if image.dtype.kind == "u":
+        found = np.clip(np.floor(found + 0.5), 0, np.iinfo(image.dtype).max)
+    return found.reshape(matrix.shape[0], *image.shape[1:]).astype(image.dtype, copy=False)

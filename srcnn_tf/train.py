@@ -137,12 +137,13 @@ class Trainer:
             yield ReferenceLines()
         else:
             yield ProgressBar(begin, self._all_steps, self._batch_size, config.epoch)
-        preview = utils.degraded_pair(read_image((self._pairs.held_out or self._pairs.pictures)[0]), config.scale)
+        shown = read_image((self._pairs.held_out or self._pairs.pictures)[0])
+        preview = utils.degraded_pair(shown, config.scale, config.degradation)
         rows = "\n".join(f"| {name} | {value} |" for name, value in asdict(config).items())
         configuration = f"| flag | value |\n|---|---|\n{rows}\n\n`{config.command}`"
         self._log.open(anew=begin == 0)
         yield board.History(self._log, begin // self._epoch_steps)
-        yield board.Board(self._log, self._reconstruct, preview, config.epoch, configuration)
+        yield board.Board(self._log, self._reconstruct, preview, config, configuration)
 
     def _run_epoch(self, epoch: int, told: keras.callbacks.CallbackList, stopped: list[str]) -> None:
         told.on_epoch_begin(epoch)
@@ -193,7 +194,7 @@ class Trainer:
         scale = self._config.scale
         try:
             # Read again each time: many large pictures would fill the memory.
-            degraded, original = utils.degraded_pair(read_image(path), scale)
+            degraded, original = utils.degraded_pair(read_image(path), scale, self._config.degradation)
             return *score(self._reconstruct(degraded), original, scale), score(degraded, original, scale).psnr
         except (RunError, ValueError):
             return None

@@ -24,7 +24,7 @@ from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.files import LatchedFile, written_whole
 from srcnn_tf.pictures import ENDINGS, declared_size, read_image
-from srcnn_tf.resize import zoom
+from srcnn_tf.resize import imresize, zoom
 
 FORMAT = 1  # of train.h5: another number when other values are written for the same pictures
 CHUNK = 64  # pairs in one HDF5 chunk of train.h5: 0.3 MB of 33 x 33 float32
@@ -86,27 +86,34 @@ def modcrop(image: NDArray, scale: int = 3) -> NDArray:
     return image[: rows - rows % scale, : cols - cols % scale]
 
 
-def degrade(label: Floats, scale: int = 3) -> Floats:
-    """Takes detail from a picture by zooming it down and up again as SciPy does (the reference's step 4).
+def degrade(label: Floats, scale: int = 3, degradation: str = "scipy") -> Floats:
+    """Takes detail from a picture by making it smaller and larger again.
 
-    Cubic splines without the prefilter, so both zooms smooth: this is not MATLAB's bicubic. At some sizes (150
-    pixels at scale 3, say) rounding puts samples a hair outside the picture, and the reference's last rows or columns
-    turn black or dark; mirrored, they do not. Everywhere else the two are equal.
+    `scipy` zooms down and up as SciPy does (the reference's step 4): cubic splines without the prefilter, so both zooms
+    smooth. At some sizes (150 pixels at scale 3, say) rounding puts samples a hair outside the picture, and the
+    reference's last rows or columns turn black or dark; mirrored, they do not. Everywhere else the two are equal.
+
+    `matlab` is the paper's: bicubic as MATLAB's `imresize` does it, not rounded in between.
 
     Args:
         label: `(rows, cols)` or `(rows, cols, channels)`, rows and cols multiples of `scale`.
+        scale: how many times smaller.
+        degradation: one of `config.DEGRADATIONS`.
 
     Returns:
         An array of the same shape and dtype.
     """
-    return zoom(zoom(label, 1 / scale), scale)
+    resize = zoom if degradation == "scipy" else imresize
+    return resize(resize(label, 1 / scale), scale)
 
 
-def degraded_pair(image: NDArray[np.uint8], scale: int = 3) -> tuple[Floats, Floats]:
+def degraded_pair(image: NDArray[np.uint8], scale: int = 3, degradation: str = "scipy") -> tuple[Floats, Floats]:
     """Makes what the network is given of a picture, and the truth it is measured by (the reference's steps 2 to 4).
 
     Args:
         image: uint8 `(rows, cols)` grey or `(rows, cols, 3)` RGB.
+        scale: how many times smaller it is made.
+        degradation: one of `config.DEGRADATIONS`; luma and chroma are in the studio range under `matlab`.
 
     Returns:
         degraded and original channels (see `to_channels`), both `(rows, cols, 1 or 3)` and modcropped.
@@ -114,17 +121,19 @@ def degraded_pair(image: NDArray[np.uint8], scale: int = 3) -> tuple[Floats, Flo
     Raises:
         ValueError: the picture is smaller than `scale`.
     """
-    return _degraded(to_channels(image), scale)
+    return _degraded(to_channels(image, degradation == "matlab"), scale, degradation)
 
 
-def _degraded(channels: Floats, scale: int) -> tuple[Floats, Floats]:
+def _degraded(channels: Floats, scale: int, degradation: str) -> tuple[Floats, Floats]:
     original = modcrop(channels, scale)
     if original.size == 0:
         raise ValueError(f"{channels.shape[0]} x {channels.shape[1]} pixels are too few to be reduced {scale} times")
-    return degrade(original, scale), original
+    return degrade(original, scale, degradation), original
 
 
-def preprocess(path: str | os.PathLike[str], scale: int = 3, is_grayscale: bool = True) -> tuple[Floats, Floats]:
+def preprocess(
+    path: str | os.PathLike[str], scale: int = 3, is_grayscale: bool = True, degradation: str = "scipy"
+) -> tuple[Floats, Floats]:
     """Reads a picture and makes the pair to learn from: degraded and original (the reference's steps 2 to 4).
 
     Returns:
@@ -133,12 +142,12 @@ def preprocess(path: str | os.PathLike[str], scale: int = 3, is_grayscale: bool 
     Raises:
         RunError: the picture cannot be read, or is smaller than `scale`.
     """
-    image = read_image(path)
+    image, studio = read_image(path), degradation == "matlab"
     try:
         if is_grayscale:
-            degraded, original = _degraded(to_luma(image), scale)
+            degraded, original = _degraded(to_luma(image, studio), scale, degradation)
             return degraded[..., 0], original[..., 0]
-        return _degraded(with_chroma(to_channels(image)), scale)
+        return _degraded(with_chroma(to_channels(image, studio)), scale, degradation)
     except ValueError as error:
         raise RunError(f"{path}: {error}.") from error
 
@@ -169,7 +178,7 @@ def training_pairs(path: Path, config: Config) -> tuple[Floats, Floats]:
     Raises:
         RunError: the picture cannot be read, or is smaller than one sub-image.
     """
-    degraded, original = preprocess(path, config.scale, is_grayscale=config.c_dim == 1)
+    degraded, original = preprocess(path, config.scale, config.c_dim == 1, config.degradation)
     shape = (*original.shape[:2], config.c_dim)
     margin = config.border // 2
     # Before they are cut: sub-images overlap, and are several times as many numbers.

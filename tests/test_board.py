@@ -8,6 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util import tensor_util
 
 from srcnn_tf import board, utils
+from srcnn_tf.config import Config
 from srcnn_tf.infer import Reconstructor
 from srcnn_tf.model import srcnn
 
@@ -29,7 +30,7 @@ def trained():
     preview = utils.degraded_pair(drawn(300, 290), 3)
     log = board.Log(Path("logs/run"))
     log.open(anew=True)
-    told = board.Board(log, Reconstructor(model), preview, epochs=120, configuration="| seed | 7 |")
+    told = board.Board(log, Reconstructor(model), preview, config=Config(epoch=120), configuration="| seed | 7 |")
     callbacks = keras.callbacks.CallbackList([told], model=model)
     callbacks.on_train_begin()
     for epoch in range(4):
@@ -107,7 +108,9 @@ def test_a_log_that_cannot_be_written_is_said_once_and_stops_nothing(capsys):
     Path("logs").touch()
     log = board.Log(Path("logs/run"))
     log.open(anew=True)
-    told = board.Board(log, Reconstructor(srcnn()), utils.degraded_pair(drawn(30, 30), 3), epochs=2, configuration="")
+    told = board.Board(
+        log, Reconstructor(srcnn()), utils.degraded_pair(drawn(30, 30), 3), config=Config(epoch=2), configuration=""
+    )
     told.on_train_begin()
     for epoch in range(2):
         told.on_train_batch_end(epoch, {"mean_loss": 1.0, "learning_rate": 1.0})

@@ -1,5 +1,7 @@
 import numpy as np
+import pytest
 from conftest import drawn
+from skimage.color import rgb2ycbcr
 
 from srcnn_tf import color
 
@@ -10,14 +12,32 @@ def test_white_is_one():
     np.testing.assert_allclose(color.to_channels(white)[0, 0], [1, 128 / 255, 128 / 255])
 
 
-def test_luma_is_the_first_channel():
+@pytest.mark.parametrize("studio", [False, True])
+def test_luma_is_the_first_channel(studio):
     image = drawn(30, 40)
-    np.testing.assert_array_equal(color.to_luma(image), color.to_channels(image)[..., :1])
+    np.testing.assert_array_equal(color.to_luma(image, studio), color.to_channels(image, studio)[..., :1])
 
 
-def test_channels_and_back_is_the_picture():
+def test_studio_range_is_matlabs():
     image = drawn(30, 40)
-    back = color.to_image(color.to_channels(image))
+    expected = rgb2ycbcr(image)
+    found = color.to_channels(image, studio=True) * 255
+    np.testing.assert_allclose(found, np.round(found), atol=1e-9)
+    np.testing.assert_allclose(found, expected, atol=0.5 + 1e-9)
+    extremes = np.array([[[0, 0, 0], [255, 255, 255]]], np.uint8)
+    np.testing.assert_allclose(color.to_luma(extremes, studio=True).ravel() * 255, [16, 235])
+
+
+def test_grey_is_used_as_it_is_in_both_ranges():
+    grey = drawn(30, 40)[..., 0]
+    for studio in (False, True):
+        np.testing.assert_array_equal(color.to_luma(grey, studio)[..., 0] * 255, grey)
+
+
+@pytest.mark.parametrize("studio", [False, True])
+def test_channels_and_back_is_the_picture(studio):
+    image = drawn(30, 40)
+    back = color.to_image(color.to_channels(image, studio), studio)
     # Cb and Cr have 8 bits, and so has the round trip that the reference's luma comes from.
     assert np.abs(back.astype(int) - image).max() <= 3
     grey = image[..., 0]

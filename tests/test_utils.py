@@ -8,7 +8,7 @@ import pytest
 from conftest import drawn
 from scipy import ndimage
 
-from srcnn_tf import pictures, utils
+from srcnn_tf import color, metrics, pictures, utils
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 
@@ -259,3 +259,45 @@ def test_unwritable_places_are_named():
     Path("file").touch()
     with pytest.raises(RunError, match=r"file/a\.png: cannot be written \(.*\); free the place"):
         utils.imsave(drawn(9, 11), "file/a.png")
+
+
+# --- the paper's degradation ---
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "psnr", "ssim"),
+    [
+        ("Set5", 2, 33.66, 0.9299),
+        ("Set5", 3, 30.39, 0.8682),
+        ("Set5", 4, 28.42, 0.8104),
+        ("Set14", 2, 30.23, 0.8687),
+        ("Set14", 3, 27.54, 0.7736),
+        ("Set14", 4, 26.00, 0.7019),
+    ],
+)
+def test_bicubic_is_the_papers_to_the_second_decimal(shared, name, scale, psnr, ssim):
+    scores = {}
+    for path in utils.prepare_data(shared / "data" / name):
+        pair = utils.degraded_pair(pictures.read_image(path), scale, "matlab")
+        scores[path.stem] = metrics.score(*(color.to_uint8(channels[..., 0]) for channels in pair), scale)
+    found = [np.mean([getattr(score, kind) for score in scores.values()]) for kind in ("psnr", "ssim")]
+    assert [round(found[0], 2), round(found[1], 4)] == [psnr, ssim]
+    if (name, scale) == ("Set5", 3):
+        (butterfly,) = [score.psnr for stem, score in scores.items() if "butterfly" in stem]
+        assert butterfly == pytest.approx(24.0379, abs=1e-4)
+
+
+def test_matlabs_degradation_is_not_rounded_in_between(make_picture):
+    path = make_picture("a.png", rows=48, cols=54)
+    degraded, original = utils.preprocess(path, 3, degradation="matlab")
+    np.testing.assert_allclose(original * 255, np.round(original * 255), atol=1e-9)
+    assert np.abs(degraded * 255 - np.round(degraded * 255)).max() > 0.4
+    luma = color.to_luma(pictures.read_image(path), studio=True)[..., 0]
+    np.testing.assert_array_equal(original, luma)
+
+
+@pytest.mark.parametrize(("scale", "count"), [(2, 21910), (3, 21884), (4, 21772)])
+def test_t91_gives_the_papers_numbers_of_sub_images(shared, scale, count):
+    config = Config(scale=scale, degradation="matlab")
+    sizes = [pictures.declared_size(path) for path in utils.prepare_data(shared / "data" / "T91")]
+    assert sum(utils._count_pairs(size, config) for size in sizes) == count
