@@ -17,7 +17,9 @@ from srcnn_tf.config import DEGRADATIONS, PRECISIONS, RECIPES, Config
 from srcnn_tf.errors import RunError, StoppedError, UsageError
 
 flags.DEFINE_boolean("is_train", Config.is_train, "Train; False to test.")
-flags.DEFINE_enum("recipe", Config.recipe, list(RECIPES), "How to train: the best in minutes, or as tegg89 did.")
+flags.DEFINE_enum(
+    "recipe", Config.recipe, list(RECIPES), "How to train: the best in minutes, as tegg89, or as the paper."
+)
 flags.DEFINE_integer("epoch", Config.epoch, "Times to go over the pictures. Default: the recipe's.")
 flags.DEFINE_float("learning_rate", Config.learning_rate, "Rate, the highest one of a schedule. Default: the recipe's.")
 flags.DEFINE_float(
@@ -32,6 +34,7 @@ flags.DEFINE_integer("stride", Config.stride, "Pixels from one training sub-imag
 flags.DEFINE_integer("scale", Config.scale, "How many times smaller the picture was.")
 flags.DEFINE_integer("c_dim", Config.c_dim, "Channels: 1 for luma, 3 for YCbCr.")
 flags.DEFINE_string("architecture", Config.architecture, "Sides of the filters of the three layers, f1-f2-f3.")
+flags.DEFINE_string("filters", Config.filters, "Filters in the first two layers, n1,n2.")
 flags.DEFINE_enum("degradation", Config.degradation, list(DEGRADATIONS), "How pictures are made worse, to be restored.")
 flags.DEFINE_string("image_index", Config.image_index, "Test picture, by its place in the list sorted by path, or all.")
 flags.DEFINE_string("train_dir", Config.train_dir, "Folder of training pictures, searched with its subfolders.")

@@ -186,7 +186,7 @@ def publish(model: keras.Model, config: Config, directory: Path) -> None:
 def build(config: Config, initialization: str = "gaussian") -> keras.Model:
     """Builds the network that a configuration describes, with random weights."""
     return srcnn(
-        config.filter_sizes, config.c_dim, initialization=initialization, seed=config.seed, name=config.network_name
+        config.filter_sizes, config.c_dim, config.filter_counts, initialization, config.seed, config.network_name
     )
 
 
@@ -260,7 +260,7 @@ def _digest(weights: list[np.ndarray]) -> str:
 
 
 def _asked_for(config: Config) -> str:
-    names = ("architecture", "scale", "degradation", "c_dim")
+    names = ("architecture", "filters", "scale", "degradation", "c_dim")
     return " ".join(f"--{name}={getattr(config, name)}" for name in names)
 
 

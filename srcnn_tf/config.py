@@ -24,9 +24,10 @@ class Recipe:
     epoch: int
     learning_rate: float
     validation_split: float
-    optimizer: str  # 'sgd' | 'soap'
+    optimizer: str  # 'sgd' | 'momentum' | 'soap'
     initialization: str  # a key of model.INITIALIZATIONS
-    shuffle: bool  # and flip and transpose each patch
+    shuffle: str  # 'never' | 'once' | 'each epoch'
+    flips: bool  # flip and transpose each patch at random
     cosine: bool  # warm-up, and half a cosine down to 0; else a fixed rate
     average: bool  # keep an exponential average of the weights, and measure and publish that
     recover: bool  # go back to the last good epoch, at half the rate, when the loss explodes
@@ -40,7 +41,8 @@ RECIPES = {
         validation_split=0.05,
         optimizer="soap",
         initialization="he",
-        shuffle=True,
+        shuffle="each epoch",
+        flips=True,
         cosine=True,
         average=True,
         recover=True,
@@ -53,7 +55,24 @@ RECIPES = {
         validation_split=0.0,
         optimizer="sgd",
         initialization="gaussian",
-        shuffle=False,
+        shuffle="never",
+        flips=False,
+        cosine=False,
+        average=False,
+        recover=False,
+        strict_batch=True,
+    ),
+    # Dong et al. (TPAMI 2016, section 3.3) and their Caffe solver. Their loss is half the sum of the squares over the
+    # 21 x 21 pixels; for the mean, their rate of 1e-4 is 441 / 2 times as large. 36,556 epochs of the 91 pictures are
+    # their 8e8 back-propagations.
+    "paper": Recipe(
+        epoch=36556,
+        learning_rate=1e-4 * 441 / 2,
+        validation_split=0.0,
+        optimizer="momentum",
+        initialization="gaussian",
+        shuffle="once",
+        flips=False,
         cosine=False,
         average=False,
         recover=False,
@@ -89,6 +108,7 @@ class Config:
     scale: int = 3
     c_dim: int = 1
     architecture: str = "9-1-5"
+    filters: str = "64,32"
     degradation: str = "scipy"
     image_index: str = "all"
     train_dir: str = "Train"
@@ -108,6 +128,7 @@ class Config:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, getattr(RECIPES[self.recipe], name))
         _check_architecture(self.architecture)
+        _check_filters(self.filters)
         if self.label_size is None:
             object.__setattr__(self, "label_size", self.image_size - self.border)
         _check(self)
@@ -117,6 +138,12 @@ class Config:
         """Side of the filters of the three layers, in pixels: `(9, 1, 5)` for 9-1-5."""
         first, second, third = map(int, self.architecture.split("-"))
         return first, second, third
+
+    @property
+    def filter_counts(self) -> tuple[int, int]:
+        """Filters in the first two layers: `(64, 32)`."""
+        first, second = map(int, self.filters.split(","))
+        return first, second
 
     @property
     def border(self) -> int:
@@ -135,10 +162,12 @@ class Config:
 
     @property
     def network_name(self) -> str:
-        """Name of what weights belong to: scale, degradation, and architecture and channels unless the default ones."""
+        """Name of what weights belong to: scale and degradation, and what else is not the default."""
         parts = [f"srcnn_x{self.scale}_{self.degradation}"]
         if self.architecture != Config.architecture:
             parts.append(self.architecture)
+        if self.filters != Config.filters:
+            parts.append(self.filters.replace(",", "-"))
         if self.c_dim == 3:
             parts.append("ycbcr")
         return "_".join(parts)
@@ -205,3 +234,8 @@ def _check_architecture(architecture: str) -> None:
     # An even filter would put the label half a pixel beside the centre of its input.
     if sizes is None or any(int(size) % 2 == 0 for size in sizes.groups()):
         raise UsageError(f"--architecture={architecture}: expected three odd filter sizes, such as 9-1-5 or 9-5-5.")
+
+
+def _check_filters(filters: str) -> None:
+    if not re.fullmatch(r"[1-9][0-9]{0,3},[1-9][0-9]{0,3}", filters, re.ASCII):
+        raise UsageError(f"--filters={filters}: expected two counts from 1 to 9999, such as 64,32.")

@@ -172,7 +172,8 @@ class Trainer:
 
     def _calls(self, epoch: int) -> Iterator[tuple[Window, NDArray[np.int64], NDArray[np.float32]]]:
         """The rest of an epoch in calls that end with its windows and at multiples of so many steps."""
-        rng = np.random.default_rng([self._config.seed, epoch]) if self._recipe.shuffle else None
+        turn = {"never": None, "once": 0, "each epoch": epoch}[self._recipe.shuffle]
+        rng = None if turn is None else np.random.default_rng([self._config.seed, turn])
         begin = int(self._state.step) - epoch * self._epoch_steps
         for window in self._pairs.windows(self._pairs.batches(rng), begin):
             done = 0

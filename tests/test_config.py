@@ -60,6 +60,8 @@ def test_run_name(changes, name):
         ({"label_size": 20}, "give --label_size=21 or leave it out"),
         ({"architecture": "9-2-5"}, "three odd filter sizes"),
         ({"architecture": "9-1"}, "three odd filter sizes"),
+        ({"filters": "64"}, "expected two counts"),
+        ({"filters": "64,0"}, "expected two counts"),
         ({"recipe": "best"}, "--recipe=best: expected one of modern, reference"),
         ({"precision": "half"}, "--precision=half: expected one of auto, float32, bfloat16"),
         ({"degradation": "blur"}, "--degradation=blur: expected one of scipy"),

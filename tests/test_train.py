@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import drawn
 
 from srcnn_tf import checkpoint, pairs, utils
@@ -98,6 +99,70 @@ def test_recipe_reference_keeps_its_order_and_drops_the_rest(monkeypatch):
     monkeypatch.setattr("srcnn_tf.train.compile_steps", steps)
     train(Config(recipe="reference", epoch=2, batch_size=5))
     assert given == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]] * 2
+
+
+# --- the paper ---
+
+
+@pytest.mark.usefixtures("pictures")
+def test_recipe_paper_is_the_authors_solver():
+    config = Config(recipe="paper", epoch=4, batch_size=12, precision="float32", degradation="matlab")
+    model = State(config).model
+    train(config)
+    data, label = utils.read_data("checkpoint/train.h5")
+    # Caffe's EuclideanLoss: half the sum of squares, per patch. Rates as printed, biases' as in the solver.
+    rates = [1e-4, 1e-5, 1e-4, 1e-5, 1e-5, 1e-5]
+    moving = [0.0] * 6
+    for _ in range(4):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.square(model(data) - label)) / (2 * len(data))
+        gradients = tape.gradient(loss, model.trainable_variables)
+        for number, (rate, gradient) in enumerate(zip(rates, gradients, strict=True)):
+            moving[number] = 0.9 * moving[number] + rate * gradient
+            model.trainable_variables[number].assign_sub(moving[number])
+    found = checkpoint.restored_model(Config(degradation="matlab", weights="checkpoint/srcnn_21_x3_matlab"))[0]
+    start = State(config).model.get_weights()
+    for one, other, before in zip(found.get_weights(), model.get_weights(), start, strict=True):
+        np.testing.assert_allclose(one - before, other - before, rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.usefixtures("pictures")
+def test_recipe_paper_shuffles_once(monkeypatch):
+    given = []
+
+    def steps(state, config, batch_size, xla):
+        def run(data, label, places, rates):
+            given.extend(places.ravel().tolist())
+            state.step.assign_add(len(places))
+            return keras.ops.ones(len(places))
+
+        return run
+
+    monkeypatch.setattr("srcnn_tf.train.compile_steps", steps)
+    train(Config(recipe="paper", epoch=2, batch_size=4))
+    assert given[:12] == given[12:]
+    assert sorted(given[:12]) == list(range(12))
+    assert given[:12] != list(range(12))
+
+
+@pytest.mark.usefixtures("pictures")
+@pytest.mark.parametrize(
+    ("changes", "run", "parameters"),
+    [
+        ({"architecture": "9-3-5"}, "srcnn_19_x3_scipy_9-3-5", 24513),
+        ({"architecture": "9-5-5"}, "srcnn_17_x3_scipy_9-5-5", 57281),
+        ({"architecture": "11-1-7"}, "srcnn_17_x3_scipy_11-1-7", 7744 + 64 + 2048 + 32 + 1568 + 1),
+        ({"filters": "32,16"}, "srcnn_21_x3_scipy_32-16", 2592 + 32 + 512 + 16 + 400 + 1),
+        ({"filters": "128,64", "architecture": "9-3-5"}, "srcnn_19_x3_scipy_9-3-5_128-64", None),
+    ],
+)
+def test_every_architecture_is_trained_and_found_again(changes, run, parameters):
+    train(Config(epoch=1, **changes))
+    model, source = checkpoint.restored_model(Config(**changes))
+    assert source == f"checkpoint/{run}/SRCNN.weights.h5"
+    assert parameters in (model.count_params(), None)
+    with pytest.raises(RunError, match="weights of another architecture"):
+        checkpoint.restored_model(Config(weights=f"checkpoint/{run}"))
 
 
 # --- the modern recipe ---
