@@ -30,6 +30,7 @@ class Recipe:
     flips: bool  # flip and transpose each patch at random
     cosine: bool  # warm-up, and half a cosine down to 0; else a fixed rate
     average: bool  # keep an exponential average of the weights, and measure and publish that
+    summed_loss: bool  # learning_rate is for half the sum of squares over a label; for our mean it is larger
     recover: bool  # go back to the last good epoch, at half the rate, when the loss explodes
     strict_batch: bool  # fewer patches than batch_size are an error; else they make one smaller batch
 
@@ -45,6 +46,7 @@ RECIPES = {
         flips=True,
         cosine=True,
         average=True,
+        summed_loss=False,
         recover=True,
         strict_batch=False,
     ),
@@ -59,15 +61,15 @@ RECIPES = {
         flips=False,
         cosine=False,
         average=False,
+        summed_loss=False,
         recover=False,
         strict_batch=True,
     ),
-    # Dong et al. (TPAMI 2016, section 3.3) and their Caffe solver. Their loss is half the sum of the squares over the
-    # 21 x 21 pixels; for the mean, their rate of 1e-4 is 441 / 2 times as large. 36,556 epochs of the 91 pictures are
-    # their 8e8 back-propagations.
+    # Dong et al. (TPAMI 2016, section 3.3) and their Caffe solver. 36,556 epochs of the 91 pictures are their 8e8
+    # back-propagations.
     "paper": Recipe(
         epoch=36556,
-        learning_rate=1e-4 * 441 / 2,
+        learning_rate=1e-4,
         validation_split=0.0,
         optimizer="momentum",
         initialization="gaussian",
@@ -75,6 +77,7 @@ RECIPES = {
         flips=False,
         cosine=False,
         average=False,
+        summed_loss=True,
         recover=False,
         strict_batch=True,
     ),
@@ -124,13 +127,17 @@ class Config:
     def __post_init__(self) -> None:
         """Fills in the defaults that depend on other fields, and checks all of them."""
         _check_choice("recipe", self.recipe, RECIPES)
-        for name in ("epoch", "learning_rate", "validation_split"):
+        for name in ("epoch", "validation_split"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, getattr(RECIPES[self.recipe], name))
         _check_architecture(self.architecture)
         _check_filters(self.filters)
         if self.label_size is None:
             object.__setattr__(self, "label_size", self.image_size - self.border)
+        if self.learning_rate is None:
+            recipe = RECIPES[self.recipe]
+            values = self.label_size**2 * self.c_dim / 2 if recipe.summed_loss else 1
+            object.__setattr__(self, "learning_rate", recipe.learning_rate * values)
         _check(self)
 
     @property
@@ -180,7 +187,7 @@ class Config:
     @property
     def command(self) -> str:
         """The command that makes this configuration, or goes on with it: the flags that differ from their defaults."""
-        own = {"recipe": self.recipe, "architecture": self.architecture, "image_size": self.image_size}
+        own = {name: getattr(self, name) for name in ("recipe", "architecture", "image_size", "c_dim")}
         usual = dataclasses.asdict(Config(**own)) | {name: getattr(Config, name) for name in own}
         given = {name: value for name, value in dataclasses.asdict(self).items() if value != usual[name]}
         given.pop("resume", None)  # repeated, --resume=False would throw away what was done

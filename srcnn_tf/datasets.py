@@ -9,7 +9,8 @@ from pathlib import Path
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.files import written_whole
-from srcnn_tf.utils import ENDINGS, prepare_data
+from srcnn_tf.pictures import ENDINGS
+from srcnn_tf.utils import prepare_data
 
 # Photographs only, in the wheel itself, each in one set alone; in both sets colour and grey, and among them
 # medical (cell; ihc) and astronomical (hubble, whose black sky nothing else has; moon) ones.

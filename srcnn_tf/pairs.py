@@ -46,21 +46,31 @@ class Pairs:
     def __init__(
         self,
         config: Config,
+        source: str,
+        total: int,
         used: NDArray[np.int64],
         held_out: list[Path],
         pictures: list[Path],
         place: Callable[[Any], Any] = lambda array: array,
     ) -> None:
-        """Args: what the attributes say; `place` puts an array where it is trained on, a GPU's memory say."""
+        """Takes what the attributes say.
+
+        Args:
+            config: what the file was made for.
+            source: what it was made from, see `utils.train_source`.
+            total: how many pairs it has.
+            used: see above.
+            held_out: see above.
+            pictures: see above.
+            place: puts an array where it is trained on, a GPU's memory say.
+        """
         self.used, self.held_out, self.pictures = used, held_out, pictures
         self.batch_size = min(config.batch_size, len(used))
         self.epoch_steps = len(used) // self.batch_size
-        self._file, self._place = utils.train_file(config), place
-        bytes_a_step = utils.pair_bytes(config) * self.batch_size
+        self._file, self._source, self._place = utils.train_file(config), source, place
         self._resident: Window | None = None
-        self._window_steps = self.epoch_steps
-        if utils.pair_bytes(config) * len(used) > IN_MEMORY:
-            self._window_steps = max(1, WINDOW // bytes_a_step)
+        self._in_memory = utils.pair_bytes(config) * total <= IN_MEMORY
+        self._window_steps = max(1, WINDOW // (utils.pair_bytes(config) * self.batch_size))
 
     def batches(self, rng: np.random.Generator | None) -> NDArray[np.int64]:
         """The batches of an epoch, in the file's order, or shuffled with `rng`.
@@ -72,7 +82,7 @@ class Pairs:
             `(epoch_steps, batch_size)` places in the file; what does not fill a batch is left out.
         """
         order, window = self.used, self._window_steps * self.batch_size
-        if rng is not None and self._window_steps == self.epoch_steps:
+        if rng is not None and self._in_memory:
             order = rng.permutation(order)
         elif rng is not None:
             turn = rng.permutation(order[-1] // utils.CHUNK + 1)
@@ -85,9 +95,9 @@ class Pairs:
         """Reads an epoch's pairs, from step `begin` on.
 
         Raises:
-            RunError: the file is damaged, or gone.
+            RunError: the file is damaged, gone, or another by now.
         """
-        if self._window_steps == self.epoch_steps:
+        if self._in_memory:
             if self._resident is None:
                 self._resident = self._read(None)
             yield Window(self._resident.data, self._resident.label, batches[begin:])
@@ -99,7 +109,7 @@ class Pairs:
 
     def _read(self, batches: NDArray[np.int64] | None) -> Window:
         places = None if batches is None else np.sort(batches, axis=None)
-        data, label = (self._place(array) for array in utils.read_data(self._file, places))
+        data, label = (self._place(array) for array in utils.read_data(self._file, places, self._source))
         return Window(data, label, np.empty(0, np.int64) if batches is None else np.searchsorted(places, batches))
 
 
@@ -120,7 +130,8 @@ def load_pairs(
     print(f"Preparing {len(pictures)} pictures below {config.train_dir}.", flush=True)
     for warning in utils.input_setup(config, pictures, data_hash):
         print(f"Warning: {warning}")
-    counts = utils.read_counts(utils.train_file(config))
+    source = utils.train_source(config, data_hash)
+    counts = utils.read_counts(utils.train_file(config), source)
     usable = np.flatnonzero(counts)
     held_out = _held_out(config, usable)
     used = np.flatnonzero(~np.isin(np.repeat(np.arange(len(pictures)), counts), held_out))
@@ -131,7 +142,7 @@ def load_pairs(
         )
     print(f"{len(used)} sub-images of {len(usable) - len(held_out)} pictures; {len(held_out)} pictures held out.")
     kept, all_usable = ([pictures[number] for number in numbers] for numbers in (held_out, usable))
-    return Pairs(config, used, kept, all_usable, place)
+    return Pairs(config, source, int(counts.sum()), used, kept, all_usable, place)
 
 
 def _held_out(config: Config, usable: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -18,7 +17,6 @@ from PIL import Image
 from srcnn_tf.errors import RunError
 
 ENDINGS = frozenset({".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"})
-_WARNINGS = threading.Lock()  # what `warnings.catch_warnings` changes, it changes for all threads
 
 
 def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
@@ -32,7 +30,7 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
         RunError: the file is not a picture, is damaged, or is of a kind that would be read wrongly.
     """
     try:
-        with _quiet(), iio.imopen(path, "r", plugin="pillow") as file:
+        with _Quiet(), iio.imopen(path, "r", plugin="pillow") as file:
             stored = file.metadata(index=0, exclude_applied=False)["mode"]
             if stored.startswith("I;16"):
                 sixteen = file.read(index=0, rotate=True).astype(np.float64)
@@ -55,19 +53,35 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
 def declared_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """The rows and columns that a picture file says it has, before any turning; 0 and 0 if it cannot be read."""
     try:
-        with _quiet(), Image.open(path) as picture:
+        with _Quiet(), Image.open(path) as picture:
             cols, rows = picture.size
             return rows, cols
     except Exception:  # see read_image, which names it
         return 0, 0
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences Pillow, which warns of odd transparency and of large pictures, neither of which is wrong here."""
-    with _WARNINGS, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+class _Quiet:
+    """Silences Pillow, which warns of odd transparency and of large pictures, neither of which is wrong here.
+
+    `warnings.catch_warnings` changes the filters of all threads: so the first to come changes them, and the last to
+    leave puts them back.
+    """
+
+    _lock, _inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with _Quiet._lock:
+            _Quiet._inside += 1
+            if _Quiet._inside == 1:
+                _Quiet._filters = warnings.catch_warnings()
+                _Quiet._filters.__enter__()
+                warnings.simplefilter("ignore")
+
+    def __exit__(self, *error: object) -> None:
+        with _Quiet._lock:
+            _Quiet._inside -= 1
+            if _Quiet._inside == 0:
+                _Quiet._filters.__exit__(None, None, None)
 
 
 def fingerprint(paths: Iterable[Path], directory: str | os.PathLike[str]) -> str:

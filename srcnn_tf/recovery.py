@@ -24,6 +24,7 @@ class Recovery:
         self._state, self._enabled = state, enabled
         # What the last step of an epoch did shows in the losses of the next one alone: until then, it is on trial.
         self._good = self._on_trial = self._snapshot()
+        self._random = self._good if int(state.step) == 0 else None
 
     def sound(self, losses: Sequence[float], whole_epoch: bool) -> bool:
         """Whether an epoch's losses so far, and the weights now, are those of a training that goes well."""
@@ -34,18 +35,23 @@ class Recovery:
         if np.isinf(float(self._state.first_loss)):
             self._state.first_loss.assign(losses[0])
         best, first = float(self._state.best_loss), float(self._state.first_loss)
+        # The last ones too: in a long epoch, a spike at its end hardly moves the mean.
+        loss = max(float(np.mean(losses)), float(np.mean(losses[-EARLY:])))
         if int(self._state.step) > EARLY:
-            return float(np.mean(losses)) <= EXPLODED * min(best, first)
-        return float(np.mean(losses)) <= max(EXPLODED_EARLY * min(best, first), first / 2)
+            return loss <= EXPLODED * min(best, first)
+        return loss <= max(EXPLODED_EARLY * min(best, first), first / 2)
 
-    def keep(self, losses: Sequence[float]) -> None:
+    def keep(self, losses: Sequence[float], whole_epoch: bool) -> None:
         """Remembers the weights after an epoch whose losses were sound."""
-        self._state.best_loss.assign(min(float(np.mean(losses)), float(self._state.best_loss)))
+        if whole_epoch or len(losses) >= EARLY:  # a few losses, of the rest of an epoch, may be those of flat patches
+            self._state.best_loss.assign(min(float(np.mean(losses)), float(self._state.best_loss)))
         self._good, self._on_trial = self._on_trial, self._snapshot()
 
-    def go_back(self) -> bool:
+    def go_back(self, last_epoch: bool) -> bool:
         """Puts the last good weights back and halves the rate; False where that is not to be, or no use any more."""
         if not self._enabled or int(self._state.recoveries) == MOST:
+            return False
+        if last_epoch and self._good is self._random:  # nothing would be left of the training
             return False
         for variable, value in zip(self._state.learned(), self._good, strict=True):
             variable.assign(value)

@@ -24,14 +24,12 @@ class Schedule:
         self._steps = config.epoch * epoch_steps
         self._epoch_steps, self._state = epoch_steps, state
         self._notice = self._change(int(state.length), int(state.step))
-        since = int(state.since)
-        self._warm_up = max(1, min(max(epoch_steps, 100), WARM_UP * (self._steps - since)))
 
     def _change(self, before: int, step: int) -> str:
         """Takes up the new length, and says what that means."""
         if self._steps == before:
             return ""
-        rate = self._full(step, before) if before else 0.0
+        rate = float(self._rates(np.array([step]), before)[0]) if before else 0.0
         self._state.since.assign(step)
         self._state.since_rate.assign(rate)
         self._state.length.assign(self._steps)
@@ -57,12 +55,15 @@ class Schedule:
 
     def rates(self, step: int, count: int) -> NDArray[np.float64]:
         """The rates of `count` steps from `step` on."""
-        steps = step + np.arange(count)
+        return self._rates(step + np.arange(count), self._steps)
+
+    def _rates(self, steps: NDArray[np.int64], length: int) -> NDArray[np.float64]:
         if not self._cosine:
-            return np.full(count, self._rate)
+            return np.full(len(steps), self._rate)
         since, before = int(self._state.since), float(self._state.since_rate)
-        warmth = np.minimum(1, (steps - since + 1) / self._warm_up)
-        return before + (self._full(steps, self._steps) - before) * warmth
+        warm_up = max(1, min(max(self._epoch_steps, 100), WARM_UP * (length - since)))
+        warmth = np.minimum(1, (steps - since + 1) / warm_up)
+        return before + (self._full(steps, length) - before) * warmth
 
     def _full(self, step: NDArray[np.int64] | int, steps: int) -> NDArray[np.float64] | float:
         """The rate of a step in a run of so many, without the warm-up."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 import srcnn_tf
@@ -37,8 +38,8 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) ->
 
     Args:
         config: what to do.
-        callbacks: Keras callbacks of one's own. They are told of each call of up to 10 steps as of one batch, whose
-            number is the count of steps done.
+        callbacks: Keras callbacks of one's own. They are told of each call of many steps (10; on a GPU, 500) as of
+            one batch, whose number is the count of steps done.
 
     Raises:
         RunError: it could not be done; what was learned so far is kept in a checkpoint.
@@ -125,7 +126,7 @@ class Trainer:
     def _run_epochs(self, first: int, told: keras.callbacks.CallbackList, stopped: list[str]) -> None:
         for epoch in range(first, self._config.epoch):
             self._run_epoch(epoch, told, stopped)
-            if stopped:
+            if stopped and int(self._state.step) < self._all_steps:
                 self._stop(stopped[0])
             if self._state.model.stop_training:
                 break
@@ -150,7 +151,7 @@ class Trainer:
         start, losses = time.monotonic(), []
         for window, batches, rates in self._calls(epoch):
             began = time.monotonic()
-            found = self._steps(window.data, window.label, batches, rates).numpy()
+            found = self._compute(window, batches, rates)
             self._state.seconds.assign_add(time.monotonic() - began)
             losses += found.tolist()
             if not np.isfinite(found).all():
@@ -164,11 +165,22 @@ class Trainer:
                 self._stop(stopped[0], losses)
         logs = {"loss": np.mean(losses), "learning_rate": rates[-1], "seconds": float(self._state.seconds)}
         logs["patches_per_second"] = len(losses) * self._batch_size / (time.monotonic() - start)
-        if self._recovery.sound(losses, whole_epoch=len(losses) == self._epoch_steps):
-            self._recovery.keep(losses)
+        whole = len(losses) == self._epoch_steps
+        if self._recovery.sound(losses, whole):
+            self._recovery.keep(losses, whole)
+            if stopped:  # measuring takes time, which whoever stops it may not have
+                self._save()
         else:
             self._go_back(epoch, losses)
         told.on_epoch_end(epoch, logs | self._measure())
+
+    def _compute(self, window: Window, batches: NDArray[np.int64], rates: NDArray[np.float32]) -> NDArray[np.float32]:
+        try:
+            return self._steps(window.data, window.label, batches, rates).numpy()
+        except tf.errors.ResourceExhaustedError as error:
+            raise RunError(
+                f"There is not enough memory for batches of {self._batch_size} sub-images: give a smaller --batch_size."
+            ) from error
 
     def _calls(self, epoch: int) -> Iterator[tuple[Window, NDArray[np.int64], NDArray[np.float32]]]:
         """The rest of an epoch in calls that end with its windows and at multiples of so many steps."""
@@ -203,7 +215,7 @@ class Trainer:
     def _go_back(self, epoch: int, losses: list[float]) -> None:
         """Takes back what an epoch did; its steps still count."""
         before = checkpoint.latest(self._run.directory)
-        if not self._recovery.go_back():
+        if not self._recovery.go_back(last_epoch=epoch + 1 == self._config.epoch):
             kept = f"the last good checkpoint is {before}" if before else "no checkpoint had been written"
             raise RunError(
                 f"The loss became {losses[-1]:g} at step {int(self._state.step)} (epoch {epoch + 1}): the rate is too "

@@ -18,7 +18,7 @@ import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
 
-from srcnn_tf.background import in_threads
+from srcnn_tf.background import cores, in_threads
 from srcnn_tf.color import Floats, to_channels, to_luma, with_chroma
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
@@ -28,6 +28,7 @@ from srcnn_tf.resize import imresize, zoom
 
 FORMAT = 1  # of train.h5: another number when other values are written for the same pictures
 CHUNK = 64  # pairs in one HDF5 chunk of train.h5: 0.3 MB of 33 x 33 float32
+AHEAD = 2**30  # bytes of pairs that are made side by side, at most, but for those of one picture
 AT_ONCE = 2048  # pairs to write at once, at least, since each time costs h5py many Python calls
 
 
@@ -223,20 +224,28 @@ def input_setup(config: Config, paths: Sequence[Path], data_hash: str) -> list[s
     Raises:
         RunError: no picture could be used, or there is no room for the file, or it cannot be written.
     """
-    path = train_file(config)
-    fields = ("image_size", "label_size", "stride", "scale", "c_dim", "degradation")
-    source = json.dumps({"format": FORMAT, "data": data_hash} | {name: getattr(config, name) for name in fields})
+    path, source = train_file(config), train_source(config, data_hash)
     if (complaints := _complaints(path, source)) is None:
         complaints = []
         with written_whole(path) as temporary:
-            _check_space(path, config, paths)
-            _write_pairs(temporary, config, paths, source, complaints)
+            temporary.unlink(missing_ok=True)  # a killed run's, which takes room
+            counts = [_count_pairs(declared_size(picture), config) for picture in paths]
+            _check_space(path, counts, config)
+            # A large picture's pairs take gigabytes: then fewer are made side by side.
+            threads = AHEAD // max(1, max(counts) * pair_bytes(config))
+            _write_pairs(temporary, config, paths, source, complaints, max(1, min(threads, cores())))
     return complaints
 
 
 def train_file(config: Config) -> Path:
     """Where the training pairs are kept."""
     return Path(config.checkpoint_dir, "train.h5")
+
+
+def train_source(config: Config, data_hash: str) -> str:
+    """What a training file says that it was made from: pictures by their `pictures.fingerprint`, sizes, degradation."""
+    fields = ("image_size", "label_size", "stride", "scale", "c_dim", "degradation")
+    return json.dumps({"format": FORMAT, "data": data_hash} | {name: getattr(config, name) for name in fields})
 
 
 def _complaints(path: Path, source: str) -> list[str] | None:
@@ -251,14 +260,14 @@ def _complaints(path: Path, source: str) -> list[str] | None:
     return None
 
 
-def _check_space(path: Path, config: Config, paths: Sequence[Path]) -> None:
+def _check_space(path: Path, counts: Sequence[int], config: Config) -> None:
     """Whether the pairs fit on the disk, by the sizes that the pictures declare."""
-    needed = sum(_count_pairs(declared_size(picture), config) for picture in paths) * pair_bytes(config)
+    needed = sum(counts) * pair_bytes(config)
     free = shutil.disk_usage(path.parent).free
     if needed > free:
         raise RunError(
-            f"{path}: the sub-images of {len(paths)} pictures take {needed / 1e9:.3g} GB, but only {free / 1e9:.3g} GB "
-            "are free there. Free some, name another --checkpoint_dir, or give a larger --stride."
+            f"{path}: the sub-images of {len(counts)} pictures take {needed / 1e9:.3g} GB, but only {free / 1e9:.3g} "
+            "GB are free there. Free some, name another --checkpoint_dir, or give a larger --stride."
         )
 
 
@@ -272,13 +281,15 @@ def pair_bytes(config: Config) -> int:
     return 4 * config.c_dim * (config.image_size**2 + config.label_size**2)
 
 
-def _write_pairs(path: Path, config: Config, paths: Sequence[Path], source: str, complaints: list[str]) -> None:
+def _write_pairs(
+    path: Path, config: Config, paths: Sequence[Path], source: str, complaints: list[str], threads: int
+) -> None:
     counts = np.zeros(len(paths), np.int64)
 
     def usable() -> Iterator[tuple[Floats, Floats]]:
         # Decoding, products and copies let other threads run, so that threads are faster than processes, which would
         # have to be started and to send what they made through a pipe. HDF5 has one writer in any case.
-        made = in_threads(lambda picture: _pairs_or_complaint(picture, config), paths, os.cpu_count() or 1)
+        made = in_threads(lambda picture: _pairs_or_complaint(picture, config), paths, threads)
         for number, pairs in enumerate(made):
             if isinstance(pairs, RunError):
                 complaints.append(str(pairs))
@@ -305,13 +316,19 @@ def _write_pairs(path: Path, config: Config, paths: Sequence[Path], source: str,
 def _in_groups(pairs: Iterable[tuple[Floats, Floats]]) -> Iterator[tuple[Floats, Floats]]:
     """Joins the pairs of several pictures, `AT_ONCE` and more of them."""
     group: list[tuple[Floats, Floats]] = []
-    for data, label in pairs:
-        group.append((data, label))
+
+    def joined() -> tuple[Floats, Floats]:
+        if len(group) == 1:
+            return group[0]
+        return np.concatenate([data for data, _ in group]), np.concatenate([label for _, label in group])
+
+    for one in pairs:
+        group.append(one)
         if sum(len(data) for data, _ in group) >= AT_ONCE:
-            yield np.concatenate([data for data, _ in group]), np.concatenate([label for _, label in group])
-            group = []
+            yield joined()
+            group.clear()
     if group:
-        yield np.concatenate([data for data, _ in group]), np.concatenate([label for _, label in group])
+        yield joined()
 
 
 def _pairs_or_complaint(path: Path, config: Config) -> tuple[Floats, Floats] | RunError:
@@ -335,39 +352,47 @@ def make_data(file: h5py.File, data: Floats, label: Floats) -> None:
 
 
 def read_data(
-    path: str | os.PathLike[str], places: NDArray[np.int64] | None = None
+    path: str | os.PathLike[str], places: NDArray[np.int64] | None = None, source: str | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Reads a training file, or a part of it.
 
     Args:
         path: the file.
         places: which pairs, ascending; all of them if None.
+        source: what it has to be made from, see `train_source`; anything if None.
 
     Returns:
         `data (n, 33, 33, c)` and `label (n, 21, 21, c)` (for the default sizes), float32, values about [0, 1].
 
     Raises:
-        RunError: the file is absent or damaged.
+        RunError: the file is absent, damaged, or made from something else.
     """
-    with _opened(path) as file:
+    with _opened(path, source) as file:
         return _read(file["data"], places), _read(file["label"], places)
 
 
-def read_counts(path: str | os.PathLike[str]) -> NDArray[np.int64]:
+def read_counts(path: str | os.PathLike[str], source: str | None = None) -> NDArray[np.int64]:
     """How many pairs of a training file each picture gave, in the pictures' order.
 
     Raises:
-        RunError: the file is absent or damaged.
+        RunError: see `read_data`.
     """
-    with _opened(path) as file:
+    with _opened(path, source) as file:
         return file["pairs_a_picture"][()]
 
 
 @contextlib.contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+def _opened(path: str | os.PathLike[str], source: str | None) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r") as file:
+            if source not in (None, file.attrs["source"]):
+                raise RunError(
+                    f"{path}: another run has made it anew, from other pictures or for other sizes, and this one had "
+                    "not read all of it. Give each run a --checkpoint_dir of its own, and this command again."
+                )
             yield file
+    except (RunError, MemoryError):
+        raise
     except Exception as error:  # a damaged file raises OSError, KeyError, ValueError and more
         raise RunError(f"{path}: cannot be read ({error}); delete it, and it is made again.") from error
 

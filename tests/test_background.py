@@ -19,17 +19,19 @@ def test_results_come_in_order():
 
 
 def test_work_is_done_ahead_but_not_far():
-    begun = []
+    begun, all_begun = [], threading.Event()
 
     def made(number):
         begun.append(number)
+        if len(begun) == 4:
+            all_begun.set()
         return number
 
     results = in_threads(made, range(100), threads=3)
     assert next(results) == 0
-    assert len(begun) <= 4
+    assert all_begun.wait(10)
     results.close()
-    assert len(begun) <= 4
+    assert begun == [0, 1, 2, 3]
 
 
 def test_what_goes_wrong_is_raised_in_its_place():

@@ -70,7 +70,9 @@ def test_order_of_weights_is_flag_then_run_then_shipped(monkeypatch, tmp_path):
     assert_same_weights(model, theirs)
     assert source == "shipped"
     (shipped / "srcnn_x3_scipy.weights.h5").unlink()
-    with pytest.raises(RunError, match=r"No weights for --architecture=9-1-5 --scale=3 .*there is no checkpoint/srcnn"):
+    with pytest.raises(
+        RunError, match=r"No weights for --architecture=9-1-5 --filters=64,32 --scale=3 .*there is no checkpoint/srcnn"
+    ):
         checkpoint.restored_model(config)
 
 

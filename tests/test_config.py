@@ -106,3 +106,13 @@ def test_identity_leaves_out_how_long_and_where():
 def test_config_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().scale = 4
+
+
+@pytest.mark.parametrize(("architecture", "label_size"), [("9-1-5", 21), ("9-3-5", 19), ("9-5-5", 17)])
+def test_the_papers_rate_is_for_half_the_sum_over_a_label(architecture, label_size):
+    # Caffe's EuclideanLoss: the mean's rate is 0.02205 for 21 x 21 pixels, and another one for other labels.
+    config = Config(recipe="paper", architecture=architecture)
+    assert config.learning_rate == pytest.approx(1e-4 * label_size**2 / 2)
+    assert Config(recipe="paper", c_dim=3).learning_rate == pytest.approx(3 * 0.02205)
+    assert Config(recipe="paper", learning_rate=0.1).learning_rate == 0.1
+    assert "learning_rate" not in config.command

@@ -1,3 +1,4 @@
+import dataclasses
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -109,6 +110,38 @@ def test_a_file_damaged_on_the_way_is_named(config):
     Path("checkpoint/train.h5").write_bytes(b"nothing")
     with pytest.raises(RunError, match=r"train\.h5: cannot be read .*delete it, and it is made again"):
         list(windows)
+
+
+@pytest.mark.usefixtures("larger_than_memory")
+def test_a_file_that_another_run_makes_anew_on_the_way_is_noticed(config):
+    windows = load(config)
+    windows = windows.windows(windows.batches(None))
+    next(windows)
+    load(dataclasses.replace(config, scale=2))
+    with pytest.raises(RunError, match=r"train\.h5: another run has made it anew, .*--checkpoint_dir of its own"):
+        list(windows)
+
+
+def test_what_a_killed_run_left_takes_no_room(config, monkeypatch):
+    left = Path("checkpoint/.writing-train.h5")
+    left.parent.mkdir()
+    left.write_bytes(bytes(1000))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=0 if left.exists() else 10**9))
+    assert load(config).epoch_steps == 25
+
+
+def test_large_pictures_are_prepared_one_after_the_other(config, monkeypatch):
+    used = []
+    monkeypatch.setattr(utils, "cores", lambda: 8)
+    monkeypatch.setattr(
+        utils, "in_threads", lambda function, items, threads: used.append(threads) or map(function, items)
+    )
+    load(config)
+    monkeypatch.setattr(utils, "AHEAD", 3 * 80 * utils.pair_bytes(config))
+    load(dataclasses.replace(config, stride=6, checkpoint_dir="other"))
+    monkeypatch.setattr(utils, "AHEAD", 1)
+    load(dataclasses.replace(config, stride=6, checkpoint_dir="another"))
+    assert used == [8, 3, 1]
 
 
 def test_parts_of_the_file_are_read_as_the_whole(config):

@@ -1,3 +1,4 @@
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -5,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import drawn
-from PIL import Image
+from PIL import Image, ImageFile
+from PIL.PngImagePlugin import PngImageFile
 
 from srcnn_tf import pictures
 from srcnn_tf.errors import RunError
@@ -107,7 +109,21 @@ def test_fingerprint_is_of_names_and_contents(make_picture, tmp_path):
     assert pictures.fingerprint(paths[:1], tmp_path / "a") != pictures.fingerprint(paths, tmp_path / "a")
 
 
-def test_threads_read_side_by_side_and_leave_the_warnings_of_others_alone():
+def test_threads_decode_side_by_side(make_picture, monkeypatch):
+    path = make_picture("a.png")
+    together = threading.Barrier(2, timeout=10)
+    load = ImageFile.ImageFile.load
+
+    def meeting(self):
+        together.wait()
+        return load(self)
+
+    monkeypatch.setattr(PngImageFile, "load", meeting)
+    with ThreadPoolExecutor(2) as pool:
+        assert [image.shape for image in pool.map(pictures.read_image, [path, path])] == [(48, 54, 3)] * 2
+
+
+def test_reading_leaves_the_warnings_of_others_alone():
     picture = Image.fromarray(drawn(8, 9)).quantize(4)
     picture.save("a.png", transparency=bytes([0, 128, 255, 255]))
     before = list(warnings.filters)

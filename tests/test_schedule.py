@@ -47,6 +47,27 @@ def test_an_unfinished_run_begins_at_the_rate_it_had():
     assert shorter[-1] < 1e-3 * TOP
 
 
+def test_a_run_stopped_while_it_warms_up_goes_on_warming_up():
+    state = State(Config())
+    before = Schedule(Config(epoch=10), 200, state).rates(0, 21)
+    state.step.assign(20)
+    longer = Schedule(Config(epoch=60), 200, state).rates(20, 300)
+    assert before[19] < longer[0] < 1.3 * before[19]
+    assert max(longer) == pytest.approx(TOP, rel=0.01)
+
+
+def test_a_second_change_begins_at_the_rate_of_the_first(capsys):
+    state = State(Config())
+    Schedule(Config(epoch=10), 200, state)
+    state.step.assign(2000)
+    rate = Schedule(Config(epoch=20), 200, state).rates(2050, 1)[0]
+    state.step.assign(2050)
+    again = Schedule(Config(epoch=40), 200, state)
+    assert again.rates(2050, 1)[0] == pytest.approx(rate, rel=0.05)
+    again.announce()
+    assert f"the rate goes from {rate:.1e} to" in capsys.readouterr().out
+
+
 def test_going_on_with_the_same_length_changes_nothing(capsys):
     state = State(Config())
     expected = Schedule(Config(epoch=10), 200, state).rates(0, 2000)

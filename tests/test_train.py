@@ -17,7 +17,8 @@ from srcnn_tf import checkpoint, pairs, utils
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError, StoppedError
 from srcnn_tf.pictures import read_image
-from srcnn_tf.step import State, _flip
+from srcnn_tf.recovery import Recovery
+from srcnn_tf.step import State, _flip, part_sizes
 from srcnn_tf.train import train
 
 
@@ -105,8 +106,11 @@ def test_recipe_reference_keeps_its_order_and_drops_the_rest(monkeypatch):
 
 
 @pytest.mark.usefixtures("pictures")
-def test_recipe_paper_is_the_authors_solver():
-    config = Config(recipe="paper", epoch=4, batch_size=12, precision="float32", degradation="matlab")
+@pytest.mark.parametrize("architecture", ["9-1-5", "9-3-5"])
+def test_recipe_paper_is_the_authors_solver(architecture):
+    config = Config(
+        recipe="paper", epoch=4, batch_size=12, precision="float32", degradation="matlab", architecture=architecture
+    )
     model = State(config).model
     train(config)
     data, label = utils.read_data("checkpoint/train.h5")
@@ -120,7 +124,7 @@ def test_recipe_paper_is_the_authors_solver():
         for number, (rate, gradient) in enumerate(zip(rates, gradients, strict=True)):
             moving[number] = 0.9 * moving[number] + rate * gradient
             model.trainable_variables[number].assign_sub(moving[number])
-    found = checkpoint.restored_model(Config(degradation="matlab", weights="checkpoint/srcnn_21_x3_matlab"))[0]
+    found = checkpoint.restored_model(Config(degradation="matlab", architecture=architecture))[0]
     start = State(config).model.get_weights()
     for one, other, before in zip(found.get_weights(), model.get_weights(), start, strict=True):
         np.testing.assert_allclose(one - before, other - before, rtol=1e-3, atol=1e-7)
@@ -274,6 +278,23 @@ def test_colour_is_trained():
     assert model.output_shape[-1] == 3
 
 
+def test_a_batch_in_parts_is_the_whole_batch(make_picture):
+    make_picture("Train/a.png", rows=120, cols=120)
+    config = Config(recipe="reference", epoch=1, batch_size=50, stride=10, learning_rate=0.1)
+    assert len(set(part_sizes(50, tf.float32))) == 2  # of uneven parts
+    model = State(config).model
+    train(config)
+    data, label = utils.read_data("checkpoint/train.h5")
+    assert len(data) == 81  # one step
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(data[:50]) - label[:50]))
+    for variable, gradient in zip(
+        model.trainable_variables, tape.gradient(loss, model.trainable_variables), strict=True
+    ):
+        variable.assign_sub(0.1 * gradient)
+    assert_equal_weights(weights(), model.get_weights(), 1e-7)
+
+
 def as_on_a_gpu(monkeypatch):
     """Takes all the decisions that are taken on a GPU; what is computed is computed here."""
     for module in ("forward", "step", "train"):
@@ -309,7 +330,15 @@ def test_a_step_compiled_for_a_gpu_is_the_same_step(monkeypatch):
 # --- stopping and going on ---
 
 
-@pytest.mark.usefixtures("pictures")
+@pytest.fixture(params=["in memory", "in windows"])
+def memory(request, monkeypatch):
+    """Pairs in memory, or read six at a time."""
+    if request.param == "in windows":
+        monkeypatch.setattr(pairs, "IN_MEMORY", 0)
+        monkeypatch.setattr(pairs, "WINDOW", 6 * utils.pair_bytes(Config()))
+
+
+@pytest.mark.usefixtures("pictures", "memory")
 @pytest.mark.parametrize("recipe", ["modern", "reference"])
 def test_a_stopped_training_goes_on_as_if_it_had_not_been(recipe, capsys):
     def config(folder):
@@ -331,6 +360,16 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(recipe, capsys):
     expected = weights("whole/srcnn_21_x3_scipy")
     assert_equal_weights(weights("parts/srcnn_21_x3_scipy"), expected, 1e-7)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("pictures")
+@pytest.mark.parametrize(("at", "epoch"), [(8, 2), (12, 3)])
+def test_stopped_with_an_epochs_last_step_it_is_measured_and_kept(at, epoch, capsys):
+    stop = Losses(at=at, action=lambda model: signal.raise_signal(signal.SIGINT))
+    with contextlib.nullcontext() if at == 12 else pytest.raises(StoppedError, match="of step 8 of 12"):
+        train(Config(epoch=3, batch_size=3), [stop])
+    assert len(history()) == epoch
+    assert ("Done: 12 steps" in capsys.readouterr().out) == (at == 12)
 
 
 @pytest.mark.usefixtures("pictures")
@@ -525,6 +564,16 @@ def spoil(model):
 
 
 @pytest.mark.usefixtures("pictures")
+def test_windows_learn_what_memory_does(monkeypatch):
+    config = Config(recipe="reference", epoch=4, batch_size=3, learning_rate=0.1)
+    train(dataclasses.replace(config, checkpoint_dir="memory"))
+    monkeypatch.setattr(pairs, "IN_MEMORY", 0)
+    monkeypatch.setattr(pairs, "WINDOW", 6 * utils.pair_bytes(Config()))
+    train(config)
+    assert_equal_weights(weights(), weights("memory/srcnn_21_x3_scipy"), 1e-7)
+
+
+@pytest.mark.usefixtures("pictures", "memory")
 @pytest.mark.parametrize(
     ("at", "batch_size", "epochs"),
     [(160, 1, 24), (156, 1, 24), (60, 128, 90)],
@@ -538,6 +587,30 @@ def test_a_spike_does_not_ruin_a_run(at, batch_size, epochs, capsys):
     assert max(seen.losses[spike:]) > 5 * max(seen.losses[spike - 5 : spike])
     assert np.mean(seen.losses[-5:]) < 2 * np.mean(seen.losses[spike - 5 : spike])
     assert all(np.isfinite(values).all() for values in weights())
+
+
+@pytest.mark.usefixtures("pictures")
+@pytest.mark.parametrize(("at", "epochs"), [(10, 1), (20, 2)])
+def test_a_loss_that_becomes_nan_never_ends_in_random_weights(at, epochs):
+    def make_nan(model):
+        model.set_weights([np.nan * values for values in model.get_weights()])
+
+    with pytest.raises(RunError, match="no checkpoint had been written"):
+        train(Config(epoch=epochs, batch_size=1), [Losses(at, make_nan)])
+    assert not Path("checkpoint/srcnn_21_x3_scipy").exists()
+
+
+@pytest.mark.usefixtures("pictures")
+def test_the_rest_of_an_epoch_sets_no_measure():
+    state = State(Config())
+    state.step.assign(1000)
+    recovery = Recovery(state, enabled=True)
+    recovery.keep([1e-9], whole_epoch=False)
+    assert recovery.sound([0.01] * 50, whole_epoch=True)
+    recovery.keep([0.01] * 50, whole_epoch=True)
+    assert not recovery.sound([0.03] * 50, whole_epoch=True)
+    # A spike at the end of a long epoch.
+    assert not recovery.sound([0.01] * 10000 + [0.03] * 100, whole_epoch=True)
 
 
 @pytest.mark.usefixtures("pictures")
