@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from srcnn_tf import checkpoint, report
+from srcnn_tf.config import Config
 from srcnn_tf.evaluate import evaluate
 
 PACKAGE = Path(__file__).resolve().parent.parent / "srcnn_tf" / "weights"
@@ -35,7 +36,8 @@ def main(run: str, commit: str, *sets: str) -> None:
         scores[name] = {key: round(value, 4) for key, value in found.items()}
     # Folders on the machine that trained say nothing to others.
     data = Path(trained.train_dir).name
-    command = dataclasses.replace(trained, train_dir=data).command
+    folders = {name: getattr(Config, name) for name in ("checkpoint_dir", "sample_dir", "log_dir")}
+    command = dataclasses.replace(trained, train_dir=data, **folders).command
     sidecar = {
         "command": command,
         "recipe": trained.recipe,
