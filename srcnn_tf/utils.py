@@ -29,7 +29,7 @@ from srcnn_tf.resize import imresize, zoom
 FORMAT = 1  # of train.h5: another number when other values are written for the same pictures
 CHUNK = 64  # pairs in one HDF5 chunk of train.h5: 0.3 MB of 33 x 33 float32
 AHEAD = 2**30  # bytes of pairs that are made side by side, at most, but for those of one picture
-AT_ONCE = 2048  # pairs to write at once, at least, since each time costs h5py many Python calls
+AT_ONCE = 2048  # pairs that a thread makes, and HDF5 gets, at once: each time costs many Python calls
 
 
 # --- pictures in files ----------------------------------------------------------------------------
@@ -232,8 +232,9 @@ def input_setup(config: Config, paths: Sequence[Path], data_hash: str) -> list[s
             counts = [_count_pairs(declared_size(picture), config) for picture in paths]
             _check_space(path, counts, config)
             # A large picture's pairs take gigabytes: then fewer are made side by side.
-            threads = AHEAD // max(1, max(counts) * pair_bytes(config))
-            _write_pairs(temporary, config, paths, source, complaints, max(1, min(threads, cores())))
+            threads = AHEAD // (max(AT_ONCE, max(counts)) * pair_bytes(config))
+            groups = _in_groups(paths, counts)
+            _write_pairs(temporary, config, groups, source, complaints, max(1, min(threads, cores())))
     return complaints
 
 
@@ -282,28 +283,22 @@ def pair_bytes(config: Config) -> int:
 
 
 def _write_pairs(
-    path: Path, config: Config, paths: Sequence[Path], source: str, complaints: list[str], threads: int
+    path: Path, config: Config, groups: Sequence[Sequence[Path]], source: str, complaints: list[str], threads: int
 ) -> None:
-    counts = np.zeros(len(paths), np.int64)
-
-    def usable() -> Iterator[tuple[Floats, Floats]]:
+    counts: list[int] = []
+    with LatchedFile(path) as disk, h5py.File(disk, "w") as file:
         # Decoding, products and copies let other threads run, so that threads are faster than processes, which would
         # have to be started and to send what they made through a pipe. HDF5 has one writer in any case.
-        made = in_threads(lambda picture: _pairs_or_complaint(picture, config), paths, threads)
-        for number, pairs in enumerate(made):
-            if isinstance(pairs, RunError):
-                complaints.append(str(pairs))
-            else:
-                counts[number] = len(pairs[0])
-                yield pairs
-
-    with LatchedFile(path) as disk, h5py.File(disk, "w") as file:
-        for data, label in _in_groups(usable()):
-            make_data(file, data, label)
-            disk.check()
-        if not counts.any():
+        for found in in_threads(lambda group: _pairs_of_group(group, config), groups, threads):
+            data, label, group_counts, group_complaints = found
+            if len(data):
+                make_data(file, data, label)
+                disk.check()
+            counts += group_counts
+            complaints += group_complaints
+        if not any(counts):
             raise RunError(
-                f"None of the {len(paths)} pictures below {config.train_dir} can be trained on: "
+                f"None of the {len(counts)} pictures below {config.train_dir} can be trained on: "
                 + " ".join(complaints[:3])
             )
         file["pairs_a_picture"] = counts
@@ -313,29 +308,33 @@ def _write_pairs(
         disk.check()
 
 
-def _in_groups(pairs: Iterable[tuple[Floats, Floats]]) -> Iterator[tuple[Floats, Floats]]:
-    """Joins the pairs of several pictures, `AT_ONCE` and more of them."""
-    group: list[tuple[Floats, Floats]] = []
-
-    def joined() -> tuple[Floats, Floats]:
-        if len(group) == 1:
-            return group[0]
-        return np.concatenate([data for data, _ in group]), np.concatenate([label for _, label in group])
-
-    for one in pairs:
-        group.append(one)
-        if sum(len(data) for data, _ in group) >= AT_ONCE:
-            yield joined()
-            group.clear()
-    if group:
-        yield joined()
+def _in_groups(paths: Iterable[Path], counts: Iterable[int]) -> list[list[Path]]:
+    """Groups of pictures that give `AT_ONCE` pairs together, or a little more."""
+    groups: list[list[Path]] = [[]]
+    pairs = 0
+    for path, count in zip(paths, counts, strict=True):
+        groups[-1].append(path)
+        pairs += count
+        if pairs >= AT_ONCE:
+            groups.append([])
+            pairs = 0
+    return [group for group in groups if group]
 
 
-def _pairs_or_complaint(path: Path, config: Config) -> tuple[Floats, Floats] | RunError:
-    try:
-        return training_pairs(path, config)
-    except RunError as error:
-        return error
+def _pairs_of_group(paths: Sequence[Path], config: Config) -> tuple[Floats, Floats, list[int], list[str]]:
+    """The pairs of some pictures, how many each gave, and what is wrong with those that gave none."""
+    found, counts, complaints = [], [], []
+    for path in paths:
+        try:
+            found.append(training_pairs(path, config))
+            counts.append(len(found[-1][0]))
+        except RunError as error:
+            counts.append(0)
+            complaints.append(str(error))
+    if not found:
+        return np.empty(0), np.empty(0), counts, complaints
+    data, label = found[0] if len(found) == 1 else map(np.concatenate, zip(*found, strict=True))
+    return data, label, counts, complaints
 
 
 def make_data(file: h5py.File, data: Floats, label: Floats) -> None:

@@ -133,6 +133,7 @@ def test_what_a_killed_run_left_takes_no_room(config, monkeypatch):
 def test_large_pictures_are_prepared_one_after_the_other(config, monkeypatch):
     used = []
     monkeypatch.setattr(utils, "cores", lambda: 8)
+    monkeypatch.setattr(utils, "AT_ONCE", 1)
     monkeypatch.setattr(
         utils, "in_threads", lambda function, items, threads: used.append(threads) or map(function, items)
     )
