@@ -19,68 +19,44 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train, in the parts that are not a flag, and the defaults of the flags that depend on it."""
+    """How to train, in the parts that are not a flag, and the defaults of the flags that depend on it.
+
+    The defaults here are plain descent as in the reference.
+    """
 
     epoch: int
     learning_rate: float
-    validation_split: float
     optimizer: str  # 'sgd' | 'momentum' | 'soap'
-    initialization: str  # a key of model.INITIALIZATIONS
-    shuffle: str  # 'never' | 'once' | 'each epoch'
-    flips: bool  # flip and transpose each patch at random
-    cosine: bool  # warm-up, and half a cosine down to 0; else a fixed rate
-    average: bool  # keep an exponential average of the weights, and measure and publish that
-    summed_loss: bool  # learning_rate is for half the sum of squares over a label; for our mean it is larger
-    recover: bool  # go back to the last good epoch, at half the rate, when the loss explodes
-    strict_batch: bool  # fewer patches than batch_size are an error; else they make one smaller batch
+    validation_split: float = 0.0
+    initialization: str = "gaussian"  # a key of model.INITIALIZATIONS
+    shuffle: str = "never"  # 'never' | 'once' | 'each epoch'
+    flips: bool = False  # flip and transpose each patch at random
+    cosine: bool = False  # warm-up, and half a cosine down to 0; else a fixed rate
+    average: bool = False  # keep an exponential average of the weights, and measure and publish that
+    summed_loss: bool = False  # learning_rate is for half the sum of squares over a label; for our mean it is larger
+    recover: bool = False  # go back to the last good epoch, at half the rate, when the loss explodes
+    strict_batch: bool = True  # fewer patches than batch_size are an error; else they make one smaller batch
 
 
 RECIPES = {
     "modern": Recipe(
         epoch=30,
         learning_rate=3e-3,
-        validation_split=0.05,
         optimizer="soap",
+        validation_split=0.05,
         initialization="he",
         shuffle="each epoch",
         flips=True,
         cosine=True,
         average=True,
-        summed_loss=False,
         recover=True,
         strict_batch=False,
     ),
     # tegg89/SRCNN-Tensorflow, main.py's defaults and model.py's training loop.
-    "reference": Recipe(
-        epoch=15000,
-        learning_rate=1e-4,
-        validation_split=0.0,
-        optimizer="sgd",
-        initialization="gaussian",
-        shuffle="never",
-        flips=False,
-        cosine=False,
-        average=False,
-        summed_loss=False,
-        recover=False,
-        strict_batch=True,
-    ),
+    "reference": Recipe(epoch=15000, learning_rate=1e-4, optimizer="sgd"),
     # Dong et al. (TPAMI 2016, section 3.3) and their Caffe solver. 36,556 epochs of the 91 pictures are their 8e8
     # back-propagations.
-    "paper": Recipe(
-        epoch=36556,
-        learning_rate=1e-4,
-        validation_split=0.0,
-        optimizer="momentum",
-        initialization="gaussian",
-        shuffle="once",
-        flips=False,
-        cosine=False,
-        average=False,
-        summed_loss=True,
-        recover=False,
-        strict_batch=True,
-    ),
+    "paper": Recipe(epoch=36556, learning_rate=1e-4, optimizer="momentum", shuffle="once", summed_loss=True),
 }
 
 # Fields that another run of the same command may change and still go on with the weights of the first:

@@ -57,6 +57,24 @@ def assert_equal_weights(found, expected, tolerance=0.0):
         np.testing.assert_allclose(one, other, rtol=0, atol=tolerance)
 
 
+@pytest.fixture
+def given(monkeypatch):
+    """The places of the pairs that training asks for, in order; nothing is learned."""
+    places_given = []
+
+    def steps(state, config, batch_size, xla):
+        def run(data, label, places, rates):
+            assert places.shape[1] == batch_size
+            places_given.extend(places.ravel().tolist())
+            state.step.assign_add(len(places))
+            return keras.ops.ones(len(places))
+
+        return run
+
+    monkeypatch.setattr("srcnn_tf.train.compile_steps", steps)
+    return places_given
+
+
 # --- the reference ---
 
 
@@ -86,20 +104,9 @@ def test_recipe_reference_refuses_less_than_a_batch():
 
 
 @pytest.mark.usefixtures("pictures")
-def test_recipe_reference_keeps_its_order_and_drops_the_rest(monkeypatch):
-    given = []
-
-    def steps(state, config, batch_size, xla):
-        def run(data, label, places, rates):
-            given.extend(places.tolist())
-            state.step.assign_add(len(places))
-            return keras.ops.zeros(len(places))
-
-        return run
-
-    monkeypatch.setattr("srcnn_tf.train.compile_steps", steps)
+def test_recipe_reference_keeps_its_order_and_drops_the_rest(given):
     train(Config(recipe="reference", epoch=2, batch_size=5))
-    assert given == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]] * 2
+    assert given == list(range(10)) * 2
 
 
 # --- the paper ---
@@ -131,18 +138,7 @@ def test_recipe_paper_is_the_authors_solver(architecture):
 
 
 @pytest.mark.usefixtures("pictures")
-def test_recipe_paper_shuffles_once(monkeypatch):
-    given = []
-
-    def steps(state, config, batch_size, xla):
-        def run(data, label, places, rates):
-            given.extend(places.ravel().tolist())
-            state.step.assign_add(len(places))
-            return keras.ops.ones(len(places))
-
-        return run
-
-    monkeypatch.setattr("srcnn_tf.train.compile_steps", steps)
+def test_recipe_paper_shuffles_once(given):
     train(Config(recipe="paper", epoch=2, batch_size=4))
     assert given[:12] == given[12:]
     assert sorted(given[:12]) == list(range(12))
@@ -184,18 +180,7 @@ def test_a_small_set_is_learned():
 
 
 @pytest.mark.usefixtures("pictures")
-def test_each_epoch_goes_over_every_pair_in_another_order(monkeypatch):
-    given = []
-
-    def steps(state, config, batch_size, xla):
-        def run(data, label, places, rates):
-            given.extend(places.ravel().tolist())
-            state.step.assign_add(len(places))
-            return keras.ops.ones(len(places))
-
-        return run
-
-    monkeypatch.setattr("srcnn_tf.train.compile_steps", steps)
+def test_each_epoch_goes_over_every_pair_in_another_order(given):
     train(Config(epoch=2, batch_size=4))
     first, second = given[:12], given[12:]
     assert sorted(first) == sorted(second) == list(range(12))
