@@ -13,7 +13,7 @@ import sys
 
 from absl import app, flags
 
-from srcnn_tf.config import DEGRADATIONS, PRECISIONS, RECIPES, Config
+from srcnn_tf.config import COLOR_SPACES, DEGRADATIONS, PRECISIONS, RECIPES, Config
 from srcnn_tf.errors import RunError, StoppedError, UsageError
 
 flags.DEFINE_boolean("is_train", Config.is_train, "Train; False to test.")
@@ -32,7 +32,8 @@ flags.DEFINE_integer("image_size", Config.image_size, "Side of a sub-image, in p
 flags.DEFINE_integer("label_size", Config.label_size, "Side of its label. Default: what the layers leave, 21 of 33.")
 flags.DEFINE_integer("stride", Config.stride, "Pixels from one training sub-image to the next.")
 flags.DEFINE_integer("scale", Config.scale, "How many times smaller the picture was.")
-flags.DEFINE_integer("c_dim", Config.c_dim, "Channels: 1 for luma, 3 for YCbCr.")
+flags.DEFINE_integer("c_dim", Config.c_dim, "Channels: 1 for luma, 3 for colour.")
+flags.DEFINE_enum("color_space", Config.color_space, list(COLOR_SPACES), "What the channels are, with --c_dim=3.")
 flags.DEFINE_string("architecture", Config.architecture, "Sides of the filters of the three layers, f1-f2-f3.")
 flags.DEFINE_string("filters", Config.filters, "Filters in the first two layers, n1,n2.")
 flags.DEFINE_enum("degradation", Config.degradation, list(DEGRADATIONS), "How pictures are made worse, to be restored.")

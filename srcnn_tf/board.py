@@ -122,7 +122,7 @@ class Board(keras.callbacks.Callback):
             reconstruct: with the model whose weights are shown; those that are published.
             preview: degraded and original channels of the picture to show, `(rows, cols, 1 or 3)` in [0, 1].
             config: of which the epochs, so that a long training does not fill the disk with pictures, and the range of
-                luma count.
+                luma and the colour space count.
             configuration: all of it, as Markdown.
         """
         super().__init__()
@@ -130,7 +130,7 @@ class Board(keras.callbacks.Callback):
         self._reconstruct = reconstruct
         self._degraded, self._original = (centre(channels, PREVIEW) for channels in preview)
         self._every = math.ceil(config.epoch / PICTURES)
-        self._epochs, self._studio = config.epoch, config.studio_range
+        self._epochs, self._studio, self._rgb = config.epoch, config.studio_range, config.rgb
         self._configuration = configuration
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -156,10 +156,12 @@ class Board(keras.callbacks.Callback):
     def _show_weights(self, step: int) -> None:
         model = self._reconstruct.model
         restored = self._reconstruct(self._degraded)
-        panels = [to_image(channels, self._studio) for channels in (self._degraded, restored, self._original)]
+        panels = [
+            to_image(channels, self._studio, self._rgb) for channels in (self._degraded, restored, self._original)
+        ]
         pictures = {
             "bicubic | SRCNN | original": np.concatenate(panels, axis=1),
-            "first-layer filters": filters_picture(model),
+            "first-layer filters": filters_picture(model, self._rgb),
         }
         for name, picture in pictures.items():
             self._log.write(step, tf.summary.image, name, _as_batch(picture))
@@ -205,15 +207,18 @@ def centre(picture: NDArray, side: int) -> NDArray:
     return picture[top : top + side, left : left + side]
 
 
-def filters_picture(model: keras.Model, magnification: int = 8) -> NDArray[np.uint8]:
+def filters_picture(model: keras.Model, rgb: bool = False, magnification: int = 8) -> NDArray[np.uint8]:
     """Draws the filters of the first layer on luma as the paper's figure of learned filters does.
+
+    Of an RGB network, they are what a grey picture meets: the sum over the channels.
 
     Each filter is stretched to its own range; they are ordered by variance, the strongest first, in rows.
 
     Returns:
         uint8 `(rows, cols)`, white between the filters.
     """
-    kernel = model.get_layer(LAYERS[0]).kernel.numpy()[:, :, 0]
+    kernel = model.get_layer(LAYERS[0]).kernel.numpy()
+    kernel = kernel.sum(axis=2) if rgb else kernel[:, :, 0]
     filters = np.moveaxis(kernel, -1, 0)
     filters = filters[np.argsort(-filters.var(axis=(1, 2)))]
     low, high = filters.min(axis=(1, 2), keepdims=True), filters.max(axis=(1, 2), keepdims=True)

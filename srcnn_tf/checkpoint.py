@@ -260,7 +260,7 @@ def _digest(weights: list[np.ndarray]) -> str:
 
 
 def _asked_for(config: Config) -> str:
-    names = ("architecture", "filters", "scale", "degradation", "c_dim")
+    names = ["architecture", "filters", "scale", "degradation", "c_dim"] + ["color_space"] * (config.c_dim == 3)
     return " ".join(f"--{name}={getattr(config, name)}" for name in names)
 
 

@@ -1,7 +1,8 @@
 """Pictures as the channels that the network works on, and back. Nothing here needs TensorFlow.
 
 Luma and chroma come in two ranges. The reference's is the full one of JPEG files, where white has the luma 255. The
-paper's is MATLAB's `rgb2ycbcr`, the studio range of ITU-R BT.601, where it has 235.
+paper's is MATLAB's `rgb2ycbcr`, the studio range of ITU-R BT.601, where it has 235. A picture stored with one channel
+is used as it is, in each of them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ NEUTRAL = 128 / 255  # Cb and Cr of a grey pixel
 # Y, Cb and Cr of R, G and B in 0..255, times 255; the offsets are to be added after the division (PAPER, protocol 1).
 STUDIO = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]])
 STUDIO_OFFSET = np.array([16.0, 128.0, 128.0])
+FULL_LUMA = np.array([0.299, 0.587, 0.114])
 
 
 def to_luma(image: NDArray[np.uint8], studio: bool = False) -> Floats:
@@ -39,18 +41,21 @@ def to_luma(image: NDArray[np.uint8], studio: bool = False) -> Floats:
     return luma[..., np.newaxis] / 255
 
 
-def to_channels(image: NDArray[np.uint8], studio: bool = False) -> Floats:
+def to_channels(image: NDArray[np.uint8], studio: bool = False, rgb: bool = False) -> Floats:
     """Turns a picture into luma (see `to_luma`) and, if it has colour, the Cb and Cr of the 8-bit YCbCr picture.
 
     Args:
         image: uint8 `(rows, cols)` grey or `(rows, cols, 3)` RGB.
         studio: the studio range, else the full one.
+        rgb: leave colour as R, G and B.
 
     Returns:
-        float64 in [0, 1]: `(rows, cols, 1)` for grey, else `(rows, cols, 3)` Y, Cb, Cr.
+        float64 in [0, 1]: `(rows, cols, 1)` for grey, else `(rows, cols, 3)` Y, Cb, Cr, or R, G, B.
     """
     if image.ndim == 2:
         return to_luma(image)
+    if rgb:
+        return image / 255
     if studio:
         return _studio(image, STUDIO) / 255
     ycbcr = _full_ycbcr(image)
@@ -67,13 +72,22 @@ def _full_ycbcr(image: NDArray[np.uint8]) -> Image.Image:
 
 
 def _full_luma(ycbcr: Image.Image) -> Floats:
-    return np.asarray(ycbcr.convert("RGB")) @ np.array([0.299, 0.587, 0.114])
+    return np.asarray(ycbcr.convert("RGB")) @ FULL_LUMA
 
 
-def to_image(channels: Floats, studio: bool = False) -> NDArray[np.uint8]:
-    """Turns `(rows, cols, 1)` grey or `(rows, cols, 3)` YCbCr in [0, 1] into a uint8 grey or RGB picture."""
+def luma_of(channels: Floats, studio: bool = False, rgb: bool = False) -> Floats:
+    """The luma, `(rows, cols)` in [0, 1], of channels as `to_channels` makes them with the same arguments."""
+    if channels.shape[-1] == 1 or not rgb:
+        return channels[..., 0]
+    return (channels @ STUDIO[0] + STUDIO_OFFSET[0]) / 255 if studio else channels @ FULL_LUMA
+
+
+def to_image(channels: Floats, studio: bool = False, rgb: bool = False) -> NDArray[np.uint8]:
+    """Turns channels as `to_channels` makes them with the same arguments into a uint8 grey or RGB picture."""
     if channels.shape[-1] == 1:
         return to_uint8(channels[..., 0])
+    if rgb:
+        return to_uint8(channels)
     if studio:
         return to_uint8((channels - STUDIO_OFFSET / 255) @ np.linalg.inv(STUDIO / 255).T)
     luma, blue, red = channels[..., 0], channels[..., 1] - NEUTRAL, channels[..., 2] - NEUTRAL
@@ -82,12 +96,12 @@ def to_image(channels: Floats, studio: bool = False) -> NDArray[np.uint8]:
     return to_uint8(np.dstack(rgb))
 
 
-def with_chroma(channels: Floats) -> Floats:
-    """Gives `(rows, cols, 1)` grey in [0, 1] neutral Cb and Cr; `(rows, cols, 3)` is returned as it is."""
+def in_colour(channels: Floats, rgb: bool = False) -> Floats:
+    """Gives `(rows, cols, 1)` grey in [0, 1] neutral Cb and Cr, or equal R, G and B; `(rows, cols, 3)` stays."""
     if channels.shape[-1] == 3:
         return channels
-    neutral = np.full_like(channels, NEUTRAL)
-    return np.concatenate([channels, neutral, neutral], axis=-1)
+    others = channels if rgb else np.full_like(channels, NEUTRAL)
+    return np.concatenate([channels, others, others], axis=-1)
 
 
 def to_uint8(values: Floats) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ from srcnn_tf.errors import UsageError
 FROM_RECIPE: Any = None  # Config replaces it by the recipe's value
 FROM_ARCHITECTURE: Any = None  # Config replaces it by image_size less the border
 DEGRADATIONS = ("scipy", "matlab")
+COLOR_SPACES = ("ycbcr", "rgb")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -32,6 +33,7 @@ class Recipe:
     shuffle: str = "never"  # 'never' | 'once' | 'each epoch'
     flips: bool = False  # flip and transpose each patch at random
     cosine: bool = False  # warm-up, and half a cosine down to 0; else a fixed rate
+    channels: tuple[int, int] = (0, 3)  # the first one that the loss is of, and the one after the last
     average: bool = False  # keep an exponential average of the weights, and measure and publish that
     summed_loss: bool = False  # learning_rate is for half the sum of squares over a label; for our mean it is larger
     recover: bool = False  # go back to the last good epoch, at half the rate, when the loss explodes
@@ -86,6 +88,7 @@ class Config:
     stride: int = 14
     scale: int = 3
     c_dim: int = 1
+    color_space: str = "ycbcr"
     architecture: str = "9-1-5"
     filters: str = "64,32"
     degradation: str = "scipy"
@@ -139,6 +142,11 @@ class Config:
         return self.degradation == "matlab"
 
     @property
+    def rgb(self) -> bool:
+        """Whether the network sees R, G and B, and not luma alone or Y, Cb and Cr."""
+        return self.color_space == "rgb"
+
+    @property
     def image_number(self) -> int | None:
         """The one test picture asked for, as its place in the list sorted by path; None for all of them."""
         return None if self.image_index == "all" else int(self.image_index)
@@ -152,7 +160,7 @@ class Config:
         if self.filters != Config.filters:
             parts.append(self.filters.replace(",", "-"))
         if self.c_dim == 3:
-            parts.append("ycbcr")
+            parts.append(self.color_space)
         return "_".join(parts)
 
     @property
@@ -180,6 +188,9 @@ def _check(config: Config) -> None:
     _check_choice("degradation", config.degradation, DEGRADATIONS)
     _check_choice("precision", config.precision, PRECISIONS)
     _check_choice("c_dim", config.c_dim, (1, 3))
+    _check_choice("color_space", config.color_space, COLOR_SPACES)
+    if config.rgb and config.c_dim == 1:
+        raise UsageError("--color_space=rgb needs --c_dim=3: a network of one channel restores luma.")
     for name, least in {"epoch": 1, "batch_size": 1, "stride": 1, "scale": 2, "seed": 0}.items():
         if getattr(config, name) < least:
             raise UsageError(f"--{name}={getattr(config, name)}: expected {least} or more.")

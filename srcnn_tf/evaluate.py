@@ -33,7 +33,7 @@ def evaluate(config: Config) -> list[report.Result]:
     print(f"Weights: {weights}", flush=True)
     results, panels, problems = [], {}, 0
     written: set[Path] = set()
-    reconstruct = Reconstructor(model)
+    reconstruct = Reconstructor(model, rgb=config.rgb)
     for path in pictures:
         try:
             result, panel = _test(config, path, reconstruct, weights, written)
@@ -73,11 +73,11 @@ def _test(
     if target in written:
         raise RunError(f"{path}: another picture of this folder called {name} was tested already; rename one of them.")
     try:
-        degraded, original = utils.degraded_pair(image, config.scale, config.degradation)
+        degraded, original = utils.degraded_pair(image, config.scale, config.degradation, config.color_space)
         start = time.perf_counter()
         restored = reconstruct(degraded)
         seconds = time.perf_counter() - start
-        bicubic, srcnn = (score(channels, original, config.scale) for channels in (degraded, restored))
+        bicubic, srcnn = (score(channels, original, config) for channels in (degraded, restored))
     except ValueError as error:
         raise RunError(f"{path}: {error}; remove it, or give a larger one.") from error
     result = report.Result(
@@ -95,8 +95,8 @@ def _test(
         seconds=seconds,
     )
     panels = {
-        f"bicubic {report.decibels(bicubic.psnr)} dB": color.to_image(degraded, config.studio_range),
-        f"SRCNN {report.decibels(srcnn.psnr)} dB": color.to_image(restored, config.studio_range),
+        f"bicubic {report.decibels(bicubic.psnr)} dB": color.to_image(degraded, config.studio_range, config.rgb),
+        f"SRCNN {report.decibels(srcnn.psnr)} dB": color.to_image(restored, config.studio_range, config.rgb),
         "original": utils.modcrop(image, config.scale),
     }
     written.add(target)

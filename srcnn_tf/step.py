@@ -84,7 +84,7 @@ def make_step(state: State, recipe: Recipe, dtype: tf.DType, xla: bool) -> Calla
         sizes = part_sizes(data.shape[0], dtype)
         parts = zip(sizes, tf.split(data, sizes), tf.split(label, sizes), strict=True)
         # Nothing joins the parts before their sums, so that they run side by side, each in a core's cache.
-        found = [gradients_of(state.model, *part, size / sum(sizes), dtype) for size, *part in parts]
+        found = [gradients_of(state.model, *part, size / sum(sizes), dtype, recipe.channels) for size, *part in parts]
         loss, *gradients = (tf.add_n(terms) for terms in zip(*found, strict=True))
         if recipe.optimizer == "momentum":
             # In proportion to the gradient, as plain descent with momentum is, this is a rate of their own.
@@ -102,10 +102,13 @@ def make_step(state: State, recipe: Recipe, dtype: tf.DType, xla: bool) -> Calla
     return step
 
 
-def _gradients(model: keras.Model, data: tf.Tensor, label: tf.Tensor, share: float, dtype: tf.DType) -> list[tf.Tensor]:
+def _gradients(
+    model: keras.Model, data: tf.Tensor, label: tf.Tensor, share: float, dtype: tf.DType, channels: tuple[int, int]
+) -> list[tf.Tensor]:
     """The loss of a part of a batch, and its gradients, times the part's share."""
     with tf.GradientTape() as tape:
-        loss = share * tf.reduce_mean(tf.square(label - forward(model, data, dtype)))
+        error = label - forward(model, data, dtype)
+        loss = share * tf.reduce_mean(tf.square(error[..., slice(*channels)]))
     return [loss, *tape.gradient(loss, model.trainable_variables)]
 
 

@@ -90,7 +90,7 @@ class Trainer:
         self._steps = compile_steps(state, config, pairs.batch_size, xla=has_gpu())
         # A GPU takes less time for a step than Python for a call: there, a call goes as far as a checkpoint allows.
         self._steps_a_call = SAVE_EVERY if has_gpu() and config.recipe != "reference" else EVERY
-        self._reconstruct = Reconstructor(state.published)
+        self._reconstruct = Reconstructor(state.published, rgb=config.rgb)
         self._data = {"sha256": data_hash, "pictures": len(pairs.pictures), "pairs": len(pairs.used)}
         self._saved = int(state.step)  # the step of the newest checkpoint
         self._log = board.Log(Path(config.log_dir, config.run_name))
@@ -139,7 +139,7 @@ class Trainer:
         else:
             yield ProgressBar(begin, self._all_steps, self._batch_size, config.epoch)
         shown = read_image((self._pairs.held_out or self._pairs.pictures)[0])
-        preview = utils.degraded_pair(shown, config.scale, config.degradation)
+        preview = utils.degraded_pair(shown, config.scale, config.degradation, config.color_space)
         rows = "\n".join(f"| {name} | {value} |" for name, value in asdict(config).items())
         configuration = f"| flag | value |\n|---|---|\n{rows}\n\n`{config.command}`"
         self._log.open(anew=begin == 0)
@@ -204,11 +204,13 @@ class Trainer:
 
     def _measure_one(self, path: Path) -> tuple[float, float, float] | None:
         """PSNR, SSIM and bicubic PSNR of a picture; None if it is too small, or cannot be read any more."""
-        scale = self._config.scale
+        config = self._config
         try:
             # Read again each time: many large pictures would fill the memory.
-            degraded, original = utils.degraded_pair(read_image(path), scale, self._config.degradation)
-            return *score(self._reconstruct(degraded), original, scale), score(degraded, original, scale).psnr
+            degraded, original = utils.degraded_pair(
+                read_image(path), config.scale, config.degradation, config.color_space
+            )
+            return *score(self._reconstruct(degraded), original, config), score(degraded, original, config).psnr
         except (RunError, ValueError):
             return None
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcnn_tf.background import cores, in_threads
-from srcnn_tf.color import Floats, to_channels, to_luma, with_chroma
+from srcnn_tf.color import Floats, in_colour, to_channels, to_luma
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.files import LatchedFile, written_whole
@@ -64,7 +64,7 @@ def imread(path: str | os.PathLike[str], is_grayscale: bool = True) -> Floats:
         RunError: see `read_image`.
     """
     image = read_image(path)
-    return 255 * (to_luma(image)[..., 0] if is_grayscale else with_chroma(to_channels(image)))
+    return 255 * (to_luma(image)[..., 0] if is_grayscale else in_colour(to_channels(image)))
 
 
 def imsave(image: NDArray[np.uint8], path: str | os.PathLike[str]) -> None:
@@ -108,13 +108,16 @@ def degrade(label: Floats, scale: int = 3, degradation: str = "scipy") -> Floats
     return resize(resize(label, 1 / scale), scale)
 
 
-def degraded_pair(image: NDArray[np.uint8], scale: int = 3, degradation: str = "scipy") -> tuple[Floats, Floats]:
+def degraded_pair(
+    image: NDArray[np.uint8], scale: int = 3, degradation: str = "scipy", color_space: str = "ycbcr"
+) -> tuple[Floats, Floats]:
     """Makes what the network is given of a picture, and the truth it is measured by (the reference's steps 2 to 4).
 
     Args:
         image: uint8 `(rows, cols)` grey or `(rows, cols, 3)` RGB.
         scale: how many times smaller it is made.
         degradation: one of `config.DEGRADATIONS`; luma and chroma are in the studio range under `matlab`.
+        color_space: one of `config.COLOR_SPACES`.
 
     Returns:
         degraded and original channels (see `to_channels`), both `(rows, cols, 1 or 3)` and modcropped.
@@ -122,7 +125,7 @@ def degraded_pair(image: NDArray[np.uint8], scale: int = 3, degradation: str = "
     Raises:
         ValueError: the picture is smaller than `scale`.
     """
-    return _degraded(to_channels(image, degradation == "matlab"), scale, degradation)
+    return _degraded(to_channels(image, degradation == "matlab", color_space == "rgb"), scale, degradation)
 
 
 def _degraded(channels: Floats, scale: int, degradation: str) -> tuple[Floats, Floats]:
@@ -133,22 +136,26 @@ def _degraded(channels: Floats, scale: int, degradation: str) -> tuple[Floats, F
 
 
 def preprocess(
-    path: str | os.PathLike[str], scale: int = 3, is_grayscale: bool = True, degradation: str = "scipy"
+    path: str | os.PathLike[str],
+    scale: int = 3,
+    is_grayscale: bool = True,
+    degradation: str = "scipy",
+    color_space: str = "ycbcr",
 ) -> tuple[Floats, Floats]:
     """Reads a picture and makes the pair to learn from: degraded and original (the reference's steps 2 to 4).
 
     Returns:
-        Two float64 arrays of one shape, in [0, 1]: `(rows, cols)`, or YCbCr `(rows, cols, 3)`.
+        Two float64 arrays of one shape, in [0, 1]: `(rows, cols)` luma, or `(rows, cols, 3)` in the colour space.
 
     Raises:
         RunError: the picture cannot be read, or is smaller than `scale`.
     """
-    image, studio = read_image(path), degradation == "matlab"
+    image, studio, rgb = read_image(path), degradation == "matlab", color_space == "rgb"
     try:
         if is_grayscale:
             degraded, original = _degraded(to_luma(image, studio), scale, degradation)
             return degraded[..., 0], original[..., 0]
-        return _degraded(with_chroma(to_channels(image, studio)), scale, degradation)
+        return _degraded(in_colour(to_channels(image, studio, rgb), rgb), scale, degradation)
     except ValueError as error:
         raise RunError(f"{path}: {error}.") from error
 
@@ -179,7 +186,7 @@ def training_pairs(path: Path, config: Config) -> tuple[Floats, Floats]:
     Raises:
         RunError: the picture cannot be read, or is smaller than one sub-image.
     """
-    degraded, original = preprocess(path, config.scale, config.c_dim == 1, config.degradation)
+    degraded, original = preprocess(path, config.scale, config.c_dim == 1, config.degradation, config.color_space)
     shape = (*original.shape[:2], config.c_dim)
     margin = config.border // 2
     # Before they are cut: sub-images overlap, and are several times as many numbers.
@@ -245,7 +252,7 @@ def train_file(config: Config) -> Path:
 
 def train_source(config: Config, data_hash: str) -> str:
     """What a training file says that it was made from: pictures by their `pictures.fingerprint`, sizes, degradation."""
-    fields = ("image_size", "label_size", "stride", "scale", "c_dim", "degradation")
+    fields = ("image_size", "label_size", "stride", "scale", "c_dim", "color_space", "degradation")
     return json.dumps({"format": FORMAT, "data": data_hash} | {name: getattr(config, name) for name in fields})
 
 

@@ -83,6 +83,13 @@ def test_filters_are_drawn_strongest_first():
     assert (second[4:6, 6:8] == 255).all()
 
 
+def test_filters_of_an_rgb_network_are_what_grey_meets():
+    grey, colour = srcnn(), srcnn(c_dim=3)
+    kernel = colour.get_layer("patch_extraction").kernel.numpy()
+    grey.get_layer("patch_extraction").kernel.assign(kernel.sum(axis=2, keepdims=True))
+    np.testing.assert_array_equal(board.filters_picture(colour, rgb=True), board.filters_picture(grey))
+
+
 def test_a_test_is_logged_in_place_of_the_last_one():
     picture = drawn(20, 60)
     for score in (30.0, 31.0):

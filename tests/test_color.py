@@ -44,6 +44,27 @@ def test_channels_and_back_is_the_picture(studio):
     np.testing.assert_array_equal(color.to_image(color.to_channels(grey)), grey)
 
 
+def test_rgb_is_the_picture_and_its_luma_is_the_ranges():
+    image = drawn(30, 40)
+    channels = color.to_channels(image, rgb=True)
+    np.testing.assert_array_equal(color.to_image(channels, rgb=True), image)
+    luma = color.luma_of(channels, studio=True, rgb=True)
+    np.testing.assert_allclose(luma * 255, rgb2ycbcr(image)[..., 0], atol=1e-9)
+    np.testing.assert_allclose(color.luma_of(channels, rgb=True), image @ [0.299, 0.587, 0.114] / 255, atol=1e-12)
+    # The reference's luma comes through eight bits, twice.
+    np.testing.assert_allclose(color.luma_of(channels, rgb=True), color.to_luma(image)[..., 0], atol=2 / 255)
+    np.testing.assert_array_equal(color.luma_of(channels), channels[..., 0])
+
+
+def test_grey_in_colour_is_grey():
+    grey = color.to_channels(drawn(30, 40)[..., 0])
+    for rgb in (False, True):
+        pixels = color.to_image(color.in_colour(grey, rgb), rgb=rgb).astype(int)
+        assert np.ptp(pixels, axis=-1).max() == 0
+        np.testing.assert_array_equal(pixels[..., 0], np.rint(grey[..., 0] * 255))
+        np.testing.assert_array_equal(color.luma_of(grey, studio=True, rgb=rgb), grey[..., 0])
+
+
 def test_rounding_is_half_up_and_clipped():
     values = np.array([-0.1, 0.5 / 255, 1.4999 / 255, 1.5 / 255, 1.2])
     np.testing.assert_array_equal(color.to_uint8(values), [0, 1, 1, 2, 255])

@@ -37,6 +37,7 @@ def test_border_and_label_size_follow_the_architecture(architecture, border, lab
         ({}, "srcnn_21_x3_scipy"),
         ({"scale": 2, "image_size": 45}, "srcnn_33_x2_scipy"),
         ({"architecture": "9-5-5", "c_dim": 3}, "srcnn_17_x3_scipy_9-5-5_ycbcr"),
+        ({"c_dim": 3, "color_space": "rgb"}, "srcnn_21_x3_scipy_rgb"),
     ],
 )
 def test_run_name(changes, name):
@@ -53,6 +54,8 @@ def test_run_name(changes, name):
         ({"seed": -1}, "--seed=-1"),
         ({"seed": 2**31}, "--seed=2147483648"),
         ({"c_dim": 2}, "--c_dim=2: expected one of 1, 3"),
+        ({"c_dim": 3, "color_space": "lab"}, "--color_space=lab: expected one of ycbcr, rgb"),
+        ({"color_space": "rgb"}, "--color_space=rgb needs --c_dim=3"),
         ({"learning_rate": 0.0}, "--learning_rate=0.0"),
         ({"learning_rate": float("nan")}, "--learning_rate=nan"),
         ({"validation_split": 1.0}, "--validation_split=1.0"),

@@ -144,8 +144,9 @@ def test_a_place_that_cannot_be_written_is_named_for_each_picture(config, make_p
     assert "Problem: sample/Test/a_bicubic.png: cannot be written" in capsys.readouterr().err
 
 
-def test_colour_network_is_tested_on_colour_and_grey(make_picture):
-    config = Config(is_train=False, c_dim=3)
+@pytest.mark.parametrize("color_space", ["ycbcr", "rgb"])
+def test_colour_network_is_tested_on_colour_and_grey(color_space, make_picture):
+    config = Config(is_train=False, c_dim=3, color_space=color_space)
     published(config)
     make_picture("Test/colour.png")
     make_picture("Test/grey.png", mode="L")

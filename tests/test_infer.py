@@ -4,6 +4,7 @@ from conftest import drawn
 from test_model import convolved
 
 from srcnn_tf import color, infer, utils
+from srcnn_tf.config import Config
 from srcnn_tf.model import srcnn
 
 
@@ -51,7 +52,14 @@ def test_network_of_three_channels_restores_all_and_takes_grey():
     channels = color.to_channels(drawn(20, 25))
     assert (np.abs(reconstruct(channels) - channels).max(axis=(0, 1)) > 0.01).all()
     grey = channels[..., :1]
-    np.testing.assert_array_equal(reconstruct(grey), reconstruct(color.with_chroma(grey))[..., :1])
+    np.testing.assert_array_equal(reconstruct(grey), reconstruct(color.in_colour(grey))[..., :1])
+
+
+def test_an_rgb_network_sees_grey_as_equal_channels():
+    reconstruct = infer.Reconstructor(random_model(c_dim=3), rgb=True)
+    grey = color.to_channels(drawn(20, 25)[..., 0])
+    expected = reconstruct(np.dstack([grey] * 3)) @ [0.299, 0.587, 0.114]
+    np.testing.assert_allclose(reconstruct(grey)[..., 0], expected, atol=1e-6)
 
 
 def test_result_is_clipped(model):
@@ -82,6 +90,18 @@ def test_score_is_of_the_luma():
     original = color.to_channels(drawn(40, 40))
     image = original.copy()
     image[..., 1:] = 0
-    assert infer.score(image, original, 3).ssim == pytest.approx(1)
+    assert infer.score(image, original, Config()).ssim == pytest.approx(1)
     image[..., 0] += 10 / 255
-    assert infer.score(np.clip(image, 0, 1), original, 3).psnr < 40
+    assert infer.score(np.clip(image, 0, 1), original, Config()).psnr < 40
+
+
+@pytest.mark.parametrize("degradation", ["scipy", "matlab"])
+def test_score_of_rgb_is_of_its_luma_too(degradation):
+    image = drawn(40, 40)
+    config = Config(c_dim=3, color_space="rgb", degradation=degradation)
+    degraded, original = utils.degraded_pair(image, 3, degradation, "rgb")
+    np.testing.assert_array_equal(original * 255, utils.modcrop(image))
+    luma = utils.degraded_pair(image, 3, degradation)
+    # They differ by the rounding of the luma before it is degraded.
+    expected = infer.score(*luma, Config(degradation=degradation))
+    assert infer.score(degraded, original, config).psnr == pytest.approx(expected.psnr, abs=0.05)

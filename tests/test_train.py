@@ -226,10 +226,10 @@ def test_held_out_pictures_are_measured_each_epoch(make_picture):
 
     found = seen.epochs[-1][1]
     assert [epoch for epoch, _ in seen.epochs] == [0, 1, 2]
-    assert found["held-out/psnr_bicubic"] == pytest.approx(score(degraded, original, 3).psnr)
+    assert found["held-out/psnr_bicubic"] == pytest.approx(score(degraded, original, Config()).psnr)
     # What is measured is what is published.
     model = checkpoint.restored_model(Config())[0]
-    expected = score(Reconstructor(model)(degraded), original, 3)
+    expected = score(Reconstructor(model)(degraded), original, Config())
     assert found["held-out/psnr"] == pytest.approx(expected.psnr, abs=1e-3)
     assert found["held-out/ssim"] == pytest.approx(expected.ssim, abs=1e-4)
 
@@ -256,11 +256,17 @@ def test_published_weights_are_the_average():
 
 
 @pytest.mark.usefixtures("pictures")
-def test_colour_is_trained():
-    train(Config(epoch=2, c_dim=3))
-    model, source = checkpoint.restored_model(Config(c_dim=3))
-    assert source == "checkpoint/srcnn_21_x3_scipy_ycbcr/SRCNN.weights.h5"
+@pytest.mark.parametrize("color_space", ["ycbcr", "rgb"])
+def test_colour_is_trained(color_space):
+    train(Config(epoch=2, c_dim=3, color_space=color_space))
+    model, source = checkpoint.restored_model(Config(c_dim=3, color_space=color_space))
+    assert source == f"checkpoint/srcnn_21_x3_scipy_{color_space}/SRCNN.weights.h5"
     assert model.output_shape[-1] == 3
+    other = Config(c_dim=3, color_space="rgb" if color_space == "ycbcr" else "ycbcr", weights=source)
+    with pytest.raises(
+        RunError, match=f"weights of srcnn_x3_scipy_{color_space}, but .*--color_space={other.color_space}"
+    ):
+        checkpoint.restored_model(other)
 
 
 def test_a_batch_in_parts_is_the_whole_batch(make_picture):

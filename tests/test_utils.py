@@ -171,6 +171,17 @@ def test_colour_pairs_have_three_channels(golden):
     np.testing.assert_allclose(data[..., 0], np.load(golden / "reference_patches.npz")["train_data"][..., 0], atol=1e-7)
 
 
+def test_rgb_pairs_are_the_picture_itself(golden):
+    config = Config(train_dir=str(golden / "Train"), c_dim=3, color_space="rgb", degradation="matlab")
+    prepare(config)
+    _, label = utils.read_data("checkpoint/train.h5")
+    image = pictures.read_image(utils.prepare_data(golden / "Train")[0])
+    rgb = image if image.ndim == 3 else np.dstack([image] * 3)
+    np.testing.assert_allclose(label[0], rgb[6:27, 6:27] / 255, atol=1e-7)
+    prepare(Config(train_dir=str(golden / "Train"), c_dim=3, degradation="matlab"))
+    assert not np.array_equal(utils.read_data("checkpoint/train.h5")[1], label)
+
+
 @pytest.mark.parametrize("change", ["nothing", "stride", "picture", "name", "truncated"])
 def test_the_training_file_is_made_again_only_when_needed(change, make_picture):
     picture = make_picture("Train/a.png")
