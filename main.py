@@ -2,6 +2,7 @@
 
 python main.py --is_train=True                            train on the pictures below Train/
 python main.py --is_train=False --image_index=all         test every picture below Test/
+python main.py --fetch=T91,Set5,Set14                     download the paper's pictures into both
 tensorboard --logdir=logs                                 watch
 """
 
@@ -13,7 +14,7 @@ import sys
 
 from absl import app, flags
 
-from srcnn_tf.config import COLOR_SPACES, DEGRADATIONS, PRECISIONS, RECIPES, Config
+from srcnn_tf.config import COLOR_SPACES, DEGRADATIONS, PRECISIONS, RECIPES, SETS, Config
 from srcnn_tf.errors import RunError, StoppedError, UsageError
 
 flags.DEFINE_boolean("is_train", Config.is_train, "Train; False to test.")
@@ -52,6 +53,9 @@ flags.DEFINE_enum(
     "precision", Config.precision, list(PRECISIONS), "Of the convolutions in training; auto: by what the processor has."
 )
 flags.DEFINE_boolean("resume", Config.resume, "Go on with a run that was stopped; False to begin anew in its place.")
+flags.DEFINE_string(
+    "fetch", Config.fetch, f"Download the paper's pictures, and do nothing else: some of {','.join(SETS)}."
+)
 
 
 def main(config: Config) -> int:
@@ -75,6 +79,11 @@ def main(config: Config) -> int:
 
 
 def _dispatch(config: Config) -> None:
+    if config.fetch is not None:
+        from srcnn_tf.fetch import fetch
+
+        fetch(config)
+        return
     # TensorFlow takes seconds to load: not for --help, nor for a wrong command line.
     from srcnn_tf.startup import load_tensorflow
 
@@ -106,6 +115,8 @@ def parse(argv: list[str]) -> Config:
         leftover = flags.FLAGS(_join_booleans(argv))[1:]
         if leftover:
             raise UsageError(f"Unexpected word {leftover[0]!r}: every value belongs to a flag, as in --epoch=10.")
+        if flags.FLAGS["fetch"].present and flags.FLAGS["is_train"].present:
+            raise UsageError("--fetch neither trains nor tests: give it without --is_train.")
         return Config(**{field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(Config)})
     except (flags.Error, UsageError) as error:
         sys.exit(_complain(UsageError(error)))

@@ -16,6 +16,8 @@ FROM_ARCHITECTURE: Any = None  # Config replaces it by image_size less the borde
 DEGRADATIONS = ("scipy", "matlab")
 COLOR_SPACES = ("ycbcr", "rgb")
 PRECISIONS = ("auto", "float32", "bfloat16")
+# The paper's pictures, and the field that names the folder they go below.
+SETS = {"T91": "train_dir", "Set5": "test_dir", "Set14": "test_dir"}
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ RECIPES = {
 # Fields that another run of the same command may change and still go on with the weights of the first:
 # they say for how long, where to write, or what to test. What was trained on is compared by content.
 NOT_COMPARED = frozenset(
-    {"is_train", "epoch", "resume", "precision", "image_index"}
+    {"is_train", "epoch", "resume", "precision", "image_index", "fetch"}
     | {"checkpoint_dir", "sample_dir", "log_dir", "train_dir", "test_dir"}
 )
 
@@ -102,6 +104,7 @@ class Config:
     seed: int = 0
     precision: str = "auto"
     resume: bool = True
+    fetch: str | None = None
 
     def __post_init__(self) -> None:
         """Fills in the defaults that depend on other fields, and checks all of them."""
@@ -111,6 +114,7 @@ class Config:
                 object.__setattr__(self, name, getattr(RECIPES[self.recipe], name))
         _check_architecture(self.architecture)
         _check_filters(self.filters)
+        _check_sets(self)
         if self.label_size is None:
             object.__setattr__(self, "label_size", self.image_size - self.border)
         if self.learning_rate is None:
@@ -152,6 +156,11 @@ class Config:
         return None if self.image_index == "all" else int(self.image_index)
 
     @property
+    def sets(self) -> tuple[str, ...]:
+        """The sets of pictures to fetch, each once: `("T91", "Set5")`."""
+        return tuple(dict.fromkeys(self.fetch.split(","))) if self.fetch is not None else ()
+
+    @property
     def network_name(self) -> str:
         """Name of what weights belong to: scale and degradation, and what else is not the default."""
         parts = [f"srcnn_x{self.scale}_{self.degradation}"]
@@ -175,6 +184,7 @@ class Config:
         usual = dataclasses.asdict(Config(**own)) | {name: getattr(Config, name) for name in own}
         given = {name: value for name, value in dataclasses.asdict(self).items() if value != usual[name]}
         given.pop("resume", None)  # repeated, --resume=False would throw away what was done
+        given.pop("fetch", None)  # neither trains nor tests
         given = {"is_train": self.is_train} | given
         return shlex.join(["python", "main.py", *(f"--{name}={value}" for name, value in given.items())])
 
@@ -233,3 +243,11 @@ def _check_architecture(architecture: str) -> None:
 def _check_filters(filters: str) -> None:
     if not re.fullmatch(r"[1-9][0-9]{0,3},[1-9][0-9]{0,3}", filters, re.ASCII):
         raise UsageError(f"--filters={filters}: expected two counts from 1 to 9999, such as 64,32.")
+
+
+def _check_sets(config: Config) -> None:
+    if unknown := [name for name in config.sets if name not in SETS]:
+        raise UsageError(
+            f"--fetch={config.fetch}: there is no set {unknown[0]!r}; expected some of {', '.join(SETS)}, "
+            f"with commas alone between them, as in --fetch={','.join(SETS)}."
+        )

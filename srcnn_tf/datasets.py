@@ -51,6 +51,41 @@ def find_pictures(config: Config, flag: str) -> list[Path]:
     return _write_samples(directory / "samples", SAMPLES[flag])
 
 
+def remove_samples(config: Config, flag: str) -> None:
+    """Removes the sample photographs that `find_pictures` put below the default folder, and no other file.
+
+    One that is not byte for byte scikit-image's is someone's own, whatever its name, and stays.
+
+    Args:
+        flag: 'train_dir' or 'test_dir'.
+
+    Raises:
+        RunError: they cannot be removed.
+    """
+    directory = Path(getattr(config, flag)) / "samples"
+    if str(directory.parent) != getattr(Config, flag) or directory.is_symlink() or not directory.is_dir():
+        return
+    source = resources.files("skimage.data")
+    try:
+        samples = [
+            path
+            for name in SAMPLES[flag]
+            if (path := directory / name).is_file() and path.read_bytes() == (source / name).read_bytes()
+        ]
+        for path in samples:
+            path.unlink()
+        if not any(directory.iterdir()):
+            directory.rmdir()
+    except OSError as error:
+        raise RunError(
+            f"{error.filename}: cannot be removed ({error.strerror}), and would be used with the pictures "
+            f"in {directory.parent}; remove {directory} yourself."
+        ) from error
+    if samples:
+        kept = "; other files in it are kept" if directory.is_dir() else ""
+        print(f"{directory}: the {len(samples)} photographs of scikit-image are removed{kept}.")
+
+
 def _write_samples(directory: Path, names: tuple[str, ...]) -> list[Path]:
     print(f"No pictures below {directory.parent}: {len(names)} photographs of scikit-image go to {directory}.")
     source = resources.files("skimage.data")

@@ -71,6 +71,9 @@ def test_run_name(changes, name):
         ({"image_index": "-1"}, "--image_index=-1: expected 'all' or a number"),
         ({"image_index": "third"}, "--image_index=third"),
         ({"train_dir": ""}, "--train_dir is empty"),
+        ({"fetch": ""}, "--fetch=: there is no set ''; expected some of T91, Set5, Set14"),
+        ({"fetch": "T91, Set5"}, "there is no set ' Set5'; expected some of T91, Set5, Set14, with commas alone"),
+        ({"fetch": "../T91"}, "there is no set '../T91'"),
     ],
 )
 def test_values_out_of_range_are_refused(changes, said):
@@ -97,6 +100,13 @@ def test_command_makes_the_configuration_again():
 
 def test_command_never_throws_away_what_was_done():
     assert "resume" not in Config(resume=False).command
+
+
+def test_fetching_is_no_part_of_a_run():
+    config = Config(fetch="T91,Set5,T91")
+    assert config.sets == ("T91", "Set5")
+    assert config.identity == Config().identity
+    assert config.command == Config().command
 
 
 def test_identity_leaves_out_how_long_and_where():

@@ -75,6 +75,11 @@ def test_the_references_own_test_command_tests(parse):
         (["--is_train", "maybe"], "Unexpected word 'maybe'"),
         (["--label_size=20"], "--label_size=20 does not fit"),
         (["--image_index=-1"], "--image_index=-1"),
+        (["--fetch=T91,Set6"], "--fetch=T91,Set6: there is no set 'Set6'; expected some of T91, Set5, Set14"),
+        (["--fetch=T91", "--is_train=True"], "--fetch neither trains nor tests: give it without --is_train"),
+        (["--is_train", "False", "--fetch", "Set5"], "give it without --is_train"),
+        (["--nois_train", "--fetch", "Set5"], "give it without --is_train"),
+        (["--fetch", "T91,", "Set5"], "Unexpected word 'Set5'"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_status_2(words, said, parse, capsys):
@@ -85,6 +90,12 @@ def test_a_wrong_command_line_is_one_line_and_status_2(words, said, parse, capsy
     assert output.out == ""
     assert said in output.err
     assert output.err.count("\n") == 1
+
+
+def test_fetch_decides_the_mode(parse):
+    config = parse("--fetch=Set14,T91")
+    assert config.sets == ("Set14", "T91")
+    assert parse().sets == ()
 
 
 def test_every_field_is_a_flag_with_its_default_and_a_description(parse):

@@ -17,7 +17,7 @@ LAYERS = [
     ["resize"],
     ["utils", "metrics", "optimizer", "startup"],
     ["datasets", "pairs", "model"],
-    ["checkpoint", "forward", "infer"],
+    ["checkpoint", "fetch", "forward", "infer"],
     ["report", "board", "progress", "step"],
     ["recovery", "schedule"],
     ["train", "evaluate"],
@@ -55,7 +55,9 @@ def test_the_library_sees_no_flags(name):
     assert "sys.argv" not in text
 
 
-@pytest.mark.parametrize("name", ["", ".utils", ".config", ".metrics", ".datasets", ".report", ".pairs", ".pictures"])
+@pytest.mark.parametrize(
+    "name", ["", ".utils", ".config", ".metrics", ".datasets", ".report", ".pairs", ".pictures", ".fetch"]
+)
 def test_what_needs_no_tensorflow_loads_none(name):
     program = f"import sys, srcnn_tf{name}; assert not {{'tensorflow', 'keras'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
