@@ -74,7 +74,7 @@ def remove_samples(config: Config, flag: str) -> None:
         ]
         for path in samples:
             path.unlink()
-        if not any(directory.iterdir()):
+        if samples and not any(directory.iterdir()):
             directory.rmdir()
     except OSError as error:
         raise RunError(
