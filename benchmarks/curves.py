@@ -4,7 +4,7 @@
         --train_dir=path/to/T91 --test_dir=path/to/Set5
 
 It takes the flags of main.py, trains as that does (295 epochs of T91 are 50,150 iterations), and writes
-docs/curves/<recipe>_<network>.csv with the columns `steps,psnr`; `python -m benchmarks.reproduce` draws all files there.
+docs/curves/<recipe>_<network>.csv with the columns `steps,psnr`; `python -m benchmarks.reproduce` draws them all.
 Checkpoints and logs go below checkpoint/curves and logs/curves. A run that was stopped goes on by the same command:
 its rows stay, and those of steps that it does again are replaced.
 
@@ -85,6 +85,12 @@ def pooled_psnr(model: Any, data: NDArray[np.float32], label: NDArray[np.float32
         restored = np.asarray(model(data[begin : begin + BATCH], training=False), np.float64)
         squares += np.sum((restored - label[begin : begin + BATCH]) ** 2)
     return float(-10 * np.log10(squares / label.size))
+
+
+def bicubic_psnr(config: Config) -> float:
+    """What `pooled_psnr` is without any network."""
+    margin = config.border // 2
+    return pooled_psnr(lambda data, training: data[:, margin:-margin, margin:-margin], *test_pairs(config))
 
 
 def measure(config: Config, curve: Curve) -> None:
