@@ -26,7 +26,6 @@ import numpy as np
 from absl import app
 from numpy.typing import NDArray
 
-from main import parse
 from srcnn_tf import datasets, utils
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError, UsageError
@@ -133,4 +132,6 @@ def main(config: Config) -> int:
 
 if __name__ == "__main__":
     Path("benchmarks").is_dir() or sys.exit("Run this from the repository's root.")
+    from main import parse  # its flags are for this process alone: other benchmarks have flags of the same names
+
     app.run(main, flags_parser=parse)
