@@ -81,7 +81,7 @@ PUBLISHED = {
             LATER,
             _scales("B100", (29.56,), (27.21,), (25.96,)) | _scales("Urban100", (26.88,), (24.46,), (23.14,)),
         ),
-        Method("SC", OTHER, "", PAPER, {("Set5", 3): Score(31.42), ("Set14", 3): Score(28.31)}),
+        Method("SC (sparse coding)", OTHER, "", PAPER, {("Set5", 3): Score(31.42), ("Set14", 3): Score(28.31)}),
         Method(
             "A+",
             OTHER,

@@ -145,9 +145,9 @@ def measure(folders: Folders, problems: list[str]) -> list[Measured]:
     return measured
 
 
-def as_methods(measured: Iterable[Measured], device: str) -> list[Method]:
+def as_methods(degradation: str, measured: Iterable[Measured], device: str) -> list[Method]:
     """What was measured under one degradation as rows of tables: bicubic, and each network at all its scales."""
-    bicubic = Method("bicubic", BICUBIC, "", tables.HERE, {})
+    bicubic = Method("bicubic" if degradation == "matlab" else "degraded picture", BICUBIC, "", tables.HERE, {})
     networks: dict[str, Method] = {}
     for weights, results in measured:
         name, data = weights.network, f"{weights.sidecar['data']['pictures']} pictures"
@@ -229,7 +229,7 @@ def _link(target: Path, document: Path) -> str:
 def publish(measured: list[Measured], device: str, output: Path, readme: Path | None) -> None:
     """Prints the page, and writes it; its averages go into the README too, if there is to be one."""
     ours = {
-        degradation: as_methods(members, device)
+        degradation: as_methods(degradation, members, device)
         for degradation in tables.DEGRADATIONS
         if (members := [pair for pair in measured if pair[0].config.degradation == degradation and pair[1]])
     }
