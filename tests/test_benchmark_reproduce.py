@@ -74,7 +74,7 @@ def test_tables_have_published_figures_and_ours(draw_set, figure, capsys):
     assert reproduce.main([]) == 0
     assert sorted(path.name for path in Path().iterdir()) == ["README.md", "Test", "docs", "weights"]
     text = Path("docs/results.md").read_text()
-    assert capsys.readouterr().out == text + "\n"
+    assert capsys.readouterr().out == text
 
     config = Config(is_train=False, degradation="matlab", test_dir="Test/Set5")
     results = evaluate(config)
