@@ -5,9 +5,9 @@
 
 Tests all weights in srcnn_tf/weights as main.py does, on Set5 and Set14 (B100 and Urban100 too, where they are below
 `--test_dir`), and prints Markdown: averages beside published figures, whether bicubic is the paper's, and every
-picture. The same goes to docs/results.md, with a figure of the curves in docs/curves (see benchmarks/curves.py; it needs
-requirements-bench.txt), and the averages go into README.md, between the two comments that mark their place. It takes 15
-seconds for each weights.
+picture. The same goes to docs/results.md, with a figure of the curves in docs/curves (made by benchmarks/curves.py;
+drawing them needs requirements-bench.txt), and the averages go into README.md, between the two comments that mark their
+place. It takes 15 seconds for each weights.
 
 Ends with status 1 if something was missing. All else is done, but the README waits until all sets are there.
 """
