@@ -35,6 +35,7 @@ class Recipe:
     shuffle: str = "never"  # 'never' | 'once' | 'each epoch'
     flips: bool = False  # flip and transpose each patch at random
     cosine: bool = False  # warm-up, and half a cosine down to 0; else a fixed rate
+    expansion: int = 1  # times as many filters between the factors of a kernel, see expansion.py
     channels: tuple[int, int] = (0, 3)  # the first one that the loss is of, and the one after the last
     average: bool = False  # keep an exponential average of the weights, and measure and publish that
     summed_loss: bool = False  # learning_rate is for half the sum of squares over a label; for our mean it is larger
@@ -53,6 +54,7 @@ RECIPES = {
         flips=True,
         cosine=True,
         average=True,
+        expansion=2,
         recover=True,
         strict_batch=False,
     ),

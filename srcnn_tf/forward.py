@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from srcnn_tf.config import Config
-from srcnn_tf.model import LAYERS
 
 # Processors that multiply bfloat16 faster than float32; elsewhere it is emulated, and slower.
 BFLOAT16_FEATURES = {"amx_bf16", "avx512_bf16"}
@@ -47,18 +46,23 @@ def processor_features() -> set[str]:
     return next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), set())
 
 
-def forward(model: keras.Model, images: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Restores `(batch, rows, cols, c_dim)` float32 images as `model(images)` does, rows and cols known.
+def forward(weights: Sequence[Any], images: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Restores float32 images as a model of `model.srcnn` with these weights does.
+
+    Args:
+        weights: kernel and bias of each layer, in the model's order; tensors or variables.
+        images: `(batch, rows, cols, c_dim)`, rows and cols known.
+        dtype: what the convolutions reckon in.
 
     Returns:
         float32 `(batch, rows - border, cols - border, c_dim)`; the products before the last sum are in `dtype`.
     """
     features = tf.cast(images, dtype)
-    for layer in LAYERS[:-1]:
-        kernel, bias = (tf.cast(variable, dtype) for variable in model.get_layer(layer).weights)
+    *pairs, (last_kernel, last_bias) = zip(weights[::2], weights[1::2], strict=True)
+    for pair in pairs:
+        kernel, bias = (tf.cast(values, dtype) for values in pair)
         features = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(features, kernel, 1, "VALID"), bias))
-    kernel, bias = model.get_layer(LAYERS[-1]).weights
-    return tf.cast(convolve_to_few(features, tf.cast(kernel, dtype)), tf.float32) + bias
+    return tf.cast(convolve_to_few(features, tf.cast(last_kernel, dtype)), tf.float32) + last_bias
 
 
 def convolve_to_few(features: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from srcnn_tf import checkpoint
 from srcnn_tf.config import RECIPES, Config, Recipe
+from srcnn_tf.expansion import Expansion
 from srcnn_tf.forward import compute_dtype, forward, has_gpu
 from srcnn_tf.optimizer import SOAP
 
@@ -39,8 +40,9 @@ class State:
         if config.weights is not None and not resuming:  # else a checkpoint holds what became of them
             checkpoint.load_weights(self.model, Path(config.weights), config)
             self.published.set_weights(self.model.get_weights())
+        self.expansion = Expansion(self.model, recipe.expansion, config.seed)
         self.optimizer = _optimizer(recipe.optimizer, config.learning_rate)
-        self.optimizer.build(self.model.trainable_variables)
+        self.optimizer.build(self.expansion.trained())
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
         self.first_loss = tf.Variable(math.inf, dtype=tf.float32, trainable=False)
@@ -53,7 +55,8 @@ class State:
 
     def learned(self) -> list[Any]:
         """The variables that an exploding loss spoils."""
-        return [*self.model.variables, *self.published.variables, *self.optimizer.variables]
+        models = [*self.model.variables, *self.published.variables]
+        return [*models, *self.expansion.variables, *self.optimizer.variables]
 
 
 def _optimizer(name: str, rate: float) -> keras.optimizers.Optimizer:
@@ -76,25 +79,30 @@ def make_step(state: State, recipe: Recipe, dtype: tf.DType, xla: bool) -> Calla
         A function of `(batch, image_size, image_size, c_dim)` and `(batch, label_size, label_size, c_dim)` that
         changes the state, and returns the mean squared error before the change.
     """
-    variables = state.model.trainable_variables
+    variables = state.expansion.trained()
     # Not the optimizer: XLA's own QR decomposition takes a kernel a column.
     gradients_of = tf.function(_gradients, autograph=False, jit_compile=True) if xla else _gradients
 
     def step(data: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
         sizes = part_sizes(data.shape[0], dtype)
         parts = zip(sizes, tf.split(data, sizes), tf.split(label, sizes), strict=True)
+        with tf.GradientTape() as tape:
+            weights = state.expansion.products()
         # Nothing joins the parts before their sums, so that they run side by side, each in a core's cache.
-        found = [gradients_of(state.model, *part, size / sum(sizes), dtype, recipe.channels) for size, *part in parts]
+        found = [gradients_of(weights, *part, size / sum(sizes), dtype, recipe.channels) for size, *part in parts]
         loss, *gradients = (tf.add_n(terms) for terms in zip(*found, strict=True))
         if recipe.optimizer == "momentum":
             # In proportion to the gradient, as plain descent with momentum is, this is a rate of their own.
             gradients = [part * gradient for part, gradient in zip(PAPER_RATES, gradients, strict=True)]
-        state.optimizer.apply(gradients, variables)
+        state.optimizer.apply(tape.gradient(weights, variables, gradients), variables)
+        state.expansion.collapse(state.model)
         if recipe.average:
             # A short memory at first, or the random beginning would stay in the average.
             count = tf.cast(state.step, tf.float32)
             decay = tf.minimum(DECAY, (1 + count) / (10 + count))
-            for mean, variable in zip(state.published.trainable_variables, variables, strict=True):
+            for mean, variable in zip(
+                state.published.trainable_variables, state.model.trainable_variables, strict=True
+            ):
                 mean.assign_add((1 - decay) * (variable - mean))
         state.step.assign_add(1)
         return loss
@@ -103,13 +111,19 @@ def make_step(state: State, recipe: Recipe, dtype: tf.DType, xla: bool) -> Calla
 
 
 def _gradients(
-    model: keras.Model, data: tf.Tensor, label: tf.Tensor, share: float, dtype: tf.DType, channels: tuple[int, int]
+    weights: list[tf.Tensor],
+    data: tf.Tensor,
+    label: tf.Tensor,
+    share: float,
+    dtype: tf.DType,
+    channels: tuple[int, int],
 ) -> list[tf.Tensor]:
     """The loss of a part of a batch, and its gradients, times the part's share."""
     with tf.GradientTape() as tape:
-        error = label - forward(model, data, dtype)
+        tape.watch(weights)
+        error = label - forward(weights, data, dtype)
         loss = share * tf.reduce_mean(tf.square(error[..., slice(*channels)]))
-    return [loss, *tape.gradient(loss, model.trainable_variables)]
+    return [loss, *tape.gradient(loss, weights)]
 
 
 def part_sizes(batch_size: int, dtype: tf.DType) -> list[int]:

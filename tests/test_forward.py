@@ -31,7 +31,7 @@ def test_forward_is_the_model_and_so_is_its_gradient(filter_sizes, c_dim):
     model = srcnn(filter_sizes, c_dim, initialization="he")
     images = tf.random.stateless_uniform([4, 33, 33, c_dim], [1, 2])
     outputs, gradients = [], []
-    for run in (lambda: forward.forward(model, images, tf.float32), lambda: model(images)):
+    for run in (lambda: forward.forward(model.weights, images, tf.float32), lambda: model(images)):
         with tf.GradientTape() as tape:
             output = run()
             loss = tf.reduce_mean(tf.square(output - 0.5))
@@ -45,7 +45,7 @@ def test_forward_is_the_model_and_so_is_its_gradient(filter_sizes, c_dim):
 def test_bfloat16_is_near_and_gives_float32():
     model = srcnn(initialization="he")
     images = tf.random.stateless_uniform([4, 33, 33, 1], [1, 2])
-    found = forward.forward(model, images, tf.bfloat16)
+    found = forward.forward(model.weights, images, tf.bfloat16)
     assert found.dtype == tf.float32
     expected = model(images)
     error = np.abs(found - expected).max() / np.abs(expected).max()

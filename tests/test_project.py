@@ -17,7 +17,7 @@ LAYERS = [
     ["resize"],
     ["utils", "metrics", "optimizer", "startup"],
     ["datasets", "pairs", "model"],
-    ["checkpoint", "fetch", "forward", "infer"],
+    ["checkpoint", "expansion", "fetch", "forward", "infer"],
     ["report", "board", "progress", "step"],
     ["recovery", "schedule"],
     ["train", "evaluate"],

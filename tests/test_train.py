@@ -303,7 +303,7 @@ def test_what_a_gpu_gets_learns_the_same(make_picture, monkeypatch):
     train(config, [seen])
     assert len(seen.steps) == 3 < len(expected.steps)  # a call an epoch
     for (_, one), (_, other) in zip(seen.epochs, expected.epochs, strict=True):
-        assert one["loss"] == pytest.approx(other["loss"], rel=0.1)
+        assert one["loss"] == pytest.approx(other["loss"], rel=0.2)
 
 
 @pytest.mark.usefixtures("pictures")
