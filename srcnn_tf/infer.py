@@ -1,8 +1,8 @@
-"""A whole picture through the network, tile by tile, with edge pixels replicated; used wherever one is measured."""
+"""Pictures of any size through the network, in bands of tiles; used wherever one is tested, measured or enlarged."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -12,10 +12,15 @@ from numpy.typing import NDArray
 from srcnn_tf import metrics
 from srcnn_tf.color import Floats, in_colour, luma_of, to_uint8
 from srcnn_tf.config import Config
+from srcnn_tf.forward import forward_precisely
 from srcnn_tf.model import border
 
 # Side of an output tile in pixels: 17 MB of 64 float32 features, small enough for a processor's cache to help.
 TILE = 256
+BAND = 2**22  # pixels of a band, at most, but for a row of tiles one pixel high
+
+# Gives the rows from one to before another of a picture: float `(rows, cols, channels)` in [0, 1].
+Rows = Callable[[int, int], Floats]
 
 
 class Reconstructor:
@@ -28,8 +33,17 @@ class Reconstructor:
         model: what it restores with.
     """
 
-    def __init__(self, model: keras.Model, tile_size: int = TILE, rgb: bool = False) -> None:
-        """Args: the model, the side of an output tile, and whether its three channels are R, G and B."""
+    def __init__(
+        self, model: keras.Model, tile_size: int = TILE, rgb: bool = False, dtype: tf.DType = tf.float32
+    ) -> None:
+        """Prepares a model of `model.srcnn`.
+
+        Args:
+            model: see above.
+            tile_size: side of an output tile, in pixels.
+            rgb: whether the model's three channels are R, G and B.
+            dtype: what the first layer reckons in, which has most of the work.
+        """
         self.model = model
         self._rgb = rgb
         self._channels = model.input_shape[-1]
@@ -37,7 +51,7 @@ class Reconstructor:
         self._tile_size = tile_size
         signature = [tf.TensorSpec([None, None, None, self._channels], tf.float32)]
         self._forward = tf.function(
-            lambda tiles: model(tiles, training=False), input_signature=signature, autograph=False
+            lambda tiles: forward_precisely(model.weights, tiles, dtype), input_signature=signature, autograph=False
         )
         self._forward(np.zeros((1, 2 * self._margin + 1, 2 * self._margin + 1, self._channels), np.float32))
 
@@ -51,31 +65,50 @@ class Reconstructor:
             float32 of the same shape, clipped to [0, 1]. A network of one channel restores the luma alone, and Cb
             and Cr stay as given; one of three channels restores all, and of a grey picture the luma.
         """
+        restored = np.empty(degraded.shape, np.float32)
+        for begin, end, band in self.bands(*degraded.shape[:2], lambda begin, end: degraded[begin:end]):
+            restored[begin:end] = band
+        return restored
+
+    def bands(self, rows: int, cols: int, degraded: Rows) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
+        """Restores a picture band by band, so that nothing but a band is ever there in floating point.
+
+        Args:
+            rows: of the picture.
+            cols: of the picture.
+            degraded: gives its rows; see `__call__`. It is asked for some of them twice.
+
+        Yields:
+            The first row of a band, the one after its last, and what `__call__` returns of them.
+        """
+        height = max(1, min(self._tile_size, BAND // cols))
+        for begin in range(0, rows, height):
+            end = min(begin + height, rows)
+            top, bottom = max(begin - self._margin, 0), min(end + self._margin, rows)
+            band = degraded(top, bottom)
+            # Only at the picture's own edge is anything replicated.
+            above, below = self._margin - (begin - top), self._margin - (bottom - end)
+            yield begin, end, self._restored(band, above, below)
+
+    def _restored(self, band: Floats, above: int, below: int) -> NDArray[np.float32]:
+        """Restores a band that has the rows around it, but for those to be replicated above and below."""
+        own = band[self._margin - above : len(band) - self._margin + below].astype(np.float32).clip(0, 1)
+        seen = band[..., :1] if self._channels == 1 else in_colour(band, self._rgb)
+        sides = (self._margin, self._margin)
+        found = self._tiles(np.pad(seen.astype(np.float32), ((above, below), sides, (0, 0)), mode="edge"))
         if self._channels == 1:
-            luma = self._restored(degraded[..., :1])
-            return np.concatenate([luma, degraded[..., 1:].astype(np.float32).clip(0, 1)], axis=-1)
-        restored = self._restored(in_colour(degraded, self._rgb))
-        return restored if degraded.shape[-1] == 3 else luma_of(restored, rgb=self._rgb)[..., np.newaxis]
+            return np.concatenate([found, own[..., 1:]], axis=-1)
+        return found if own.shape[-1] == 3 else luma_of(found, rgb=self._rgb)[..., np.newaxis]
 
-    def _restored(self, seen: Floats) -> NDArray[np.float32]:
-        """What the network makes of all the channels that it sees, tile by tile, clipped to [0, 1]."""
-        rows, cols = seen.shape[:2]
-        pad = (self._margin, self._margin)
-        padded = np.pad(seen.astype(np.float32), (pad, pad, (0, 0)), mode="edge")
-        restored = np.empty(seen.shape, np.float32)
-        for row, col in _tiles(rows, cols, self._tile_size):
-            bottom = min(row + self._tile_size, rows)
-            right = min(col + self._tile_size, cols)
-            tile = padded[row : bottom + 2 * self._margin, col : right + 2 * self._margin]
-            restored[row:bottom, col:right] = self._forward(tile[np.newaxis])[0]
-        return restored.clip(0, 1)
-
-
-def _tiles(rows: int, cols: int, size: int) -> Iterator[tuple[int, int]]:
-    """Top left corner of each tile, row by row."""
-    for row in range(0, rows, size):
-        for col in range(0, cols, size):
-            yield row, col
+    def _tiles(self, padded: NDArray[np.float32]) -> NDArray[np.float32]:
+        """All channels of a padded band through the network, tile by tile, clipped to [0, 1]."""
+        rows, cols = (side - 2 * self._margin for side in padded.shape[:2])
+        found = np.empty((rows, cols, self._channels), np.float32)
+        for left in range(0, cols, self._tile_size):
+            right = min(left + self._tile_size, cols)
+            tile = padded[np.newaxis, :, left : right + 2 * self._margin]
+            found[:, left:right] = self._forward(tile)[0]
+        return found.clip(0, 1)
 
 
 def score(image: Floats, original: Floats, config: Config) -> metrics.Score:

@@ -52,6 +52,19 @@ def test_bfloat16_is_near_and_gives_float32():
     assert 0 < error < 0.03
 
 
+@pytest.mark.parametrize(("filter_sizes", "c_dim"), [((9, 1, 5), 1), ((9, 5, 5), 3)])
+def test_precise_forward_is_the_model_and_bfloat16_shows_little(filter_sizes, c_dim):
+    model = srcnn(filter_sizes, c_dim, initialization="he")
+    images = tf.random.stateless_uniform([2, 33, 40, c_dim], [1, 2])
+    expected = model(images)
+    np.testing.assert_allclose(forward.forward_precisely(model.weights, images, tf.float32), expected, atol=1e-6)
+    errors = [
+        np.abs(run(model.weights, images, tf.bfloat16) - expected).max()
+        for run in (forward.forward_precisely, forward.forward)
+    ]
+    assert 0 < errors[0] < errors[1] / 2
+
+
 @pytest.mark.parametrize(
     ("features", "changes", "expected"),
     [

@@ -40,6 +40,24 @@ def test_any_tiling_is_the_whole_picture(tile_size, filter_sizes):
     np.testing.assert_array_equal(color.to_uint8(tiled), color.to_uint8(whole))
 
 
+@pytest.mark.parametrize("rows", [1, 5, 6, 7, 13, 70])
+def test_bands_are_asked_for_with_the_rows_around_them(rows, model, monkeypatch):
+    monkeypatch.setattr(infer, "BAND", 55 * 6)  # six rows
+    channels = color.to_channels(drawn(rows, 55))
+    asked = []
+
+    def read(begin, end):
+        asked.append((begin, end))
+        return channels[begin:end]
+
+    found = list(infer.Reconstructor(model).bands(rows, 55, read))
+    assert [(begin, end) for begin, end, _ in found] == [(row, min(row + 6, rows)) for row in range(0, rows, 6)]
+    assert all(begin >= 0 and end <= rows and end - begin <= 6 + 12 for begin, end in asked)
+    whole = infer.Reconstructor(model, tile_size=1000)
+    monkeypatch.setattr(infer, "BAND", 2**22)
+    np.testing.assert_allclose(np.concatenate([band for *_, band in found]), whole(channels), atol=1e-5)
+
+
 def test_network_of_one_channel_leaves_chroma(model):
     channels = color.to_channels(drawn(20, 25))
     found = infer.Reconstructor(model)(channels)
