@@ -8,7 +8,7 @@ is used as it is, in each of them.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 
 Floats = NDArray[np.floating]
@@ -16,7 +16,10 @@ NEUTRAL = 128 / 255  # Cb and Cr of a grey pixel
 # Y, Cb and Cr of R, G and B in 0..255, times 255; the offsets are to be added after the division (PAPER, protocol 1).
 STUDIO = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]])
 STUDIO_OFFSET = np.array([16.0, 128.0, 128.0])
+# JFIF's full-range form of ITU-R BT.601, likewise.
 FULL_LUMA = np.array([0.299, 0.587, 0.114])
+FULL = 255 * np.array([FULL_LUMA, [-0.299 / 1.772, -0.587 / 1.772, 0.5], [0.5, -0.587 / 1.402, -0.114 / 1.402]])
+FULL_OFFSET = np.array([0.0, 128.0, 128.0])
 
 
 def to_luma(image: NDArray[np.uint8], studio: bool = False) -> Floats:
@@ -86,14 +89,19 @@ def to_image(channels: Floats, studio: bool = False, rgb: bool = False) -> NDArr
     """Turns channels as `to_channels` makes them with the same arguments into a uint8 grey or RGB picture."""
     if channels.shape[-1] == 1:
         return to_uint8(channels[..., 0])
-    if rgb:
-        return to_uint8(channels)
-    if studio:
-        return to_uint8((channels - STUDIO_OFFSET / 255) @ np.linalg.inv(STUDIO / 255).T)
-    luma, blue, red = channels[..., 0], channels[..., 1] - NEUTRAL, channels[..., 2] - NEUTRAL
-    # JFIF's full-range form of ITU-R BT.601.
-    rgb = [luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue]
-    return to_uint8(np.dstack(rgb))
+    return to_uint8(channels if rgb else from_ycbcr(channels, studio))
+
+
+def to_ycbcr(colour: Floats, studio: bool = False) -> Floats:
+    """Turns `(rows, cols, 3)` R, G, B in [0, 1] into Y, Cb, Cr, of which nothing is rounded; of the same dtype."""
+    matrix, offset = (STUDIO, STUDIO_OFFSET) if studio else (FULL, FULL_OFFSET)
+    return colour @ (matrix.T / 255).astype(colour.dtype) + (offset / 255).astype(colour.dtype)
+
+
+def from_ycbcr(channels: Floats, studio: bool = False) -> Floats:
+    """Turns `(rows, cols, 3)` Y, Cb, Cr in [0, 1] into R, G, B, not clipped; of the same dtype."""
+    matrix, offset = (STUDIO, STUDIO_OFFSET) if studio else (FULL, FULL_OFFSET)
+    return (channels - (offset / 255).astype(channels.dtype)) @ np.linalg.inv(matrix / 255).T.astype(channels.dtype)
 
 
 def in_colour(channels: Floats, rgb: bool = False) -> Floats:
@@ -106,4 +114,9 @@ def in_colour(channels: Floats, rgb: bool = False) -> Floats:
 
 def to_uint8(values: Floats) -> NDArray[np.uint8]:
     """Turns values in [0, 1] into uint8: times 255, clipped, rounded half up as MATLAB does."""
-    return (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return to_integers(values, np.uint8)
+
+
+def to_integers(values: Floats, dtype: DTypeLike) -> NDArray[np.unsignedinteger]:
+    """Turns values in [0, 1] into unsigned integers, the largest one for 1: clipped, rounded half up."""
+    return (np.clip(values, 0, 1) * np.iinfo(dtype).max + 0.5).astype(dtype)

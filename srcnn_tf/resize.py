@@ -33,15 +33,25 @@ def imresize(image: NDArray, scale: float) -> NDArray:
     return imresize_rows(image, scale, 0, math.ceil(scale * image.shape[0]))
 
 
-def imresize_rows(image: NDArray, scale: float, begin: int, end: int) -> NDArray:
+def imresize_rows(
+    image: NDArray, scale: float, begin: int, end: int, convert: Callable[[NDArray], NDArray] = lambda rows: rows
+) -> NDArray:
     """Computes the rows from `begin` to before `end` of `imresize(image, scale)`, and no others on the way.
 
+    Args:
+        image: see `imresize`.
+        scale: how many times as large.
+        begin: the first row wanted.
+        end: the one after the last.
+        convert: done to the rows of `image` that are needed, before they are resized: to floats, say, which take too
+            much memory for the whole of a large picture.
+
     Returns:
-        `(end - begin, ceil(scale * cols)[, channels])`, of the same dtype.
+        `(end - begin, ceil(scale * cols)[, channels])`, of the dtype that `convert` gives.
     """
     matrix = _matrix(image.shape[0], scale, _keys_taps)[begin:end]
     low, high = int(matrix.indices.min()), int(matrix.indices.max()) + 1
-    tall = _product(matrix[:, low:high], image[low:high])
+    tall = _product(matrix[:, low:high], convert(image[low:high]))
     wide = _product(_matrix(image.shape[1], scale, _keys_taps), tall.swapaxes(0, 1))
     return np.ascontiguousarray(wide.swapaxes(0, 1))
 

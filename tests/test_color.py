@@ -65,6 +65,25 @@ def test_grey_in_colour_is_grey():
         np.testing.assert_array_equal(color.luma_of(grey, studio=True, rgb=rgb), grey[..., 0])
 
 
+@pytest.mark.parametrize("studio", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_ycbcr_that_is_not_rounded_goes_back_to_the_picture(studio, dtype):
+    image = (drawn(30, 40) / 255).astype(dtype)
+    channels = color.to_ycbcr(image, studio)
+    assert channels.dtype == color.from_ycbcr(channels, studio).dtype == dtype
+    np.testing.assert_allclose(color.from_ycbcr(channels, studio), image, atol=1e-6)
+    rounded = color.to_channels(drawn(30, 40), studio)
+    # The full range's luma comes through eight bits, twice.
+    np.testing.assert_allclose(channels, rounded, atol=(0.51 if studio else 2) / 255)
+
+
+def test_sixteen_bits_are_rounded_half_up_and_clipped():
+    values = np.array([-0.1, 0.5 / 65535, 1.4999 / 65535, 1, 1.2])
+    found = color.to_integers(values, np.uint16)
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found, [0, 1, 1, 65535, 65535])
+
+
 def test_rounding_is_half_up_and_clipped():
     values = np.array([-0.1, 0.5 / 255, 1.4999 / 255, 1.5 / 255, 1.2])
     np.testing.assert_array_equal(color.to_uint8(values), [0, 1, 1, 2, 255])
