@@ -12,24 +12,21 @@ here it has that name, and the PSNR of R, G and B is beside it.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from absl import app, flags
 from numpy.typing import NDArray
 
 from srcnn_tf import color, metrics, utils
 from srcnn_tf.color import Floats
 from srcnn_tf.config import RECIPES, Config
+from srcnn_tf.errors import RunError, StoppedError, UsageError
 from srcnn_tf.pictures import read_image
 from srcnn_tf.startup import load_tensorflow
-
-_TRAIN_DIR = flags.DEFINE_string("train_dir", None, "Folder of training pictures.", required=True)
-_TEST_DIR = flags.DEFINE_string("test_dir", None, "Folder of test pictures.", required=True)
-_EPOCH = flags.DEFINE_integer("epoch", 30, "Epochs of each row, pre-training included.")
-_SCRATCH = flags.DEFINE_string("scratch", "checkpoint/colour", "Folder of the runs.")
 
 
 class Row(NamedTuple):
@@ -55,47 +52,53 @@ PAPER = {
 PRETRAINED = {"Y pre-trained": (0, 1), "CbCr pre-trained": (1, 3)}
 
 
-def configuration(row: str) -> Config:
-    """How a row of the table is trained."""
+def configuration(row: str, train_dir: str, epoch: int, scratch: str) -> Config:
+    """How a row of the table is trained, in how many epochs, and below which folder."""
     colour = {} if row == "Y only" else {"c_dim": 3, "color_space": "rgb" if row == "RGB" else "ycbcr"}
     # Nothing is held out, so that every row sees all the pictures.
-    common = {"degradation": "matlab", "validation_split": 0.0, "train_dir": _TRAIN_DIR.value}
-    return Config(epoch=_EPOCH.value, **common, **folders(row), **colour)
+    common = {"degradation": "matlab", "validation_split": 0.0, "train_dir": train_dir}
+    return Config(epoch=epoch, **common, **folders(row, scratch), **colour)
 
 
-def folders(name: str) -> dict[str, str]:
+def folders(name: str, scratch: str) -> dict[str, str]:
     """Where a run keeps what it makes."""
-    folder = Path(_SCRATCH.value, name.replace(" ", "_"))
+    folder = Path(scratch, name.replace(" ", "_"))
     return {"checkpoint_dir": str(folder), "log_dir": str(folder / "logs")}
 
 
-def train_row(row: str) -> Config:
-    """Trains what a row shows, or goes on with it; returns the configuration whose run has the weights."""
+def train_row(row: str, train_dir: str, epoch: int, scratch: str) -> Config:
+    """Trains what a row shows, or goes on with it; returns the configuration whose run has the weights.
+
+    Raises:
+        RunError: see `train`.
+    """
     from srcnn_tf.checkpoint import run_directory
     from srcnn_tf.train import train
 
-    config = configuration(row)
+    config = configuration(row, train_dir, epoch, scratch)
     if row not in PRETRAINED:
         train(config)
         return config
-    half = _EPOCH.value // 2
+    half = epoch // 2
     RECIPES["first"] = dataclasses.replace(RECIPES["modern"], channels=PRETRAINED[row])
-    first = dataclasses.replace(config, recipe="first", epoch=half, **folders(f"{row} first"))
+    first = dataclasses.replace(config, recipe="first", epoch=half, **folders(f"{row} first", scratch))
     train(first)
-    train(dataclasses.replace(config, epoch=_EPOCH.value - half, weights=str(run_directory(first))))
+    train(dataclasses.replace(config, epoch=epoch - half, weights=str(run_directory(first))))
     return config
 
 
-def score(restored: Floats, original: Floats, config: Config) -> Row:
-    """Scores a colour picture's channels in the configuration's space, `(rows, cols, 3)` in [0, 1], by the protocol."""
+def score(restored: Floats, picture: NDArray[np.uint8], config: Config) -> Row:
+    """Scores a colour picture by the protocol.
+
+    Args:
+        restored: `(rows, cols, 3)` channels in [0, 1], in the configuration's space.
+        picture: what it should be, uint8 RGB, modcropped.
+        config: of which the scale and the space count.
+    """
     shaved = (slice(config.scale, -config.scale),) * 2
-    image, truth = (color.to_image(channels, True, config.rgb)[shaved] for channels in (restored, original))
-    pair = (restored, original)
-    if config.rgb:
-        pair = tuple(color.to_channels(picture, studio=True) for picture in (image, truth))
-    else:
-        pair = tuple(channels[shaved] for channels in pair)
-    channels, wanted = map(color.to_uint8, pair)
+    image, truth = color.to_image(restored, True, config.rgb)[shaved], picture[shaved]
+    found = color.to_channels(image, studio=True) if config.rgb else restored[shaved]
+    channels, wanted = color.to_uint8(found), color.to_uint8(color.to_channels(truth, studio=True))
     each = [metrics.psnr(channels[..., number], wanted[..., number]) for number in range(3)]
     return Row(*each, metrics.psnr(channels, wanted), metrics.psnr(image, truth))
 
@@ -116,28 +119,53 @@ def measure(config: Config | None, directory: str) -> Row:
         if reconstruct is None:
             # Each column in the space it is about: reduced as Y, Cb and Cr, or as R, G and B.
             ycbcr, rgb = (Config(c_dim=3, degradation="matlab", color_space=space) for space in ("ycbcr", "rgb"))
-            row = score(*_pair(image, ycbcr), ycbcr)._replace(rgb=score(*_pair(image, rgb), rgb).rgb)
+            row = score(_degraded(image, ycbcr), utils.modcrop(image), ycbcr)
+            row = row._replace(rgb=score(_degraded(image, rgb), utils.modcrop(image), rgb).rgb)
         else:
-            degraded, original = _pair(image, config)
-            row = score(reconstruct(degraded), original, config)
+            row = score(reconstruct(_degraded(image, config)), utils.modcrop(image), config)
         rows.append(row)
     return Row(*np.mean(rows, axis=0).tolist())
 
 
-def _pair(image: NDArray[np.uint8], config: Config) -> tuple[Floats, Floats]:
-    return utils.degraded_pair(image, config.scale, config.degradation, config.color_space)
+def _degraded(image: NDArray[np.uint8], config: Config) -> Floats:
+    return utils.degraded_pair(image, config.scale, config.degradation, config.color_space)[0]
 
 
-def main(_: list[str]) -> None:
+def main() -> int:
     """Trains the rows one after the other and prints the table as Markdown."""
-    load_tensorflow(is_train=True)
-    found = {row: measure(None if row == "bicubic" else train_row(row), _TEST_DIR.value) for row in PAPER}
+    given = _parse()
+    try:
+        load_tensorflow(is_train=True)
+        found = {}
+        for row in PAPER:
+            config = None if row == "bicubic" else train_row(row, given.train_dir, given.epoch, given.scratch)
+            found[row] = measure(config, given.test_dir)
+    except StoppedError as error:
+        print("Stopped; the same command goes on.", file=sys.stderr)
+        return error.exit_status
+    except (RunError, UsageError) as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
     print("\n| | Y | Cb | Cr | YCbCr together | RGB | the paper: Y | Cb | Cr | YCbCr together (its 'RGB') |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for name, row in found.items():
         figures = [*row, *PAPER[name][:4]]
         print(f"| {name} | {' | '.join(f'{value:.2f}' for value in figures)} |")
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.colour", allow_abbrev=False)
+    parser.add_argument("--train_dir", required=True, help="Folder of training pictures.")
+    parser.add_argument("--test_dir", required=True, help="Folder of test pictures.")
+    parser.add_argument("--epoch", type=int, default=30, help="Of each row, pre-training included. Default: 30.")
+    parser.add_argument("--scratch", default="checkpoint/colour", help="Folder of the runs. Default: %(default)s.")
+    given = parser.parse_args()
+    if given.epoch < 2:
+        parser.error(f"--epoch={given.epoch}: expected 2 or more, half of them to pre-train.")
+    return given
 
 
 if __name__ == "__main__":
-    app.run(main)
+    Path("benchmarks").is_dir() or sys.exit("Run this from the repository's root.")
+    sys.exit(main())

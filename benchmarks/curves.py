@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from srcnn_tf import datasets, utils
 from srcnn_tf.config import Config
-from srcnn_tf.errors import RunError, UsageError
+from srcnn_tf.errors import RunError, StoppedError, UsageError
 from srcnn_tf.files import written_whole
 
 FOLDER = Path("docs", "curves")
@@ -123,6 +123,9 @@ def main(config: Config) -> int:
     try:
         print(f"Computing on: {load_tensorflow(is_train=True)}", flush=True)
         measure(dataclasses.replace(config, **folders), Curve(path))
+    except StoppedError as error:
+        print("Stopped; the same command goes on.", file=sys.stderr)
+        return error.exit_status
     except (UsageError, RunError) as error:
         print(error, file=sys.stderr)
         return error.exit_status

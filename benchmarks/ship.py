@@ -17,6 +17,7 @@ from pathlib import Path
 from srcnn_tf import checkpoint, report
 from srcnn_tf.config import Config
 from srcnn_tf.evaluate import evaluate
+from srcnn_tf.forward import compute_dtype
 
 PACKAGE = Path(__file__).resolve().parent.parent / "srcnn_tf" / "weights"
 
@@ -25,6 +26,8 @@ def main(run: str, commit: str, *sets: str) -> None:
     """Copies the weights of `run` and writes their JSON file; `sets` are `name=folder` of test pictures."""
     record = checkpoint.read_record(Path(run))
     trained = record["config"]
+    if record["step"] != record["steps"]:
+        sys.exit(f"{run} is not finished: {record['step']} of {record['steps']} steps.")
     scores = {}
     for name, folder in (pair.split("=", 1) for pair in sets):
         with tempfile.TemporaryDirectory() as scratch:
@@ -37,7 +40,9 @@ def main(run: str, commit: str, *sets: str) -> None:
     # Folders on the machine that trained say nothing to others.
     data = Path(trained.train_dir).name
     folders = {name: getattr(Config, name) for name in ("checkpoint_dir", "sample_dir", "log_dir")}
-    command = dataclasses.replace(trained, train_dir=data, **folders).command
+    # What `auto` was there, it may not be on another machine; the pictures are where --fetch puts them.
+    precision = compute_dtype(trained).name
+    command = dataclasses.replace(trained, train_dir=f"Train/{data}", precision=precision, **folders).command
     sidecar = {
         "command": command,
         "recipe": trained.recipe,

@@ -51,8 +51,12 @@ def by_picture(degradation: str, ours: Sequence[Method]) -> str:
     return "\n\n".join(tables)
 
 
-def self_check(ours: Sequence[Method]) -> str:
-    """Whether bicubic scores what the paper prints, which it does where the whole protocol is the paper's."""
+def self_check(ours: Sequence[Method]) -> tuple[str, bool]:
+    """Whether bicubic scores what the paper prints, which it does where the whole protocol is the paper's.
+
+    Returns:
+        That in words; and whether nothing is wrong.
+    """
     (measured,) = (method.averages for method in ours if method.network == BICUBIC)
     (printed,) = (m.averages for m in PUBLISHED["matlab"] if m.network == BICUBIC and m.source == PAPER)
     both = [place for place in _places(ours) if place in printed]
@@ -62,8 +66,14 @@ def self_check(ours: Sequence[Method]) -> str:
         if _score(measured[place]) != _score(printed[place])
     ]
     if wrong:
-        return f"Self-check: FAILED, bicubic is not the paper's, and so nothing is comparable. {'; '.join(wrong)}."
-    return f"Self-check: bicubic equals the paper's to the last decimal printed ({', '.join(map(_place, both))})."
+        return (
+            f"Self-check: FAILED, bicubic is not the paper's, and so nothing is comparable. {'; '.join(wrong)}.",
+            False,
+        )
+    if not both:
+        return "Self-check: none, as the paper has no figures for these sets.", True
+    places = ", ".join(map(_place, both))
+    return f"Self-check: bicubic equals the paper's to the last decimal printed ({places}).", True
 
 
 def _beside(degradation: str, ours: Sequence[Method]) -> list[Method]:

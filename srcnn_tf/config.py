@@ -208,8 +208,6 @@ def _check(config: Config) -> None:
             raise UsageError(f"--{name}={getattr(config, name)}: expected {least} or more.")
     if config.seed >= 2**31:
         raise UsageError(f"--seed={config.seed}: expected less than 2**31.")
-    if not (math.isfinite(config.learning_rate) and config.learning_rate > 0):
-        raise UsageError(f"--learning_rate={config.learning_rate}: expected a number above 0.")
     if not 0 <= config.validation_split < 1:
         raise UsageError(f"--validation_split={config.validation_split}: expected 0 or more, and less than 1.")
     if config.image_size <= config.border:
@@ -223,6 +221,8 @@ def _check(config: Config) -> None:
             f"{config.image_size - config.border} of --image_size={config.image_size}; "
             f"give --label_size={config.image_size - config.border} or leave it out."
         )
+    if not (math.isfinite(config.learning_rate) and config.learning_rate > 0):
+        raise UsageError(f"--learning_rate={config.learning_rate}: expected a number above 0.")
     if config.image_index != "all" and not re.fullmatch(r"[0-9]+", config.image_index, re.ASCII):
         raise UsageError(f"--image_index={config.image_index}: expected 'all' or a number from 0.")
     for name in ("train_dir", "test_dir", "checkpoint_dir", "sample_dir", "log_dir"):
@@ -236,7 +236,7 @@ def _check_choice(name: str, value: object, choices: Any) -> None:
 
 
 def _check_architecture(architecture: str) -> None:
-    sizes = re.fullmatch(r"([0-9]{1,2})-([0-9]{1,2})-([0-9]{1,2})", architecture, re.ASCII)
+    sizes = re.fullmatch(r"([1-9][0-9]?)-([1-9][0-9]?)-([1-9][0-9]?)", architecture, re.ASCII)
     # An even filter would put the label half a pixel beside the centre of its input.
     if sizes is None or any(int(size) % 2 == 0 for size in sizes.groups()):
         raise UsageError(f"--architecture={architecture}: expected three odd filter sizes, such as 9-1-5 or 9-5-5.")

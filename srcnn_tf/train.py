@@ -39,7 +39,8 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()) ->
     Args:
         config: what to do.
         callbacks: Keras callbacks of one's own. They are told of each call of many steps (10; on a GPU, 500) as of
-            one batch, whose number is the count of steps done.
+            one batch, whose number is the count of steps done. Kernels that they change under recipe `modern` are
+            overwritten by the next step, which makes them from their factors.
 
     Raises:
         RunError: it could not be done; what was learned so far is kept in a checkpoint.

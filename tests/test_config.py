@@ -63,6 +63,8 @@ def test_run_name(changes, name):
         ({"label_size": 20}, "give --label_size=21 or leave it out"),
         ({"architecture": "9-2-5"}, "three odd filter sizes"),
         ({"architecture": "9-1"}, "three odd filter sizes"),
+        ({"architecture": "09-1-5"}, "three odd filter sizes"),
+        ({"recipe": "paper", "image_size": 12}, "take 12 pixels, expected 13 or more"),
         ({"filters": "64"}, "expected two counts"),
         ({"filters": "64,0"}, "expected two counts"),
         ({"recipe": "best"}, "--recipe=best: expected one of modern, reference"),

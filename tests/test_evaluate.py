@@ -1,4 +1,5 @@
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -177,10 +178,27 @@ def test_the_references_weights_score_what_they_should(shared):
     assert found["psnr_srcnn"] == pytest.approx(25.493, abs=0.01)
 
 
-@pytest.mark.parametrize(("name", "least"), [("Set5", 30.45), ("Set14", 26.75)])
-def test_shipped_weights_score_what_is_promised(name, least, shared):
-    found = averages(test_dir=str(shared / "data" / name))[name]
-    assert found["psnr_srcnn"] >= least
+@pytest.mark.parametrize(
+    ("degradation", "architecture", "scale", "set5", "set14"),
+    [
+        ("matlab", "9-1-5", 2, 36.66, 32.36),
+        ("matlab", "9-1-5", 3, 32.66, 29.15),
+        ("matlab", "9-1-5", 4, 30.34, 27.36),
+        ("matlab", "9-5-5", 2, 36.80, 32.45),
+        ("matlab", "9-5-5", 3, 32.95, 29.30),
+        ("matlab", "9-5-5", 4, 30.58, 27.50),
+        ("scipy", "9-1-5", 2, 34.70, 30.58),
+        ("scipy", "9-1-5", 3, 30.52, 26.82),
+        ("scipy", "9-1-5", 4, 27.00, 24.00),
+    ],
+)
+def test_shipped_weights_score_what_is_promised(degradation, architecture, scale, set5, set14, shared):
+    changes = {"degradation": degradation, "architecture": architecture, "scale": scale}
+    for name, least in (("Set5", set5), ("Set14", set14)):
+        found = averages(test_dir=str(shared / "data" / name), **changes)[name]
+        assert found["psnr_srcnn"] >= least
+        sidecar = json.loads(checkpoint._shipped(Config(**changes)).with_suffix("").with_suffix(".json").read_text())
+        assert sidecar["scores"][name] == pytest.approx(found, abs=5e-4)
 
 
 def test_number_two_of_set5_is_the_butterfly(shared):

@@ -95,6 +95,7 @@ def test_shipped_weights_say_how_they_were_made(path):
     sidecar = json.loads(path.with_name(path.name.replace(".weights.h5", ".json")).read_text())
     assert sidecar["command"].startswith("python main.py --is_train=True")
     assert sidecar["data"]["name"] == "T91"
+    assert "--train_dir=Train/T91" in sidecar["command"]  # where --fetch puts it
     assert sidecar["epochs"] > 0
     assert re.fullmatch("[0-9a-f]{40}", sidecar["commit"])
     assert {"recipe", "seed", "versions", "seconds"} <= sidecar.keys()
@@ -105,6 +106,21 @@ def test_shipped_weights_say_how_they_were_made(path):
 def test_shipped_weights_were_trained_on_these_pictures(shared):
     from srcnn_tf import pictures, utils
 
-    sidecar = json.loads((ROOT / "srcnn_tf" / "weights" / "srcnn_x3_scipy.json").read_text())
+    sidecars = [json.loads(path.read_text()) for path in (ROOT / "srcnn_tf" / "weights").glob("*.json")]
     folder = shared / "data" / "T91"
-    assert pictures.fingerprint(utils.prepare_data(folder), folder) == sidecar["data"]["sha256"]
+    digest = pictures.fingerprint(utils.prepare_data(folder), folder)
+    assert {sidecar["data"]["sha256"] for sidecar in sidecars} == {digest}
+
+
+def test_readme_has_the_scores_of_the_shipped_weights():
+    """Those that benchmarks.reproduce put there: a new weights file needs it to be run again."""
+    text = (ROOT / "README.md").read_text()
+    for path in (ROOT / "srcnn_tf" / "weights").glob("*.json"):
+        for scores in json.loads(path.read_text())["scores"].values():
+            assert f"{scores['psnr_srcnn']:.2f} ({scores['ssim_srcnn']:.4f})" in text, path.name
+
+
+def test_readme_shows_where_every_module_is():
+    text = (ROOT / "README.md").read_text().split("## Layout")[1]
+    for name in [*MODULES, *(path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py"))]:
+        assert f"{name}.py" in text, name

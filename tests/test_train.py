@@ -14,11 +14,11 @@ import tensorflow as tf
 from conftest import drawn
 
 from srcnn_tf import checkpoint, pairs, utils
-from srcnn_tf.config import Config
+from srcnn_tf.config import RECIPES, Config
 from srcnn_tf.errors import RunError, StoppedError
 from srcnn_tf.pictures import read_image
 from srcnn_tf.recovery import Recovery
-from srcnn_tf.step import State, _flip, part_sizes
+from srcnn_tf.step import State, _flip, make_step, part_sizes
 from srcnn_tf.train import train
 
 
@@ -318,6 +318,23 @@ def test_a_step_compiled_for_a_gpu_is_the_same_step(monkeypatch):
     assert_equal_weights(weights(), weights("processor/srcnn_21_x3_scipy"), 1e-6)
 
 
+def test_an_expanded_step_compiled_for_a_gpu_is_the_same_step():
+    rng = np.random.default_rng(0)
+    data, label = (tf.constant(rng.random((4, side, side, 1)), tf.float32) for side in (33, 21))
+    found = []
+    for xla in (False, True):
+        state = State(Config())
+        state.optimizer = keras.optimizers.SGD(1e-3)
+        state.optimizer.build(state.expansion.trained())
+        step = tf.function(make_step(state, RECIPES["modern"], tf.float32, xla), autograph=False)
+        for _ in range(3):
+            step(data, label)
+        found.append([variable.numpy() for variable in state.expansion.trained()])
+    start = [variable.numpy() for variable in State(Config()).expansion.trained()]
+    assert min(np.abs(one - other).max() for one, other in zip(found[0], start, strict=True)) > 1e-6
+    assert_equal_weights(found[0], found[1], 1e-6)
+
+
 # --- stopping and going on ---
 
 
@@ -330,7 +347,7 @@ def memory(request, monkeypatch):
 
 
 @pytest.mark.usefixtures("pictures", "memory")
-@pytest.mark.parametrize("recipe", ["modern", "reference"])
+@pytest.mark.parametrize("recipe", ["modern", "reference", "paper"])
 def test_a_stopped_training_goes_on_as_if_it_had_not_been(recipe, capsys):
     def config(folder):
         return Config(recipe=recipe, epoch=8, batch_size=3, learning_rate=1e-3, checkpoint_dir=folder)
@@ -589,6 +606,16 @@ def test_a_loss_that_becomes_nan_never_ends_in_random_weights(at, epochs):
     with pytest.raises(RunError, match="no checkpoint had been written"):
         train(Config(epoch=epochs, batch_size=1), [Losses(at, make_nan)])
     assert not Path("checkpoint/srcnn_21_x3_scipy").exists()
+
+
+def test_going_back_takes_the_factors_along():
+    state = State(Config())
+    recovery = Recovery(state, enabled=True)
+    good = [variable.numpy() for variable in state.expansion.trained()]
+    for variable in state.expansion.trained():
+        variable.assign(variable + 1)
+    assert recovery.go_back(last_epoch=False)
+    assert_equal_weights([variable.numpy() for variable in state.expansion.trained()], good)
 
 
 @pytest.mark.usefixtures("pictures")
