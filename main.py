@@ -2,6 +2,7 @@
 
 python main.py --is_train=True                            train on the pictures below Train/
 python main.py --is_train=False --image_index=all         test every picture below Test/
+python main.py --input=photo.jpg --scale=3                enlarge a picture, or a folder of them
 python main.py --fetch=T91,Set5,Set14                     download the paper's pictures into both
 tensorboard --logdir=logs                                 watch
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from pathlib import Path
 
 from absl import app, flags
 
@@ -37,7 +39,12 @@ flags.DEFINE_integer("c_dim", Config.c_dim, "Channels: 1 for luma, 3 for colour.
 flags.DEFINE_enum("color_space", Config.color_space, list(COLOR_SPACES), "What the channels are, with --c_dim=3.")
 flags.DEFINE_string("architecture", Config.architecture, "Sides of the filters of the three layers, f1-f2-f3.")
 flags.DEFINE_string("filters", Config.filters, "Filters in the first two layers, n1,n2.")
-flags.DEFINE_enum("degradation", Config.degradation, list(DEGRADATIONS), "How pictures are made worse, to be restored.")
+flags.DEFINE_enum(
+    "degradation",
+    Config.degradation,
+    list(DEGRADATIONS),
+    "How pictures are made worse, to be restored. Default: scipy to train and test, matlab to enlarge.",
+)
 flags.DEFINE_string("image_index", Config.image_index, "Test picture, by its place in the list sorted by path, or all.")
 flags.DEFINE_string("train_dir", Config.train_dir, "Folder of training pictures, searched with its subfolders.")
 flags.DEFINE_string("test_dir", Config.test_dir, "Folder of test pictures, likewise.")
@@ -55,6 +62,14 @@ flags.DEFINE_enum(
 flags.DEFINE_boolean("resume", Config.resume, "Go on with a run that was stopped; False to begin anew in its place.")
 flags.DEFINE_string(
     "fetch", Config.fetch, f"Download the paper's pictures, and do nothing else: some of {','.join(SETS)}."
+)
+flags.DEFINE_string("input", Config.input, "Picture to enlarge, or a folder of them, and do nothing else.")
+flags.DEFINE_string("output", Config.output, "What it becomes, or the folder for that. Default: sample/enlarged.")
+flags.DEFINE_boolean("overwrite", Config.overwrite, "Enlarge again what is in the output already.")
+flags.DEFINE_integer("quality", Config.quality, "Of JPEG and WebP that is written, 1 to 100.")
+flags.DEFINE_float("max_megapixels", Config.max_megapixels, "Largest enlarged picture, in millions of pixels.")
+flags.DEFINE_integer(
+    "tile_size", Config.tile_size, "Side of what is restored at once, in pixels; no result depends on it."
 )
 
 
@@ -84,11 +99,17 @@ def _dispatch(config: Config) -> None:
 
         fetch(config)
         return
+    if config.input is not None and not Path(config.input).exists():
+        raise RunError(f"--input={config.input}: there is no such file or folder.")
     # TensorFlow takes seconds to load: not for --help, nor for a wrong command line.
     from srcnn_tf.startup import load_tensorflow
 
-    print(f"Computing on: {load_tensorflow(config.is_train)}", flush=True)
-    if config.is_train:
+    print(f"Computing on: {load_tensorflow(config.is_train and config.input is None)}", flush=True)
+    if config.input is not None:
+        from srcnn_tf.upscale import enlarge
+
+        enlarge(config)
+    elif config.is_train:
         from srcnn_tf.train import train
 
         train(config)
@@ -115,8 +136,9 @@ def parse(argv: list[str]) -> Config:
         leftover = flags.FLAGS(_join_booleans(argv))[1:]
         if leftover:
             raise UsageError(f"Unexpected word {leftover[0]!r}: every value belongs to a flag, as in --epoch=10.")
-        if flags.FLAGS["fetch"].present and flags.FLAGS["is_train"].present:
-            raise UsageError("--fetch neither trains nor tests: give it without --is_train.")
+        modes = [name for name in ("fetch", "input", "is_train") if flags.FLAGS[name].present]
+        if len(modes) > 1:
+            raise UsageError(f"{' and '.join(f'--{name}' for name in modes)} exclude each other: give one of them.")
         return Config(**{field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(Config)})
     except (flags.Error, UsageError) as error:
         sys.exit(_complain(UsageError(error)))

@@ -1,3 +1,31 @@
-"""SRCNN in TensorFlow and Keras: a faithful port of tegg89/SRCNN-Tensorflow, taken further."""
+"""SRCNN in TensorFlow and Keras: a faithful port of tegg89/SRCNN-Tensorflow, taken further.
 
+    import srcnn_tf
+
+    enlarged = srcnn_tf.upscale_image(image, scale=3)  # a NumPy array of any picture
+    model = srcnn_tf.load_model(scale=3)  # a Keras model
+
+TensorFlow is loaded when one of the two is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from srcnn_tf.upscale import load_model, upscale_image
+
+__all__ = ["load_model", "upscale_image"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from srcnn_tf import upscale
+
+    return getattr(upscale, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

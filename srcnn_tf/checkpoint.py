@@ -190,8 +190,12 @@ def build(config: Config, initialization: str = "gaussian") -> keras.Model:
     )
 
 
-def restored_model(config: Config) -> tuple[keras.Model, str]:
+def restored_model(config: Config, own_runs: bool = True) -> tuple[keras.Model, str]:
     """Builds the network and gives it weights: `--weights`, else the run in `checkpoint_dir`, else shipped ones.
+
+    Args:
+        config: what for.
+        own_runs: whether to look into `checkpoint_dir`.
 
     Returns:
         The model, and where its weights are from.
@@ -199,19 +203,20 @@ def restored_model(config: Config) -> tuple[keras.Model, str]:
     Raises:
         RunError: there are none, or they belong to something else.
     """
-    source = _find_weights(config)
+    source = _find_weights(config, own_runs)
     model = build(config)
     load_weights(model, source, config)
     return model, "shipped" if config.weights is None and source == _shipped(config) else str(source)
 
 
-def _find_weights(config: Config) -> Path:
+def _find_weights(config: Config, own_runs: bool) -> Path:
     if config.weights is not None:
         return Path(config.weights)
     own = run_directory(config) / WEIGHTS
-    for path in (own, _shipped(config)):
-        if path.is_file():
-            return path
+    if own_runs and own.is_file():
+        return own
+    if _shipped(config).is_file():
+        return _shipped(config)
     shipped = sorted(path.name.removesuffix(".weights.h5") for path in _shipped(config).parent.glob("*.weights.h5"))
     raise RunError(
         f"No weights for {_asked_for(config)}: there is no {own}, and the package ships only "

@@ -13,6 +13,7 @@ from srcnn_tf.errors import UsageError
 
 FROM_RECIPE: Any = None  # Config replaces it by the recipe's value
 FROM_ARCHITECTURE: Any = None  # Config replaces it by image_size less the border
+FROM_MODE: Any = None  # Config replaces it by what training and testing, or enlarging, do
 DEGRADATIONS = ("scipy", "matlab")
 COLOR_SPACES = ("ycbcr", "rgb")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -69,6 +70,7 @@ RECIPES = {
 # they say for how long, where to write, or what to test. What was trained on is compared by content.
 NOT_COMPARED = frozenset(
     {"is_train", "epoch", "resume", "precision", "image_index", "fetch"}
+    | {"input", "output", "overwrite", "quality", "max_megapixels", "tile_size"}
     | {"checkpoint_dir", "sample_dir", "log_dir", "train_dir", "test_dir"}
 )
 
@@ -95,7 +97,7 @@ class Config:
     color_space: str = "ycbcr"
     architecture: str = "9-1-5"
     filters: str = "64,32"
-    degradation: str = "scipy"
+    degradation: str = FROM_MODE
     image_index: str = "all"
     train_dir: str = "Train"
     test_dir: str = "Test"
@@ -107,6 +109,12 @@ class Config:
     precision: str = "auto"
     resume: bool = True
     fetch: str | None = None
+    input: str | None = None
+    output: str | None = None
+    overwrite: bool = False
+    quality: int = 95
+    max_megapixels: float = 200.0
+    tile_size: int = 256
 
     def __post_init__(self) -> None:
         """Fills in the defaults that depend on other fields, and checks all of them."""
@@ -114,6 +122,8 @@ class Config:
         for name in ("epoch", "validation_split"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, getattr(RECIPES[self.recipe], name))
+        if self.degradation is None:
+            object.__setattr__(self, "degradation", "scipy" if self.input is None else "matlab")
         _check_architecture(self.architecture)
         _check_filters(self.filters)
         _check_sets(self)
@@ -182,7 +192,7 @@ class Config:
     @property
     def command(self) -> str:
         """The command that makes this configuration, or goes on with it: the flags that differ from their defaults."""
-        own = {name: getattr(self, name) for name in ("recipe", "architecture", "image_size", "c_dim")}
+        own = {name: getattr(self, name) for name in ("recipe", "architecture", "image_size", "c_dim", "input")}
         usual = dataclasses.asdict(Config(**own)) | {name: getattr(Config, name) for name in own}
         given = {name: value for name, value in dataclasses.asdict(self).items() if value != usual[name]}
         given.pop("resume", None)  # repeated, --resume=False would throw away what was done
@@ -203,11 +213,16 @@ def _check(config: Config) -> None:
     _check_choice("color_space", config.color_space, COLOR_SPACES)
     if config.rgb and config.c_dim == 1:
         raise UsageError("--color_space=rgb needs --c_dim=3: a network of one channel restores luma.")
-    for name, least in {"epoch": 1, "batch_size": 1, "stride": 1, "scale": 2, "seed": 0}.items():
+    least_of = {"epoch": 1, "batch_size": 1, "stride": 1, "scale": 2, "seed": 0, "quality": 1, "tile_size": 1}
+    for name, least in least_of.items():
         if getattr(config, name) < least:
             raise UsageError(f"--{name}={getattr(config, name)}: expected {least} or more.")
     if config.seed >= 2**31:
         raise UsageError(f"--seed={config.seed}: expected less than 2**31.")
+    if config.quality > 100:
+        raise UsageError(f"--quality={config.quality}: expected 1 to 100.")
+    if not config.max_megapixels > 0:
+        raise UsageError(f"--max_megapixels={config.max_megapixels}: expected a number above 0.")
     if not 0 <= config.validation_split < 1:
         raise UsageError(f"--validation_split={config.validation_split}: expected 0 or more, and less than 1.")
     if config.image_size <= config.border:
@@ -225,8 +240,8 @@ def _check(config: Config) -> None:
         raise UsageError(f"--learning_rate={config.learning_rate}: expected a number above 0.")
     if config.image_index != "all" and not re.fullmatch(r"[0-9]+", config.image_index, re.ASCII):
         raise UsageError(f"--image_index={config.image_index}: expected 'all' or a number from 0.")
-    for name in ("train_dir", "test_dir", "checkpoint_dir", "sample_dir", "log_dir"):
-        if not getattr(config, name):
+    for name in ("train_dir", "test_dir", "checkpoint_dir", "sample_dir", "log_dir", "input", "output"):
+        if getattr(config, name) == "":
             raise UsageError(f"--{name} is empty: expected the name of a folder.")
 
 

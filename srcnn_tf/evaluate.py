@@ -33,7 +33,7 @@ def evaluate(config: Config) -> list[report.Result]:
     print(f"Weights: {weights}", flush=True)
     results, panels, problems = [], {}, 0
     written: set[Path] = set()
-    reconstruct = Reconstructor(model, rgb=config.rgb)
+    reconstruct = Reconstructor(model, config.tile_size, config.rgb)
     for path in pictures:
         try:
             result, panel = _test(config, path, reconstruct, weights, written)

@@ -20,7 +20,7 @@ LAYERS = [
     ["checkpoint", "expansion", "fetch", "infer"],
     ["report", "board", "progress", "step"],
     ["recovery", "schedule"],
-    ["train", "evaluate"],
+    ["train", "evaluate", "upscale"],
 ]
 MODULES = [name for layer in LAYERS for name in layer]
 
