@@ -112,7 +112,7 @@ def test_other_arrays_are_refused(image, said):
 
 
 def test_other_networks_are_refused_by_name():
-    with pytest.raises(RunError, match="No weights for .*--scale=7.*ships only"):
+    with pytest.raises(RunError, match=r"No weights for .*--scale=7.*ships only"):
         srcnn_tf.upscale_image(np.zeros((5, 5), np.uint8), scale=7)
     with pytest.raises(UsageError, match="--architecture=9-2-5"):
         srcnn_tf.load_model(architecture="9-2-5")
@@ -324,6 +324,6 @@ def test_what_cannot_be_done_is_one_line(arguments, status, said, run_main):
 
 def test_scales_of_the_shipped_weights_alone(make_picture):
     make_picture("a.png", rows=12, cols=12)
-    with pytest.raises(RunError, match="No weights for .*--scale=5 --degradation=matlab"):
+    with pytest.raises(RunError, match=r"No weights for .*--scale=5 --degradation=matlab"):
         enlarge(input="a.png", scale=5)
     assert math.isclose(srcnn_tf.upscale_image(np.ones((9, 9))).mean(), 1, abs_tol=0.02)
