@@ -17,13 +17,21 @@ BFLOAT16_GENERATION = (8, 0)  # Ampere, the first of NVIDIA's with bfloat16 in i
 
 
 def compute_dtype(config: Config) -> tf.DType:
-    """What the convolutions of a training reckon in; weights, losses and the optimizer are float32 in any case."""
+    """What the convolutions reckon in; weights, losses and the optimizer are float32 in any case.
+
+    `auto` is decided by what the processor or the card has, and is float32 for the reference's recipe and weights.
+    """
     if config.precision != "auto":
         return tf.as_dtype(config.precision)
-    if config.recipe == "reference":
+    if config.recipe == "reference" or _is_the_references(config.weights):
         return tf.float32
     fast = gpu_generation() >= BFLOAT16_GENERATION if has_gpu() else processor_features() & BFLOAT16_FEATURES
     return tf.bfloat16 if fast else tf.float32
+
+
+def _is_the_references(weights: str | None) -> bool:
+    """Whether weights are named that are neither a run's folder nor one of our files."""
+    return weights is not None and Path(weights).suffix not in {".h5", ".keras"} and not Path(weights).is_dir()
 
 
 def has_gpu() -> bool:

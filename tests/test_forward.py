@@ -74,6 +74,8 @@ def test_precise_forward_is_the_model_and_bfloat16_shows_little(filter_sizes, c_
         (set(), {"precision": "bfloat16"}, "bfloat16"),
         ({"amx_bf16"}, {"precision": "float32"}, "float32"),
         ({"amx_bf16"}, {"recipe": "reference"}, "float32"),
+        ({"amx_bf16"}, {"weights": "srcnn_21/SRCNN.model-2550000"}, "float32"),
+        ({"amx_bf16"}, {"weights": "SRCNN.weights.h5"}, "bfloat16"),
     ],
 )
 def test_auto_is_decided_by_the_processors_features_alone(features, changes, expected, monkeypatch):
