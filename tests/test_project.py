@@ -13,8 +13,11 @@ from conftest import ROOT
 # Each line may import from the lines before it.
 LAYERS = [
     ["errors"],
-    ["config", "files", "pictures", "color", "background"],
-    ["resize"],
+    ["config", "files", "quiet", "exif", "pixels", "color", "background"],
+    ["png", "jpeg", "webp", "tiff_tags", "resize"],
+    ["tiff"],
+    ["photo"],
+    ["pictures"],
     ["utils", "metrics", "optimizer", "startup"],
     ["datasets", "pairs", "model"],
     ["checkpoint", "forward", "infer"],
@@ -55,7 +58,7 @@ def test_the_library_sees_no_flags(name):
     assert "sys.argv" not in text
 
 
-@pytest.mark.parametrize("name", ["", ".utils", ".config", ".metrics", ".datasets", ".report", ".pairs", ".pictures"])
+@pytest.mark.parametrize("name", ["", ".utils", ".config", ".metrics", ".datasets", ".report", ".pairs", ".photo"])
 def test_what_needs_no_tensorflow_loads_none(name):
     program = f"import sys, srcnn_tf{name}; assert not {{'tensorflow', 'keras'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
