@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +24,7 @@ from srcnn_tf.forward import compute_dtype
 from srcnn_tf.infer import Reconstructor, Rows
 from srcnn_tf.photo import check_format, read_photo, write_photo
 from srcnn_tf.pictures import ENDINGS, declared_size
+from srcnn_tf.pixels import Photo
 from srcnn_tf.resize import imresize_rows
 from srcnn_tf.utils import prepare_data
 
@@ -279,9 +280,16 @@ def _folder(config: Config) -> str:
 
 
 def _enlarge(config: Config, upscaler: Upscaler, job: Job) -> None:
+    """Makes one picture, or every page of one; a page is in memory only while it is made and written."""
     pages, notices = read_photo(job.source, most_pixels=int(config.max_megapixels * 1e6) // config.scale**2)
-    for notice in notices:
+
+    def enlarged() -> Iterator[Photo]:
+        for page in pages:
+            rows, cols, *channels = page.pixels.shape
+            shape = (config.scale * rows, config.scale * cols, *channels)
+            check_format(job.target, shape, page.pixels.dtype, len(pages))  # else it would be made in vain
+            yield replace(page, pixels=upscaler(page.pixels))
+
+    notices += write_photo(enlarged(), job.target, config.quality, len(pages))
+    for notice in dict.fromkeys(notices):
         tqdm.write(f"{job.source}: {notice}")
-    check_format(pages, job.target)
-    made = [replace(page, pixels=upscaler(page.pixels)) for page in pages]
-    write_photo(made, job.target, config.quality)

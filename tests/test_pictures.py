@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from conftest import drawn
 from PIL import Image, ImageFile
-from PIL.PngImagePlugin import PngImageFile
+from PIL.BmpImagePlugin import BmpImageFile
 
 from srcnn_tf import pictures
 from srcnn_tf.errors import RunError
+from srcnn_tf.photo import Photo, write_photo
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,21 @@ def test_sixteen_bits_are_rounded_to_eight():
     values = np.array([[0, 128, 129, 257], [65535, 65407, 65406, 32896]], np.uint16)
     Image.fromarray(values).save("a.png")
     np.testing.assert_array_equal(pictures.read_image("a.png"), [[0, 0, 1, 1], [255, 255, 254, 128]])
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_sixteen_bits_of_any_channels_are_rounded_to_eight(ending, channels):
+    values = np.random.default_rng(0).integers(0, 65536, (5, 7, channels)).astype(np.uint16)
+    write_photo([Photo(values if channels > 1 else values[..., 0])], f"a.{ending}")
+    expected = np.rint(values[..., :3] / 257) if channels > 2 else np.rint(values[..., 0] / 257)
+    np.testing.assert_array_equal(pictures.read_image(f"a.{ending}"), expected)
+
+
+def test_a_picture_too_large_to_train_on_is_named(make_picture, monkeypatch):
+    monkeypatch.setattr(pictures, "MOST_PIXELS", 1000)
+    with pytest.raises(RunError, match=r"a\.png: says it has 54 x 48 pixels.* Make it smaller, or remove it\.$"):
+        pictures.read_image(make_picture("a.png"))
 
 
 def test_cmyk_is_read_as_rgb():
@@ -110,7 +126,7 @@ def test_fingerprint_is_of_names_and_contents(make_picture, tmp_path):
 
 
 def test_threads_decode_side_by_side(make_picture, monkeypatch):
-    path = make_picture("a.png")
+    path = make_picture("a.bmp")
     together = threading.Barrier(2, timeout=10)
     load = ImageFile.ImageFile.load
 
@@ -118,7 +134,7 @@ def test_threads_decode_side_by_side(make_picture, monkeypatch):
         together.wait()
         return load(self)
 
-    monkeypatch.setattr(PngImageFile, "load", meeting)
+    monkeypatch.setattr(BmpImageFile, "load", meeting)
     with ThreadPoolExecutor(2) as pool:
         assert [image.shape for image in pool.map(pictures.read_image, [path, path])] == [(48, 54, 3)] * 2
 

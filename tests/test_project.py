@@ -13,8 +13,11 @@ from conftest import ROOT
 # Each line may import from the lines before it.
 LAYERS = [
     ["errors"],
-    ["config", "files", "pictures", "color", "background"],
-    ["resize"],
+    ["config", "files", "quiet", "exif", "pixels", "color", "background"],
+    ["png", "jpeg", "webp", "tiff_tags", "resize"],
+    ["tiff"],
+    ["photo"],
+    ["pictures"],
     ["utils", "metrics", "optimizer", "startup"],
     ["datasets", "forward", "pairs", "model"],
     ["checkpoint", "expansion", "fetch", "infer"],
@@ -56,7 +59,7 @@ def test_the_library_sees_no_flags(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".utils", ".config", ".metrics", ".datasets", ".report", ".pairs", ".pictures", ".fetch"]
+    "name", ["", ".utils", ".config", ".metrics", ".datasets", ".report", ".pairs", ".pictures", ".photo", ".fetch"]
 )
 def test_what_needs_no_tensorflow_loads_none(name):
     program = f"import sys, srcnn_tf{name}; assert not {{'tensorflow', 'keras'}} & set(sys.modules)"
