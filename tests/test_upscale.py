@@ -225,12 +225,12 @@ def test_a_folder_keeps_its_tree_and_what_is_done_stays(make_picture, capsys):
     assert read_image("out/a_x3.png").shape == (36, 45, 3)
 
 
-def test_what_is_made_in_the_same_tree_is_not_enlarged_again(make_picture):
+@pytest.mark.parametrize("output", [".", None])
+def test_what_is_made_in_the_same_tree_is_not_enlarged_again(output, make_picture):
     make_picture("a.png", rows=12, cols=12)
-    for _ in range(2):
-        enlarge(input=".", output=".")
-        enlarge(input=".")
-    assert [path.name for path in sorted(Path().rglob("*.png"))] == ["a.png", "a_x3.png", "a_x3.png"]
+    for _ in range(3):
+        enlarge(input=".", output=output)
+    assert sorted(path.name for path in Path().rglob("*.png")) == ["a.png", "a_x3.png"]
 
 
 def test_a_broken_picture_is_named_and_the_rest_is_done(make_picture, capsys):
