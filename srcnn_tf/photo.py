@@ -138,11 +138,14 @@ def write_photo(
     Raises:
         RunError: the format cannot hold the picture, see `check_format`; or the file cannot be written, see
             `files.written_whole`.
+        ValueError: there are no pages.
     """
     count = len(pages) if count is None and hasattr(pages, "__len__") else count or 1
     notices: list[str] = []
     ready = _made_ready(pages, path, count, notices)
-    first = next(ready)  # what cannot be written is refused before there is a file
+    first = next(ready, None)  # what cannot be written is refused before there is a file
+    if first is None:
+        raise ValueError(f"{path}: no page to write")
     form = FORMATS[Path(path).suffix.lower()]
     with written_whole(path) as temporary:
         if form is TIFF:

@@ -20,11 +20,11 @@ LOGGERS = ("tifffile", "imagecodecs")
 class Quiet:
     """Silences Pillow's warnings and what tifffile and imagecodecs log, and lifts Pillow's limit on large pictures.
 
-    Nothing of this is wrong here: a file that is read as it should be is no news, one that is not is an error, and the
-    limit on the size is the caller's.
+    A file that can be read is no news, one that cannot is an error, and how large a picture may be is for the caller
+    to say.
 
-    These settings are of the whole process, such as the filters of `warnings.catch_warnings`: so the first thread to
-    come changes them, and the last to leave puts them back.
+    All threads share these settings (`warnings.catch_warnings`, too, changes the filters of all): so the first thread
+    to come changes them, and the last to leave puts them back.
     """
 
     _lock, _inside = threading.Lock(), 0

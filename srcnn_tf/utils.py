@@ -26,7 +26,7 @@ from srcnn_tf.files import LatchedFile, written_whole
 from srcnn_tf.pictures import ENDINGS, declared_size, read_image
 from srcnn_tf.resize import imresize, zoom
 
-FORMAT = 1  # of train.h5: another number when other values are written for the same pictures
+FORMAT = 2  # of train.h5: another number when other values are written for the same pictures
 CHUNK = 64  # pairs in one HDF5 chunk of train.h5: 0.3 MB of 33 x 33 float32
 AHEAD = 2**30  # bytes of pairs that are made side by side, at most, but for those of one picture
 AT_ONCE = 2048  # pairs that a thread makes, and HDF5 gets, at once: each time costs many Python calls

@@ -170,6 +170,11 @@ def test_several_pages_are_for_tiff_alone():
         np.testing.assert_array_equal(found.pixels, page.pixels)
 
 
+def test_no_pages_are_no_picture():
+    with pytest.raises(ValueError, match=r"a\.tif: no page to write"):
+        write_photo([], "a.tif")
+
+
 # --- what belongs to a picture --------------------------------------------------------------------
 
 
