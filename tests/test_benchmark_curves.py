@@ -108,7 +108,6 @@ def test_a_killed_run_goes_on_without_a_double_or_missing_row(make_picture, monk
 
 
 def test_the_figure_shows_every_curve_on_white(tmp_path):
-    pytest.importorskip("matplotlib")
     for number in range(2):
         curves.Curve(curves.FOLDER / f"paper_x{number}.csv").add(100, 28.0 + number)
     figure.draw(tmp_path / "two.png", bicubic=30.0)

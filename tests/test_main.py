@@ -76,9 +76,9 @@ def test_the_references_own_test_command_tests(parse):
         (["--label_size=20"], "--label_size=20 does not fit"),
         (["--image_index=-1"], "--image_index=-1"),
         (["--fetch=T91,Set6"], "--fetch=T91,Set6: there is no set 'Set6'; expected some of T91, Set5, Set14"),
-        (["--fetch=T91", "--is_train=True"], "--fetch neither trains nor tests: give it without --is_train"),
-        (["--is_train", "False", "--fetch", "Set5"], "give it without --is_train"),
-        (["--nois_train", "--fetch", "Set5"], "give it without --is_train"),
+        (["--fetch=T91", "--is_train=True"], "--fetch and --is_train exclude each other"),
+        (["--is_train", "False", "--fetch", "Set5"], "exclude each other: give one of them"),
+        (["--nois_train", "--fetch", "Set5"], "exclude each other: give one of them"),
         (["--fetch", "T91,", "Set5"], "Unexpected word 'Set5'"),
     ],
 )
