@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from tqdm import tqdm
@@ -43,7 +44,9 @@ class Upscaler:
             RunError: there are none, or they belong to something else.
         """
         model, self.weights = checkpoint.restored_model(config, own_runs)
-        self._reconstruct = Reconstructor(model, config.tile_size, config.rgb, compute_dtype(config))
+        # In the form that does not show, bfloat16 is no faster than float32 yet: see benchmarks/enlarge.py.
+        dtype = tf.float32 if config.precision == "auto" else compute_dtype(config)
+        self._reconstruct = Reconstructor(model, config.tile_size, config.rgb, dtype)
         self._config = config
 
     def __call__(self, pixels: NDArray) -> NDArray:
@@ -140,7 +143,7 @@ def upscale_image(
         scale: how many times as large; 2, 3 or 4.
         architecture: see `load_model`.
         weights: see `load_model`.
-        precision: of the convolutions: `float32`, `bfloat16`, or `auto`, by what the processor has.
+        precision: of the first layer: `float32`, `bfloat16`, or `auto`, which is float32.
 
     Returns:
         `(scale * rows, scale * cols[, channels])`, of the same dtype.
