@@ -8,11 +8,9 @@ thousand, are prepared and trained on for an epoch, and the largest resident mem
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from benchmarks.process import run
 from srcnn_tf import utils
 from srcnn_tf.config import Config
 from srcnn_tf.pictures import fingerprint
@@ -79,17 +78,6 @@ def prepare(way: str) -> float:
 
 
 # --- measuring --------------------------------------------------------------------------------------
-
-
-def run(command: list[str]) -> tuple[str, float]:
-    """What a process prints, and its largest resident memory in MB."""
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen([sys.executable, *command], stdout=output)
-        _, status, usage = os.wait4(process.pid, 0)
-        if status:
-            sys.exit(f"{command} failed.")
-        output.seek(0)
-        return output.read(), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def child(way: str, folder: str) -> tuple[float, float]:

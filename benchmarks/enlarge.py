@@ -19,12 +19,12 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 
-from benchmarks.data import run
+from benchmarks.process import run
 
 SCALE = 3
 SIDES = (527, 1054, 1667, 2357, 3334)  # 2.5, 10, 25, 50 and 100 megapixels when enlarged
 
-_SCRATCH = flags.DEFINE_string("scratch", None, "Folder for the pictures. Default: the system's.", allow_override=True)
+_SCRATCH = flags.DEFINE_string("scratch", None, "Folder for the pictures. Default: the system's.")
 _ENDING = flags.DEFINE_string("ending", "png", "Format of the pictures.")
 _SPEED_OF = flags.DEFINE_string("speed_of", None, "Prints how many megapixels a second this precision restores.")
 

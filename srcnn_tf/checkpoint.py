@@ -218,8 +218,9 @@ def _find_weights(config: Config, own_runs: bool) -> Path:
     if _shipped(config).is_file():
         return _shipped(config)
     shipped = sorted(path.name.removesuffix(".weights.h5") for path in _shipped(config).parent.glob("*.weights.h5"))
+    looked = f"there is no {own}, and the package" if own_runs else "the package"
     raise RunError(
-        f"No weights for {_asked_for(config)}: there is no {own}, and the package ships only "
+        f"No weights for {_asked_for(config)}: {looked} ships only "
         f"{', '.join(shipped) or 'none'}. Train some with --is_train=True and the same flags, or name a file with "
         "--weights."
     )

@@ -12,12 +12,11 @@ import imagecodecs
 
 from srcnn_tf.pixels import Photo
 
-QUALITY = 95
 FULL_COLOR = 90  # from this quality on, as Adobe's programs and ImageMagick do, colour has the resolution of luma
 MOST_IN_SEGMENT = 65533
 
 
-def write(photo: Photo, path: str | os.PathLike[str], quality: int | None) -> list[str]:
+def write(photo: Photo, path: str | os.PathLike[str], quality: int) -> list[str]:
     """Writes a JPEG file.
 
     Args:
@@ -31,7 +30,6 @@ def write(photo: Photo, path: str | os.PathLike[str], quality: int | None) -> li
     Raises:
         OSError: the file cannot be written.
     """
-    quality = QUALITY if quality is None else quality
     encoded = memoryview(
         imagecodecs.jpeg8_encode(photo.pixels, level=quality, subsampling="444" if quality >= FULL_COLOR else "420")
     )

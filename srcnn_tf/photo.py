@@ -17,6 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
 from srcnn_tf import jpeg, png, tiff, webp
+from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.exif import Block, sensible
 from srcnn_tf.files import written_whole
@@ -122,14 +123,14 @@ def check_format(
 
 
 def write_photo(
-    pages: Iterable[Photo], path: str | os.PathLike[str], quality: int | None = None, count: int | None = None
+    pages: Iterable[Photo], path: str | os.PathLike[str], quality: int = Config.quality, count: int | None = None
 ) -> list[str]:
     """Writes a picture in the format of the name's ending, or several as the pages of a TIFF file; or nothing at all.
 
     Args:
         pages: the pages; they may be made as they are taken.
         path: the name.
-        quality: of JPEG and WebP, 1 to 100; None for 95. The other formats lose nothing.
+        quality: of JPEG and WebP, 1 to 100. The other formats lose nothing.
         count: how many pages there are, if `len` cannot tell.
 
     Returns:
@@ -182,7 +183,7 @@ def _made_ready(
         del ready
 
 
-def _write_one(photo: Photo, form: Format, path: Path, quality: int | None) -> list[str]:
+def _write_one(photo: Photo, form: Format, path: Path, quality: int) -> list[str]:
     if form is PNG:
         png.write(photo, path)
         return []

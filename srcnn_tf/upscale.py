@@ -252,7 +252,7 @@ def _jobs(config: Config, sources: Sequence[Path]) -> tuple[list[Job], int]:
 
 
 def _complain(problem: object) -> int:
-    tqdm.write(f"Problem: {problem}", file=sys.stderr)
+    tqdm.write(f"Problem: {' '.join(str(problem).split())}", file=sys.stderr)  # a name may hold a newline
     return 1
 
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from srcnn_tf.pixels import Photo, channels_of, fitting
 
-QUALITY = 95
 # Up to this many pixels by the usual method 4: half a decibel better at the same size than method 2. For 100 megapixels
 # it would take a minute and 540 MB, and method 2 takes 17 s and 190 MB.
 CAREFUL = 25_000_000
@@ -47,7 +46,7 @@ def check_file(file: BinaryIO, check: Callable[[int, int], None]) -> None:
         raise ValueError(f"{size} bytes are too many for {cols} x {rows} pixels")
 
 
-def write(photo: Photo, path: str | os.PathLike[str], quality: int | None) -> list[str]:
+def write(photo: Photo, path: str | os.PathLike[str], quality: int) -> list[str]:
     """Writes a lossy WebP file, of RGB or RGBA as it has no grey; alpha is kept exactly.
 
     Args:
@@ -68,7 +67,7 @@ def write(photo: Photo, path: str | os.PathLike[str], quality: int | None) -> li
     rows, cols = pixels.shape[:2]
     encoded = imagecodecs.webp_encode(
         pixels,
-        level=QUALITY if quality is None else quality,
+        level=quality,
         lossless=False,
         method=4 if rows * cols <= CAREFUL else 2,
     )

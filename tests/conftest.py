@@ -14,6 +14,11 @@ GOLDEN = ROOT / "tests" / "golden"
 SHARED = ROOT.parent / "shared"
 
 
+def pytest_make_parametrize_id(val):
+    """Files' contents are no names for tests: a profile holds the second it was made, and two workers disagree."""
+    return "content" if isinstance(val, bytes) else None
+
+
 @pytest.fixture
 def golden():
     """Drawn pictures, and what the reference made of them; tests/golden/README.md says how."""
@@ -73,6 +78,21 @@ def make_picture(tmp_path):
         return path
 
     return make
+
+
+def as_stored(upright, orientation):
+    """The picture as a camera stores it with an EXIF orientation, by what each says was done (EXIF 2.3, 4.6.4)."""
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.swapaxes(0, 1),
+        6: np.rot90(upright, 1),
+        7: upright[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    return np.ascontiguousarray(stored)
 
 
 def drawn(rows, cols, seed=0):

@@ -106,13 +106,15 @@ def test_webp_keeps_all_nearly_but_has_no_grey(channels):
 @pytest.mark.parametrize("ending", [".jpg", ".webp"])
 def test_quality_is_what_is_asked_for(ending):
     sizes = []
-    for quality in (10, 60, None, 100):
+    for quality in (10, 60, 95, 100):
         write_photo([Photo(drawn(100, 100))], f"a{ending}", quality)
         sizes.append(Path(f"a{ending}").stat().st_size)
     assert sizes == sorted(set(sizes))
+    write_photo([Photo(drawn(100, 100))], f"a{ending}")
+    assert Path(f"a{ending}").stat().st_size == sizes[2]
 
 
-@pytest.mark.parametrize(("quality", "sampling"), [(None, 0), (90, 0), (89, 2), (10, 2)])
+@pytest.mark.parametrize(("quality", "sampling"), [(95, 0), (90, 0), (89, 2), (10, 2)])
 def test_good_jpeg_has_colour_at_full_resolution(quality, sampling):
     from PIL.JpegImagePlugin import get_sampling
 

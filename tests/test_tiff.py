@@ -10,7 +10,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from conftest import drawn
+from conftest import as_stored, drawn
 from PIL import Image, ImageCms
 
 from srcnn_tf.errors import RunError
@@ -213,18 +213,9 @@ def test_a_fourth_sample_is_alpha_unless_it_is_said_not_to_be(extra):
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_pages_are_turned_as_they_say(orientation):
     upright = sampled(np.uint16, 12, 20, 3)
-    stored = {
-        1: upright,
-        2: upright[:, ::-1],
-        3: upright[::-1, ::-1],
-        4: upright[::-1],
-        5: upright.swapaxes(0, 1),
-        6: np.rot90(upright, 1),
-        7: upright[::-1, ::-1].swapaxes(0, 1),
-        8: np.rot90(upright, -1),
-    }[orientation]
+    stored = as_stored(upright, orientation)
     content = by_tifffile(
-        np.ascontiguousarray(stored),
+        stored,
         photometric="rgb",
         resolution=(300, 100),
         resolutionunit="inch",

@@ -237,11 +237,13 @@ def test_a_broken_picture_is_named_and_the_rest_is_done(make_picture, capsys):
     make_picture("in/a.png", rows=12, cols=12)
     Path("in/broken.png").write_bytes(b"nothing")
     Path("in/empty.jpg").touch()
-    with pytest.raises(RunError, match="2 of 3 pictures could not be enlarged; they are named above"):
+    Path("in/line\nbreak.png").touch()
+    with pytest.raises(RunError, match="3 of 4 pictures could not be enlarged; they are named above"):
         enlarge(input="in", output="out")
     problems = capsys.readouterr().err
     assert "Problem: in/broken.png" in problems
     assert "Problem: in/empty.jpg" in problems
+    assert "Problem: in/line break.png: " in problems
     assert written("out") == ["a_x3.png"]
 
 
