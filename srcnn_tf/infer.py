@@ -14,9 +14,8 @@ from srcnn_tf.color import Floats, in_colour, luma_of, to_uint8
 from srcnn_tf.config import Config
 from srcnn_tf.forward import forward_precisely
 from srcnn_tf.model import border
+from srcnn_tf.rounding import rounded
 
-# Side of an output tile in pixels: 17 MB of 64 float32 features, small enough for a processor's cache to help.
-TILE = 256
 BAND = 2**22  # pixels of a band, at most, but for a row of tiles one pixel high
 
 # Gives the rows from one to before another of a picture: float `(rows, cols, channels)` in [0, 1].
@@ -24,7 +23,7 @@ Rows = Callable[[int, int], Floats]
 
 
 class Reconstructor:
-    """Restores degraded pictures with a model, whose weights may change between calls.
+    """Restores degraded pictures with a model, whose weights may change between calls (in float32).
 
     The network has no padding of its own: each tile is given the pixels around it, and only beyond the picture's
     edge are pixels replicated. So any tiling gives what the whole picture would, to float32 rounding.
@@ -34,7 +33,7 @@ class Reconstructor:
     """
 
     def __init__(
-        self, model: keras.Model, tile_size: int = TILE, rgb: bool = False, dtype: tf.DType = tf.float32
+        self, model: keras.Model, tile_size: int = Config.tile_size, rgb: bool = False, dtype: tf.DType = tf.float32
     ) -> None:
         """Prepares a model of `model.srcnn`.
 
@@ -42,16 +41,17 @@ class Reconstructor:
             model: see above.
             tile_size: side of an output tile, in pixels.
             rgb: whether the model's three channels are R, G and B.
-            dtype: what the first layer reckons in, which has most of the work.
+            dtype: what all layers but the last reckon in. Only in float32 are later changes of the weights seen.
         """
         self.model = model
         self._rgb = rgb
         self._channels = model.input_shape[-1]
         self._margin = border(model) // 2
         self._tile_size = tile_size
-        signature = [tf.TensorSpec([None, None, None, self._channels], tf.float32)]
+        weights = model.weights if dtype == tf.float32 else rounded(model.get_weights(), dtype.as_numpy_dtype)
+        signature = [tf.TensorSpec([1, None, None, self._channels], tf.float32)]
         self._forward = tf.function(
-            lambda tiles: forward_precisely(model.weights, tiles, dtype), input_signature=signature, autograph=False
+            lambda tile: forward_precisely(weights, tile, dtype), input_signature=signature, autograph=False
         )
         self._forward(np.zeros((1, 2 * self._margin + 1, 2 * self._margin + 1, self._channels), np.float32))
 

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from tqdm import tqdm
@@ -44,9 +43,7 @@ class Upscaler:
             RunError: there are none, or they belong to something else.
         """
         model, self.weights = checkpoint.restored_model(config, own_runs)
-        # In the form that does not show, bfloat16 is no faster than float32 yet: see benchmarks/enlarge.py.
-        dtype = tf.float32 if config.precision == "auto" else compute_dtype(config)
-        self._reconstruct = Reconstructor(model, config.tile_size, config.rgb, dtype)
+        self._reconstruct = Reconstructor(model, config.tile_size, config.rgb, compute_dtype(config))
         self._config = config
 
     def __call__(self, pixels: NDArray) -> NDArray:
@@ -143,7 +140,8 @@ def upscale_image(
         scale: how many times as large; 2, 3 or 4.
         architecture: see `load_model`.
         weights: see `load_model`.
-        precision: of the first layer: `float32`, `bfloat16`, or `auto`, which is float32.
+        precision: of all layers but the last: `float32`, `bfloat16`, or `auto`, which is bfloat16 where the processor
+            gains by it.
 
     Returns:
         `(scale * rows, scale * cols[, channels])`, of the same dtype.

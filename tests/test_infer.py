@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import drawn
 from test_model import convolved
 
@@ -31,11 +32,12 @@ def test_size_stays_and_edges_are_replicated(model):
 
 @pytest.mark.parametrize("tile_size", [7, 21, 64])
 @pytest.mark.parametrize("filter_sizes", [(9, 1, 5), (9, 5, 5)])
-def test_any_tiling_is_the_whole_picture(tile_size, filter_sizes):
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+def test_any_tiling_is_the_whole_picture(tile_size, filter_sizes, dtype):
     channels = color.to_channels(drawn(70, 55))
     model = random_model(filter_sizes)
-    whole = infer.Reconstructor(model, tile_size=1000)(channels)
-    tiled = infer.Reconstructor(model, tile_size)(channels)
+    whole = infer.Reconstructor(model, tile_size=1000, dtype=dtype)(channels)
+    tiled = infer.Reconstructor(model, tile_size, dtype=dtype)(channels)
     np.testing.assert_allclose(tiled, whole, atol=1e-5)
     np.testing.assert_array_equal(color.to_uint8(tiled), color.to_uint8(whole))
 

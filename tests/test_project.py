@@ -19,7 +19,7 @@ LAYERS = [
     ["photo"],
     ["pictures"],
     ["utils", "metrics", "optimizer", "startup"],
-    ["datasets", "forward", "pairs", "model"],
+    ["datasets", "forward", "pairs", "model", "rounding"],
     ["checkpoint", "expansion", "fetch", "infer"],
     ["report", "board", "progress", "step"],
     ["recovery", "schedule"],
