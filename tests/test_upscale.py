@@ -1,4 +1,5 @@
 import math
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import tensorflow as tf
 from conftest import ROOT, drawn
 from PIL import Image
 from skimage.color import rgb2ycbcr, ycbcr2rgb
+from test_infer import random_model
 from test_model import convolved
 
 import srcnn_tf
@@ -85,7 +87,7 @@ def test_alpha_is_bicubic_and_hidden_colours_do_not_bleed():
     assert not srcnn_tf.upscale_image(nothing)[..., 3].any()
 
 
-@pytest.mark.parametrize("architecture", ["9-1-5"])
+@pytest.mark.parametrize("architecture", ["9-1-5", "9-5-5"])
 def test_any_tile_size_gives_the_same_picture(architecture):
     image = drawn(40, 50)
     found = []
@@ -93,6 +95,22 @@ def test_any_tile_size_gives_the_same_picture(architecture):
         config = Config(degradation="matlab", tile_size=tile_size, architecture=architecture, precision="float32")
         found.append(upscale.Upscaler(config, own_runs=False)(image))
     assert all(np.array_equal(found[0], other) for other in found[1:])
+
+
+@pytest.mark.parametrize("color_space", ["ycbcr", "rgb"])
+def test_a_network_of_three_channels_restores_them_all(color_space):
+    config = Config(degradation="matlab", c_dim=3, color_space=color_space, precision="float32")
+    model = checkpoint.build(config)
+    model.set_weights(random_model(c_dim=3).get_weights())
+    checkpoint.publish(model, config, checkpoint.run_directory(config))
+    image = drawn(21, 30)
+    bicubic = imresize(image / 255 if color_space == "rgb" else rgb2ycbcr(image) / 255, 3)
+    expected = np.clip(convolved(np.pad(bicubic, ((6, 6), (6, 6), (0, 0)), mode="edge"), model), 0, 1)
+    if color_space == "ycbcr":
+        expected = np.clip(ycbcr2rgb(255 * expected), 0, 1)
+    found = upscale.Upscaler(config)(image)
+    assert np.ptp(expected) > 0.2
+    np.testing.assert_allclose(found / 255, expected, atol=0.6 / 255)
 
 
 @pytest.mark.parametrize(
@@ -303,6 +321,25 @@ def test_an_output_that_cannot_be_written_is_named(make_picture, capsys):
     with pytest.raises(RunError, match="1 of 1"):
         enlarge(input="a.png", output="file/a.png")
     assert "Problem: file/a.png: cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif", "bmp"])
+def test_a_full_disk_is_named_and_nothing_is_half_written(ending, make_picture, capsys):
+    make_picture("in/a.png", rows=90, cols=90)
+    make_picture("in/b.png", rows=12, cols=12)
+    for name in ("a", "b"):
+        Image.open(f"in/{name}.png").save(f"in/{name}.{ending}")
+        if ending != "png":
+            Path(f"in/{name}.png").unlink()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))
+    try:
+        with pytest.raises(RunError, match="1 of 2"):
+            enlarge(input="in", output="out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert f"Problem: out/a_x3.{ending}: cannot be written (File too large)" in capsys.readouterr().err
+    assert written("out") == [f"b_x3.{ending}"]
 
 
 @pytest.mark.parametrize(
