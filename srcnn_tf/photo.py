@@ -43,7 +43,7 @@ BMP = Format("BMP", 2**31 - 1, alpha=False, keeps=("resolution",))
 TIFF = Format("TIFF", 2**31 - 1, deep=True)
 FORMATS = {".bmp": BMP, ".png": PNG, ".jpg": JPEG, ".jpeg": JPEG, ".tif": TIFF, ".tiff": TIFF, ".webp": WEBP}
 
-BY_PILLOW = ("JPEG", "WEBP", "BMP", "GIF")
+BY_PILLOW = ("JPEG", "BMP", "GIF", "WEBP")  # the last as Pillow loads plugins for 45 formats when it is looked for
 GREY_MODES = frozenset({"1", "L", "LA", "La"})
 COLOR_MODES = frozenset({"P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "YCbCr"})
 IN_WORDS = {"profile": "colour profile", "exif": "EXIF data", "resolution": "resolution"}
