@@ -37,12 +37,12 @@ def main(run: str, commit: str, *sets: str) -> None:
             averages = dict(report.averages(evaluate(config)))
         (found,) = averages.values()
         scores[name] = {key: round(value, 4) for key, value in found.items()}
-    # Folders on the machine that trained say nothing to others.
+    # Folders on the machine that trained say nothing to others, and the size of tiles changes nothing.
     data = Path(trained.train_dir).name
-    folders = {name: getattr(Config, name) for name in ("checkpoint_dir", "sample_dir", "log_dir")}
+    plain = {name: getattr(Config, name) for name in ("checkpoint_dir", "sample_dir", "log_dir", "tile_size")}
     # What `auto` was there, it may not be on another machine; the pictures are where --fetch puts them.
     precision = compute_dtype(trained).name
-    command = dataclasses.replace(trained, train_dir=f"Train/{data}", precision=precision, **folders).command
+    command = dataclasses.replace(trained, train_dir=f"Train/{data}", precision=precision, **plain).command
     sidecar = {
         "command": command,
         "recipe": trained.recipe,
