@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -46,12 +46,13 @@ class Upscaler:
         self._reconstruct = Reconstructor(model, config.tile_size, config.rgb, compute_dtype(config))
         self._config = config
 
-    def __call__(self, pixels: NDArray) -> NDArray:
+    def __call__(self, pixels: NDArray, tell: Callable[[int], object] = lambda made: None) -> NDArray:
         """Enlarges one picture.
 
         Args:
             pixels: `(rows, cols)` or `(rows, cols, channels)` with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA, not
                 premultiplied) channels; uint8, uint16, or floats in [0, 1].
+            tell: is told how many more pixels are made, now and then.
 
         Returns:
             `(scale * rows, scale * cols[, channels])`, of the same dtype.
@@ -67,6 +68,7 @@ class Upscaler:
             if seen < channels.shape[2]:
                 alpha = imresize_rows(channels[..., seen:], self._config.scale, begin, end, _floats)
                 enlarged[begin:end, :, seen:] = _stored(alpha, pixels.dtype)
+            tell((end - begin) * shape[1])
         return enlarged.reshape(*shape, *pixels.shape[2:])
 
     def _source(self, colour: NDArray) -> Rows:
@@ -261,12 +263,12 @@ def _enlarge_all(config: Config, jobs: Sequence[Job]) -> int:
     sizes = [math.prod(declared_size(job.source)) * config.scale**2 / 1e6 for job in jobs]
     problems = 0
     with tqdm(total=round(sum(sizes), 3), unit="MP", disable=None, dynamic_ncols=True) as bar:
-        for job, size in zip(jobs, sizes, strict=True):
+        for number, job in enumerate(jobs, 1):
             try:
-                _enlarge(config, upscaler, job)
+                _enlarge(config, upscaler, job, lambda made: bar.update(made / 1e6))
             except (RunError, MemoryError) as error:
                 problems += _complain(error if isinstance(error, RunError) else _too_large(job, error))
-            bar.update(size)
+            bar.update(sum(sizes[:number]) - bar.n)  # what failed, or has other pages
     done = len(jobs) - problems
     print(f"{done} of {len(jobs)} enlarged, to {jobs[0].target if len(jobs) == 1 else _folder(config)}.")
     return problems
@@ -280,7 +282,7 @@ def _folder(config: Config) -> str:
     return config.output or str(Path(config.sample_dir, "enlarged"))
 
 
-def _enlarge(config: Config, upscaler: Upscaler, job: Job) -> None:
+def _enlarge(config: Config, upscaler: Upscaler, job: Job, tell: Callable[[int], object]) -> None:
     """Makes one picture, or every page of one; a page is in memory only while it is made and written."""
     pages, notices = read_photo(job.source, most_pixels=int(config.max_megapixels * 1e6) // config.scale**2)
 
@@ -289,7 +291,7 @@ def _enlarge(config: Config, upscaler: Upscaler, job: Job) -> None:
             rows, cols, *channels = page.pixels.shape
             shape = (config.scale * rows, config.scale * cols, *channels)
             check_format(job.target, shape, page.pixels.dtype, len(pages))  # else it would be made in vain
-            yield replace(page, pixels=upscaler(page.pixels))
+            yield replace(page, pixels=upscaler(page.pixels, tell))
 
     notices += write_photo(enlarged(), job.target, config.quality, len(pages))
     for notice in dict.fromkeys(notices):

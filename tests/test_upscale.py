@@ -323,6 +323,25 @@ def test_an_output_that_cannot_be_written_is_named(make_picture, capsys):
     assert "Problem: file/a.png: cannot be written" in capsys.readouterr().err
 
 
+def test_a_bar_counts_megapixels_within_a_picture_too(make_picture, monkeypatch, capsys):
+    make_picture("in/a.png", rows=200, cols=100)
+    Path("in/broken.png").touch()
+    made = []
+
+    class Bar(upscale.tqdm):
+        def __init__(self, **options):
+            super().__init__(**options | {"disable": False})
+
+        def update(self, n=1):
+            made.append(n)
+            return super().update(n)
+
+    monkeypatch.setattr(upscale, "tqdm", Bar)
+    with pytest.raises(RunError, match="1 of 2"):
+        enlarge(input="in", output="out", tile_size=300)
+    np.testing.assert_allclose(made, [0.09, 0.09, 0, 0], atol=1e-9)
+
+
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif", "bmp"])
 def test_a_full_disk_is_named_and_nothing_is_half_written(ending, make_picture, capsys):
     make_picture("in/a.png", rows=90, cols=90)
