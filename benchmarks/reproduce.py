@@ -75,7 +75,8 @@ def shipped() -> list[Weights]:
     found = []
     for path in sorted(WEIGHTS.glob("*.json")):
         sidecar = json.loads(path.read_text(encoding="utf-8"))
-        flags = dict(word.removeprefix("--").split("=", 1) for word in shlex.split(sidecar["command"])[2:])
+        *_, last = sidecar["command"].split(" && ")  # of a run that went on
+        flags = dict(word.removeprefix("--").split("=", 1) for word in shlex.split(last)[2:])
         config = Config(**{name: _value(text) for name, text in flags.items()} | {"is_train": False})
         found.append(Weights(dataclasses.replace(config, weights=str(path.with_suffix(".weights.h5"))), sidecar))
     return found

@@ -1,8 +1,9 @@
 """Puts a finished run's weights into the package, with a JSON file that says how to make them again.
 
-    python -m benchmarks.ship checkpoint/srcnn_21_x3_scipy COMMIT Set5=DIR Set14=DIR
+    python -m benchmarks.ship checkpoint/srcnn_21_x3_scipy COMMIT Set5=DIR Set14=DIR [EPOCHS ...]
 
-COMMIT is the one whose code trained them. The scores are measured here, by the program's own test.
+COMMIT is the one whose code trained them. The scores are measured here, by the program's own test. EPOCHS are those that
+the run was first to have, if it went on with more.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from srcnn_tf.forward import compute_dtype
 PACKAGE = Path(__file__).resolve().parent.parent / "srcnn_tf" / "weights"
 
 
-def main(run: str, commit: str, *sets: str) -> None:
-    """Copies the weights of `run` and writes their JSON file; `sets` are `name=folder` of test pictures."""
+def main(run: str, commit: str, *rest: str) -> None:
+    """Copies the weights of `run` and writes their JSON file; `rest` is `name=folder` of test pictures, and epochs."""
     record = checkpoint.read_record(Path(run))
     trained = record["config"]
     if record["step"] != record["steps"]:
         sys.exit(f"{run} is not finished: {record['step']} of {record['steps']} steps.")
     scores = {}
-    for name, folder in (pair.split("=", 1) for pair in sets):
+    for name, folder in (word.split("=", 1) for word in rest if "=" in word):
         with tempfile.TemporaryDirectory() as scratch:
             config = dataclasses.replace(
                 trained, is_train=False, test_dir=folder, weights=run, sample_dir=scratch, log_dir=scratch
@@ -42,9 +43,10 @@ def main(run: str, commit: str, *sets: str) -> None:
     plain = {name: getattr(Config, name) for name in ("checkpoint_dir", "sample_dir", "log_dir", "tile_size")}
     # What `auto` was there, it may not be on another machine; the pictures are where --fetch puts them.
     precision = compute_dtype(trained).name
-    command = dataclasses.replace(trained, train_dir=f"Train/{data}", precision=precision, **plain).command
+    again = dataclasses.replace(trained, train_dir=f"Train/{data}", precision=precision, **plain)
+    lengths = [*(int(word) for word in rest if word.isdecimal()), trained.epoch]
     sidecar = {
-        "command": command,
+        "command": " && ".join(dataclasses.replace(again, epoch=length).command for length in lengths),
         "recipe": trained.recipe,
         "data": {"name": data} | record["data"],
         "epochs": trained.epoch,
