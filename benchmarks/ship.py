@@ -2,8 +2,8 @@
 
     python -m benchmarks.ship checkpoint/srcnn_21_x3_scipy COMMIT Set5=DIR Set14=DIR [EPOCHS ...]
 
-COMMIT is the one whose code trained them. The scores are measured here, by the program's own test. EPOCHS are those that
-the run was first to have, if it went on with more.
+COMMIT is the one whose code trained them. EPOCHS are those that the run was first to have, if it went on with more. The
+scores are measured here, by the program's own test.
 """
 
 from __future__ import annotations

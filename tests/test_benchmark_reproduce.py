@@ -32,7 +32,7 @@ def weights(tmp_path, monkeypatch):
 
 @pytest.fixture
 def figure(monkeypatch):
-    """A figure that needs no matplotlib, which CI has not; test_benchmark_curves.py draws."""
+    """Draws no figure: test_benchmark_curves.py does."""
 
     def draw(target, bicubic):
         assert 5 < bicubic < 60
