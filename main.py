@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -34,7 +35,7 @@ flags.DEFINE_integer("batch_size", Config.batch_size, "Sub-images in a step.")
 flags.DEFINE_integer("image_size", Config.image_size, "Side of a sub-image, in pixels.")
 flags.DEFINE_integer("label_size", Config.label_size, "Side of its label. Default: what the layers leave, 21 of 33.")
 flags.DEFINE_integer("stride", Config.stride, "Pixels from one training sub-image to the next.")
-flags.DEFINE_integer("scale", Config.scale, "How many times smaller the picture was.")
+flags.DEFINE_integer("scale", Config.scale, "How many times smaller the picture was, or is to be made larger.")
 flags.DEFINE_integer("c_dim", Config.c_dim, "Channels: 1 for luma, 3 for colour.")
 flags.DEFINE_enum("color_space", Config.color_space, list(COLOR_SPACES), "What the channels are, with --c_dim=3.")
 flags.DEFINE_string("architecture", Config.architecture, "Sides of the filters of the three layers, f1-f2-f3.")
@@ -49,7 +50,9 @@ flags.DEFINE_string("image_index", Config.image_index, "Test picture, by its pla
 flags.DEFINE_string("train_dir", Config.train_dir, "Folder of training pictures, searched with its subfolders.")
 flags.DEFINE_string("test_dir", Config.test_dir, "Folder of test pictures, likewise.")
 flags.DEFINE_string("checkpoint_dir", Config.checkpoint_dir, "Folder of training data, checkpoints and weights.")
-flags.DEFINE_string("sample_dir", Config.sample_dir, "Folder of the pictures and scores of a test.")
+flags.DEFINE_string(
+    "sample_dir", Config.sample_dir, "Folder of a test's pictures and scores, and of enlarged pictures."
+)
 # absl.logging has a flag of this name, for log files that nothing here writes.
 flags.DEFINE_string("log_dir", Config.log_dir, "Folder of TensorBoard's logs.", allow_override=True)
 flags.DEFINE_string(
@@ -57,7 +60,10 @@ flags.DEFINE_string(
 )
 flags.DEFINE_integer("seed", Config.seed, "Of random weights, shuffling and flips.")
 flags.DEFINE_enum(
-    "precision", Config.precision, list(PRECISIONS), "Of the convolutions in training; auto: by what the processor has."
+    "precision",
+    Config.precision,
+    list(PRECISIONS),
+    "Of the convolutions in training and enlarging; auto: by what the processor has.",
 )
 flags.DEFINE_boolean("resume", Config.resume, "Go on with a run that was stopped; False to begin anew in its place.")
 flags.DEFINE_string(
@@ -78,6 +84,7 @@ def main(config: Config) -> int:
     # A file's name may hold what the terminal cannot show.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing half-written is left
     try:
         _dispatch(config)
     except (UsageError, RunError) as error:

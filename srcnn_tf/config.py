@@ -221,7 +221,7 @@ def _check(config: Config) -> None:
         raise UsageError(f"--seed={config.seed}: expected less than 2**31.")
     if config.quality > 100:
         raise UsageError(f"--quality={config.quality}: expected 1 to 100.")
-    if not config.max_megapixels > 0:
+    if not 0 < config.max_megapixels < math.inf:
         raise UsageError(f"--max_megapixels={config.max_megapixels}: expected a number above 0.")
     if not 0 <= config.validation_split < 1:
         raise UsageError(f"--validation_split={config.validation_split}: expected 0 or more, and less than 1.")

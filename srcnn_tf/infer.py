@@ -50,10 +50,10 @@ class Reconstructor:
         self._tile_size = tile_size
         weights = model.weights if dtype == tf.float32 else rounded(model.get_weights(), dtype.as_numpy_dtype)
         signature = [tf.TensorSpec([1, None, None, self._channels], tf.float32)]
+        # A concrete one, as TensorFlow warns of functions that are made again and again.
         self._forward = tf.function(
             lambda tile: forward_precisely(weights, tile, dtype), input_signature=signature, autograph=False
-        )
-        self._forward(np.zeros((1, 2 * self._margin + 1, 2 * self._margin + 1, self._channels), np.float32))
+        ).get_concrete_function()
 
     def __call__(self, degraded: Floats) -> NDArray[np.float32]:
         """Restores one picture.
@@ -107,7 +107,7 @@ class Reconstructor:
         for left in range(0, cols, self._tile_size):
             right = min(left + self._tile_size, cols)
             tile = padded[np.newaxis, :, left : right + 2 * self._margin]
-            found[:, left:right] = self._forward(tile)[0]
+            found[:, left:right] = self._forward(tf.constant(tile))[0]
         return found.clip(0, 1)
 
 

@@ -40,6 +40,8 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
 def declared_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """The rows and columns that a picture file says it has, before any turning; 0 and 0 if it cannot be read."""
     try:
+        if not Path(path).is_file():  # opening a pipe would wait for ever
+            return 0, 0
         with Quiet(), Image.open(path) as picture:
             cols, rows = picture.size
             return rows, cols

@@ -33,16 +33,24 @@ class Photo:
     resolution: tuple[float, float] | None = None
 
 
+LONGEST = 200_000  # rows or columns; what resizes longer ones takes gigabytes, and there are no such pictures
+
+
 def check_size(path: str | os.PathLike[str], most_pixels: int, advice: str, rows: int, cols: int) -> None:
     """Checks the size that a picture says it has, before anything of that size is made.
 
     Raises:
-        RunError: it is larger than `most_pixels`; the message ends with `advice`.
+        RunError: it is larger than `most_pixels`, and the message ends with `advice`; or it has too long a side.
     """
     if rows * cols > most_pixels:
         raise RunError(
             f"{path}: says it has {cols} x {rows} pixels, that is {rows * cols / 1e6:,.1f} megapixels; at most "
             f"{most_pixels / 1e6:,.1f} are read. {advice}"
+        )
+    if max(rows, cols) > LONGEST:
+        raise RunError(
+            f"{path}: says it has {cols} x {rows} pixels; at most {LONGEST:,} rows and columns are read. Cut it into "
+            "parts."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -27,6 +28,9 @@ from srcnn_tf.pictures import ENDINGS, declared_size
 from srcnn_tf.pixels import Photo
 from srcnn_tf.resize import imresize_rows
 from srcnn_tf.utils import prepare_data
+
+ENLARGED = ENDINGS | {".gif"}  # which is read, and becomes .png
+BAR = "{l_bar}{bar}| {n:.1f} of {total:.1f} megapixels [{elapsed}<{remaining}]"
 
 
 class Upscaler:
@@ -154,7 +158,9 @@ def upscale_image(
         RunError: there are no weights for this scale.
     """
     pixels = _checked(np.asarray(image))
-    return _upscaler(scale, architecture, weights, precision)(pixels)
+    # A file of one's own may change between calls.
+    upscaler = _upscaler if weights is None else _upscaler.__wrapped__
+    return upscaler(scale, architecture, weights, precision)(pixels)
 
 
 @lru_cache(maxsize=8)
@@ -201,9 +207,11 @@ def enlarge(config: Config) -> None:
     Raises:
         RunError: there is no picture, or some could not be enlarged; each is named, and the rest is done.
     """
-    sources = _sources(config)
-    jobs, problems = _jobs(config, sources)
-    waiting = [job for job in jobs if config.overwrite or not job.target.exists()]
+    sources, left_out = _sources(config)
+    if left_out:
+        print(f"{len(left_out)} pictures have the names of what is made of others, and are left out.")
+    jobs, problems = _jobs(config, sources, left_out)
+    waiting = [job for job in jobs if config.overwrite or not job.target.is_file()]
     if len(waiting) < len(jobs):
         print(f"{len(jobs) - len(waiting)} of {len(jobs)} are there already; --overwrite makes them again.")
     if waiting:
@@ -212,38 +220,53 @@ def enlarge(config: Config) -> None:
         raise RunError(f"{problems} of {len(sources)} pictures could not be enlarged; they are named above.")
 
 
-def _sources(config: Config) -> list[Path]:
+def _sources(config: Config) -> tuple[list[Path], list[Path]]:
+    """The pictures to enlarge, and those that an earlier run seems to have made of them."""
     given = Path(config.input)
     if not given.is_dir():
-        return [given]
-    pictures = prepare_data(given)
-    # What an earlier run made of the others, where the output is in the same tree.
-    made = {_target(config, path).resolve() for path in pictures}
-    pictures = [path for path in pictures if path.resolve() not in made]
-    if not pictures:
-        raise RunError(f"--input={given} has no pictures: expected {', '.join(sorted(ENDINGS))} in it or below.")
-    return pictures
+        return [given], []
+    output = _place(_folder(config))
+    pictures = prepare_data(given, ENLARGED)
+    if _place(given) in output.parents:  # what earlier runs made is there
+        pictures = [path for path in pictures if output not in _place(path).parents]
+    made = {_place(_target(config, path)) for path in pictures}
+    sources = [path for path in pictures if _place(path) not in made]
+    if not sources:
+        raise RunError(f"--input={given} has no pictures: expected {', '.join(sorted(ENLARGED))} in it or below.")
+    return sources, [path for path in pictures if _place(path) in made]
+
+
+def _place(path: Path | str) -> Path:
+    """Where a path leads; `Path.resolve` raises an error where links loop."""
+    return Path(os.path.realpath(path))
 
 
 def _target(config: Config, source: Path) -> Path:
     """The file that a picture becomes."""
-    given, output = Path(config.input), config.output or str(Path(config.sample_dir, "enlarged"))
-    name = f"{source.stem}_x{config.scale}{source.suffix}"
+    given, output = Path(config.input), _folder(config)
+    ending = source.suffix if source.suffix.lower() in ENDINGS else ".png"
+    name = f"{source.stem}_x{config.scale}{ending}"
     if given.is_dir():
         return Path(output, source.relative_to(given)).with_name(name)
-    is_folder = config.output is None or output.endswith("/") or Path(output).is_dir()
-    return Path(output, name) if is_folder or Path(output).suffix.lower() not in ENDINGS else Path(output)
+    is_file = config.output is not None and Path(output).suffix and not output.endswith("/")
+    return Path(output) if is_file and not Path(output).is_dir() else Path(output, name)
 
 
-def _jobs(config: Config, sources: Sequence[Path]) -> tuple[list[Job], int]:
+def _jobs(config: Config, sources: Sequence[Path], left_out: Sequence[Path]) -> tuple[list[Job], int]:
     """What there is to do, and how many pictures are refused, which are named."""
+    kept = {_place(path): path for path in left_out}  # they may be someone's own
     jobs: dict[Path, Job] = {}
     problems = 0
     for source in sources:
         target = _target(config, source)
-        place = target.resolve()
-        if place == source.resolve():
+        place = _place(target)
+        if place == _place(source):
             problems += _complain(f"{source} would be overwritten by what is made of it; name another --output.")
+        elif config.overwrite and place in kept:
+            problems += _complain(
+                f"{kept[place]}, a picture below --input, would be overwritten by what is made of {source}; name "
+                "another --output, or remove it."
+            )
         elif place in jobs:
             problems += _complain(f"{source} would become {target}, as {jobs[place].source} does; rename one of them.")
         else:
@@ -252,8 +275,13 @@ def _jobs(config: Config, sources: Sequence[Path]) -> tuple[list[Job], int]:
 
 
 def _complain(problem: object) -> int:
-    tqdm.write(f"Problem: {' '.join(str(problem).split())}", file=sys.stderr)  # a name may hold a newline
+    tqdm.write(_line(f"Problem: {problem}"), file=sys.stderr)
     return 1
+
+
+def _line(text: str) -> str:
+    """A text in one line: a name may hold a newline."""
+    return " ".join(text.split())
 
 
 def _enlarge_all(config: Config, jobs: Sequence[Job]) -> int:
@@ -262,7 +290,7 @@ def _enlarge_all(config: Config, jobs: Sequence[Job]) -> int:
     print(f"Weights: {upscaler.weights}", flush=True)
     sizes = [math.prod(declared_size(job.source)) * config.scale**2 / 1e6 for job in jobs]
     problems = 0
-    with tqdm(total=round(sum(sizes), 3), unit="MP", disable=None, dynamic_ncols=True) as bar:
+    with tqdm(total=sum(sizes), bar_format=BAR, disable=None, dynamic_ncols=True) as bar:
         for number, job in enumerate(jobs, 1):
             try:
                 _enlarge(config, upscaler, job, lambda made: bar.update(made / 1e6))
@@ -270,7 +298,8 @@ def _enlarge_all(config: Config, jobs: Sequence[Job]) -> int:
                 problems += _complain(error if isinstance(error, RunError) else _too_large(job, error))
             bar.update(sum(sizes[:number]) - bar.n)  # what failed, or has other pages
     done = len(jobs) - problems
-    print(f"{done} of {len(jobs)} enlarged, to {jobs[0].target if len(jobs) == 1 else _folder(config)}.")
+    if done:
+        print(_line(f"{done} of {len(jobs)} enlarged, to {jobs[0].target if len(jobs) == 1 else _folder(config)}."))
     return problems
 
 
@@ -295,4 +324,4 @@ def _enlarge(config: Config, upscaler: Upscaler, job: Job, tell: Callable[[int],
 
     notices += write_photo(enlarged(), job.target, config.quality, len(pages))
     for notice in dict.fromkeys(notices):
-        tqdm.write(f"{job.source}: {notice}")
+        tqdm.write(_line(f"{job.source}: {notice}"))

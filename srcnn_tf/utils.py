@@ -10,7 +10,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import h5py
@@ -35,8 +35,8 @@ AT_ONCE = 2048  # pairs that a thread makes, and HDF5 gets, at once: each time c
 # --- pictures in files ----------------------------------------------------------------------------
 
 
-def prepare_data(directory: str | os.PathLike[str]) -> list[Path]:
-    """Lists the pictures below a folder, sorted by path.
+def prepare_data(directory: str | os.PathLike[str], endings: Collection[str] = ENDINGS) -> list[Path]:
+    """Lists the pictures below a folder, by these endings of their names, sorted by path.
 
     Subfolders are searched, links to folders too (each folder once, so a link that loops ends). Hidden files
     and folders are passed over. A folder that does not exist has no pictures.
@@ -50,7 +50,7 @@ def prepare_data(directory: str | os.PathLike[str]) -> list[Path]:
             subfolders.clear()
             continue
         visited.add(real)
-        found += [Path(folder, name) for name in names if Path(name).suffix.lower() in ENDINGS and name[0] != "."]
+        found += [Path(folder, name) for name in names if Path(name).suffix.lower() in endings and name[0] != "."]
     return sorted(found)
 
 

@@ -1,4 +1,5 @@
 import math
+import os
 import resource
 import subprocess
 import sys
@@ -8,8 +9,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tifffile
 from conftest import ROOT, drawn
-from PIL import Image
+from PIL import Image, ImageCms
 from skimage.color import rgb2ycbcr, ycbcr2rgb
 from test_infer import random_model
 from test_model import convolved
@@ -342,6 +344,110 @@ def test_a_bar_counts_megapixels_within_a_picture_too(make_picture, monkeypatch,
     np.testing.assert_allclose(made, [0.09, 0.09, 0, 0], atol=1e-9)
 
 
+def test_pipes_and_links_to_themselves_are_named(make_picture, capsys):
+    make_picture("in/a.png", rows=12, cols=12)
+    os.mkfifo("in/pipe.png")
+    Path("in/self.png").symlink_to("self.png")
+    Path("out").mkdir()
+    Path("out/self_x3.png").symlink_to("self_x3.png")
+    with pytest.raises(RunError, match="2 of 3"):
+        enlarge(input="in", output="out")
+    problems = capsys.readouterr().err
+    assert "Problem: in/pipe.png" in problems
+    assert "Problem: in/self.png" in problems
+    assert read_image("out/a_x3.png").shape == (36, 36, 3)
+
+
+def test_too_long_a_side_is_refused_at_once(capsys):
+    Image.new("L", (200_001, 1)).save("a.png")
+    with pytest.raises(RunError, match="1 of 1"):
+        enlarge(input="a.png")
+    assert "a.png: says it has 200001 x 1 pixels; at most 200,000 rows and columns" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("output", [None, "out"])
+def test_what_is_in_the_output_below_the_input_is_not_enlarged(output, make_picture):
+    make_picture("a.png", rows=12, cols=12)
+    for scale in (2, 3):
+        enlarge(input=".", output=output, scale=scale)
+    assert written(output or "sample/enlarged") == ["a_x2.png", "a_x3.png"]
+
+
+def test_a_picture_with_the_name_of_a_result_is_never_overwritten(make_picture, capsys):
+    make_picture("a.png", rows=12, cols=12)
+    make_picture("a_x2.png", rows=13, cols=13)
+    enlarge(input=".", output=".", scale=2)
+    said = capsys.readouterr().out
+    assert "1 pictures have the names of what is made of others, and are left out." in said
+    assert "1 of 1 are there already" in said
+    with pytest.raises(RunError, match="1 of 1"):
+        enlarge(input=".", output=".", scale=2, overwrite=True)
+    assert "a_x2.png, a picture below --input, would be overwritten by what is made of a.png" in capsys.readouterr().err
+    assert read_image("a_x2.png").shape == (13, 13, 3)
+
+
+def test_a_format_that_is_not_written_is_refused(make_picture, capsys):
+    make_picture("a.png", rows=12, cols=12)
+    with pytest.raises(RunError, match="1 of 1"):
+        enlarge(input="a.png", output="large.gif")
+    assert "large.gif: its ending names no format that is written" in capsys.readouterr().err
+    assert not Path("large.gif").exists()
+
+
+def test_an_animation_becomes_its_first_frame(capsys):
+    Path("in").mkdir()
+    frames = [Image.new("L", (20, 12), grey) for grey in (50, 100)]
+    frames[0].save("in/a.gif", save_all=True, append_images=frames[1:])
+    enlarge(input="in", scale=2)
+    assert "in/a.gif: animated: only the first of 2 frames is read" in capsys.readouterr().out
+    assert abs(read_image("sample/enlarged/a_x2.png").mean() - 50) < 2
+
+
+def test_what_belongs_to_a_picture_is_kept(capsys):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "A maker", 6  # to be turned by a quarter
+    Image.fromarray(drawn(12, 20)).save("a.jpg", exif=exif, icc_profile=profile, dpi=(300, 300), quality=98)
+    for quality in (30, 90):
+        enlarge(input="a.jpg", output=f"{quality}.jpg", quality=quality)
+    assert Path("30.jpg").stat().st_size < Path("90.jpg").stat().st_size
+    with Image.open("90.jpg") as found:
+        assert found.size == (36, 60)
+        assert found.info["icc_profile"] == profile
+        assert found.info["dpi"] == (300, 300)
+        assert found.getexif()[0x010F] == "A maker"
+        assert found.getexif().get(0x0112, 1) == 1
+    assert "left out" not in capsys.readouterr().out
+
+
+def test_sixteen_bits_transparency_and_pages_are_kept():
+    deep = (drawn(12, 20).astype(np.uint16) * 257, 65535 - drawn(15, 10).astype(np.uint16) * 200)
+    with tifffile.TiffWriter("pages.tif") as file:
+        for page in deep:
+            file.write(page, photometric="rgb")
+    Image.fromarray(np.dstack([drawn(12, 20), drawn(12, 20, seed=1)[..., :1]])).save("alpha.png")
+    enlarge(input=".", output="out", scale=2, precision="float32")
+    with tifffile.TiffFile("out/pages_x2.tif") as file:
+        for found, page in zip(file.pages, deep, strict=True):
+            np.testing.assert_array_equal(found.asarray(), srcnn_tf.upscale_image(page, 2, precision="float32"))
+    with Image.open("out/alpha_x2.png") as found, Image.open("alpha.png") as image:
+        assert found.mode == "RGBA"
+        expected = srcnn_tf.upscale_image(np.asarray(image), 2, precision="float32")
+        np.testing.assert_array_equal(np.asarray(found), expected)
+
+
+def test_weights_of_ones_own_are_taken_and_read_anew(make_picture, capsys):
+    make_picture("a.png", rows=12, cols=12)
+    config = Config(degradation="matlab")
+    weights = "mine/SRCNN.weights.h5"
+    checkpoint.publish(checkpoint.build(config), config, Path("mine"))
+    enlarge(input="a.png", weights=weights)
+    assert f"Weights: {weights}" in capsys.readouterr().out
+    first = srcnn_tf.upscale_image(drawn(9, 9), weights=weights)
+    checkpoint.publish(srcnn_tf.load_model(3), config, Path("mine"))
+    assert not np.array_equal(srcnn_tf.upscale_image(drawn(9, 9), weights=weights), first)
+
+
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif", "bmp"])
 def test_a_full_disk_is_named_and_nothing_is_half_written(ending, make_picture, capsys):
     make_picture("in/a.png", rows=90, cols=90)
@@ -370,6 +476,7 @@ def test_a_full_disk_is_named_and_nothing_is_half_written(ending, make_picture, 
         (["--input="], 2, "--input is empty"),
         (["--input=.", "--quality=101"], 2, "--quality=101: expected 1 to 100"),
         (["--input=.", "--max_megapixels=0"], 2, "--max_megapixels=0.0: expected a number above 0"),
+        (["--input=.", "--max_megapixels=inf"], 2, "--max_megapixels=inf: expected a number above 0"),
         (["--input=."], 1, "--input=. has no pictures"),
     ],
 )
