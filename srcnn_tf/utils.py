@@ -40,10 +40,18 @@ def prepare_data(directory: str | os.PathLike[str], endings: Collection[str] = E
 
     Subfolders are searched, links to folders too (each folder once, so a link that loops ends). Hidden files
     and folders are passed over. A folder that does not exist has no pictures.
+
+    Raises:
+        PermissionError: a folder may not be read.
     """
+
+    def complain(error: OSError) -> None:
+        if isinstance(error, PermissionError):
+            raise error
+
     found: list[Path] = []
     visited: set[str] = set()
-    for folder, subfolders, names in os.walk(directory, followlinks=True):
+    for folder, subfolders, names in os.walk(directory, onerror=complain, followlinks=True):
         subfolders[:] = [name for name in subfolders if name[0] != "."]
         real = os.path.realpath(folder)
         if real in visited:
