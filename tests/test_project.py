@@ -74,6 +74,12 @@ def test_requirements_are_exact_and_are_those_of_the_package():
     assert {"tensorflow", "numpy", "h5py", "scipy", "imageio", "absl-py", "tensorboard"} <= set(pinned)
 
 
+def test_types_are_part_of_the_package():
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["srcnn_tf"]
+    assert "py.typed" in data
+    assert (ROOT / "srcnn_tf" / "py.typed").is_file()
+
+
 def test_readme_begins_with_the_two_commands():
     commands = re.findall(r"^```(?:sh|bash)\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
     assert commands[0] == "pip install -r requirements.txt && python main.py --is_train=False --image_index=all\n"
