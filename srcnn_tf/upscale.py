@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -291,12 +292,12 @@ def _enlarge_all(config: Config, jobs: Sequence[Job]) -> int:
     sizes = [math.prod(declared_size(job.source)) * config.scale**2 / 1e6 for job in jobs]
     problems = 0
     with tqdm(total=sum(sizes), bar_format=BAR, disable=None, dynamic_ncols=True) as bar:
-        for number, job in enumerate(jobs, 1):
+        for job, reached in zip(jobs, accumulate(sizes), strict=True):
             try:
                 _enlarge(config, upscaler, job, lambda made: bar.update(made / 1e6))
             except (RunError, MemoryError) as error:
                 problems += _complain(error if isinstance(error, RunError) else _too_large(job, error))
-            bar.update(sum(sizes[:number]) - bar.n)  # what failed, or has other pages
+            bar.update(reached - bar.n)  # what failed, or has other pages
     done = len(jobs) - problems
     if done:
         print(_line(f"{done} of {len(jobs)} enlarged, to {jobs[0].target if len(jobs) == 1 else _folder(config)}."))
