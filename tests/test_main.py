@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import h5py
+import imageio.v3 as iio
 import numpy as np
 import pytest
 from absl import flags
@@ -183,7 +184,7 @@ def test_a_number_beyond_the_list_is_status_2(run_main, make_picture):
     assert done.stderr.startswith("--image_index=5: there are 1 pictures")
 
 
-def start_training(tmp_path, *arguments):
+def start(tmp_path, *arguments):
     return subprocess.Popen(
         [sys.executable, ROOT / "main.py", *arguments],
         cwd=tmp_path,
@@ -204,7 +205,7 @@ def wait_for(process, text):
 def test_ctrl_c_saves_and_the_same_command_goes_on(run_main, make_picture, tmp_path):
     make_picture("Train/a.png")
     command = ["--epoch=3000", "--batch_size=1"]
-    process = start_training(tmp_path, *command)
+    process = start(tmp_path, *command)
     wait_for(process, "epoch 2/")
     process.send_signal(signal.SIGINT)
     _, complaint = process.communicate(timeout=60)
@@ -212,10 +213,26 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(run_main, make_picture, tmp_p
     step = int(re.match(r"Stopped by SIGINT; the newest checkpoint is of step (\d+) of 12000\.", complaint)[1])
     assert step >= 8
     assert complaint.count("\n") == 1
-    again = start_training(tmp_path, *command)
+    again = start(tmp_path, *command)
     wait_for(again, f"Going on after step {step} of 12000")
     again.send_signal(signal.SIGTERM)
     assert "Stopped by SIGTERM" in again.communicate(timeout=60)[1]
+
+
+def test_sigterm_while_enlarging_leaves_whole_pictures_alone(make_picture, tmp_path):
+    make_picture("in/a.png")
+    make_picture("in/b.png", 1200, 1200)
+    with start(tmp_path, "--input=in", "--output=out") as process:
+        end = time.monotonic() + 60
+        while not Path("out/a_x3.png").exists() and time.monotonic() < end:
+            time.sleep(0.01)  # the second one takes seconds
+        process.send_signal(signal.SIGTERM)
+        complaint = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert complaint.splitlines()[-1] == "Interrupted."
+    assert "Traceback" not in complaint
+    assert os.listdir("out") == ["a_x3.png"]
+    assert iio.imread("out/a_x3.png").shape == (144, 162, 3)
 
 
 def test_kill_9_costs_only_the_steps_since_the_last_checkpoint(make_picture, tmp_path):
@@ -223,7 +240,7 @@ def test_kill_9_costs_only_the_steps_since_the_last_checkpoint(make_picture, tmp
     command = ["--recipe=reference", "--epoch=100000", "--batch_size=1", "--learning_rate=1e-6"]
     reached = 0
     for wait in (0.0, 0.13):
-        with start_training(tmp_path, *command) as process:
+        with start(tmp_path, *command) as process:
             wait_for(process, f"Going on after step {reached}" if reached else "Beginning: step 0")
             wait_for(process, f"step: [{reached + 1010}]")
             time.sleep(wait)  # so that it is cut at different places
