@@ -58,7 +58,7 @@ flags.DEFINE_string("log_dir", Config.log_dir, "Folder of TensorBoard's logs.", 
 flags.DEFINE_string(
     "weights", Config.weights, "Weights to start or test from: a file, a run's folder, the reference's checkpoint."
 )
-flags.DEFINE_integer("seed", Config.seed, "Of random weights, shuffling and flips.")
+flags.DEFINE_integer("seed", Config.seed, "Of random weights, shuffling, flips and phases.")
 flags.DEFINE_enum(
     "precision",
     Config.precision,

@@ -14,10 +14,12 @@ from srcnn_tf import utils
 from srcnn_tf.background import in_threads
 from srcnn_tf.config import RECIPES, Config
 from srcnn_tf.errors import RunError
+from srcnn_tf.pictures import read_image
 
 FEWEST_TO_HOLD_OUT = 20  # pictures; of fewer, each is needed to learn from
 IN_MEMORY = 256 * 2**20  # bytes of pairs that stay in memory as a whole; T91 has 134 MB
 WINDOW = 32 * 2**20  # bytes of those that are trained on at a time, of more; two or three windows are in memory
+PHASES = 1  # which of a seed's and an epoch's sequences of random numbers the phases are from
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Window:
 class Pairs:
     """The pairs of a training file.
 
-    Few of them are kept in memory. Many are read a window of batches at a time, the next one while this one is
+    Few of them are kept in memory; where the recipe says so, each epoch after the first has them of other phases, made
+    while the one before is trained on. Many are read a window of batches at a time, the next one while this one is
     trained on.
 
     Attributes:
@@ -47,7 +50,7 @@ class Pairs:
         self,
         config: Config,
         source: str,
-        total: int,
+        counts: NDArray[np.int64],
         used: NDArray[np.int64],
         held_out: list[Path],
         pictures: list[Path],
@@ -58,7 +61,7 @@ class Pairs:
         Args:
             config: what the file was made for.
             source: what it was made from, see `utils.train_source`.
-            total: how many pairs it has.
+            counts: how many pairs each of the pictures gave.
             used: see above.
             held_out: see above.
             pictures: see above.
@@ -67,9 +70,11 @@ class Pairs:
         self.used, self.held_out, self.pictures = used, held_out, pictures
         self.batch_size = min(config.batch_size, len(used))
         self.epoch_steps = len(used) // self.batch_size
-        self._file, self._source, self._place = utils.train_file(config), source, place
+        self._config, self._source, self._counts, self._place = config, source, counts, place
+        self._file = utils.train_file(config)
         self._resident: Window | None = None
-        self._in_memory = utils.pair_bytes(config) * total <= IN_MEMORY
+        self._ahead: Iterator[Window] | None = None
+        self._in_memory = utils.pair_bytes(config) * int(counts.sum()) <= IN_MEMORY
         self._window_steps = max(1, WINDOW // (utils.pair_bytes(config) * self.batch_size))
 
     def batches(self, rng: np.random.Generator | None) -> NDArray[np.int64]:
@@ -91,21 +96,51 @@ class Pairs:
                 rng.shuffle(order[begin : begin + window])
         return order[: self.epoch_steps * self.batch_size].reshape(self.epoch_steps, self.batch_size)
 
-    def windows(self, batches: NDArray[np.int64], begin: int = 0) -> Iterator[Window]:
-        """Reads an epoch's pairs, from step `begin` on.
+    def windows(self, epoch: int, batches: NDArray[np.int64], begin: int = 0) -> Iterator[Window]:
+        """Reads an epoch's pairs, from step `begin` on. After an epoch comes the next one.
 
         Raises:
-            RunError: the file is damaged, gone, or another by now.
+            RunError: the file is damaged, gone, or another by now, or a picture is.
         """
         if self._in_memory:
-            if self._resident is None:
-                self._resident = self._read(None)
-            yield Window(self._resident.data, self._resident.label, batches[begin:])
+            found = self._of_epoch(epoch)
+            yield Window(found.data, found.label, batches[begin:])
             return
         size = self._window_steps
         starts = range(begin // size * size, self.epoch_steps, size)
         parts = (batches[max(begin, start) : start + size] for start in starts)
         yield from in_threads(self._read, parts, threads=1)
+
+    def _of_epoch(self, epoch: int) -> Window:
+        if RECIPES[self._config.recipe].phases:
+            if self._ahead is None:
+                images: list[NDArray[np.uint8]] = []
+                epochs = range(epoch, self._config.epoch)
+                self._ahead = in_threads(lambda number: self._at_phases(number, images), epochs, threads=1)
+            return next(self._ahead)
+        if self._resident is None:
+            self._resident = self._read(None)
+        return self._resident
+
+    def _at_phases(self, epoch: int, images: list[NDArray[np.uint8]]) -> Window:
+        """All pairs, of phases drawn for the epoch; `images` are the pictures, read if it is empty."""
+        config = self._config
+        if epoch == 0:
+            return self._read(None)
+        images += [] if images else map(read_image, self.pictures)
+        rng = np.random.default_rng([config.seed, epoch, PHASES])
+        phases = rng.integers(config.scale, size=(len(images), 2)).tolist()
+        ends = np.cumsum(self._counts)
+        data, label = (
+            np.empty((ends[-1], side, side, config.c_dim), np.float32)
+            for side in (config.image_size, config.label_size)
+        )
+        for path, image, phase, end, count in zip(self.pictures, images, phases, ends, self._counts, strict=True):
+            try:
+                data[end - count : end], label[end - count : end] = utils.cut_pairs(image, config, tuple(phase))
+            except ValueError as error:
+                raise RunError(f"{path}: it is of another size than when training began; begin anew.") from error
+        return Window(self._place(data), self._place(label), np.empty(0, np.int64))
 
     def _read(self, batches: NDArray[np.int64] | None) -> Window:
         places = None if batches is None else np.sort(batches, axis=None)
@@ -142,7 +177,7 @@ def load_pairs(
         )
     print(f"{len(used)} sub-images of {len(usable) - len(held_out)} pictures; {len(held_out)} pictures held out.")
     kept, all_usable = ([pictures[number] for number in numbers] for numbers in (held_out, usable))
-    return Pairs(config, source, int(counts.sum()), used, kept, all_usable, place)
+    return Pairs(config, source, counts[usable], used, kept, all_usable, place)
 
 
 def _held_out(config: Config, usable: NDArray[np.int64]) -> NDArray[np.int64]:

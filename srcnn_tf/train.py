@@ -188,7 +188,7 @@ class Trainer:
         turn = {"never": None, "once": 0, "each epoch": epoch}[self._recipe.shuffle]
         rng = None if turn is None else np.random.default_rng([self._config.seed, turn])
         begin = int(self._state.step) - epoch * self._epoch_steps
-        for window in self._pairs.windows(self._pairs.batches(rng), begin):
+        for window in self._pairs.windows(epoch, self._pairs.batches(rng), begin):
             done = 0
             while done < len(window.batches):
                 step = int(self._state.step)

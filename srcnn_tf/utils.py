@@ -136,11 +136,16 @@ def degraded_pair(
     return _degraded(to_channels(image, degradation == "matlab", color_space == "rgb"), scale, degradation)
 
 
-def _degraded(channels: Floats, scale: int, degradation: str) -> tuple[Floats, Floats]:
+def _degraded(channels: Floats, scale: int, degradation: str, phase: tuple[int, int] = (0, 0)) -> tuple[Floats, Floats]:
     original = modcrop(channels, scale)
     if original.size == 0:
         raise ValueError(f"{channels.shape[0]} x {channels.shape[1]} pixels are too few to be reduced {scale} times")
-    return degrade(original, scale, degradation), original
+    if phase == (0, 0):
+        return degrade(original, scale, degradation), original
+    rows, cols = original.shape[:2]
+    above, left = phase
+    whole = np.pad(original, ((above, -above % scale), (left, -left % scale), (0, 0)), mode="symmetric")
+    return degrade(whole, scale, degradation)[above : above + rows, left : left + cols], original
 
 
 def preprocess(
@@ -158,14 +163,18 @@ def preprocess(
     Raises:
         RunError: the picture cannot be read, or is smaller than `scale`.
     """
-    image, studio, rgb = read_image(path), degradation == "matlab", color_space == "rgb"
     try:
-        if is_grayscale:
-            degraded, original = _degraded(to_luma(image, studio), scale, degradation)
-            return degraded[..., 0], original[..., 0]
-        return _degraded(in_colour(to_channels(image, studio, rgb), rgb), scale, degradation)
+        pair = _degraded(_learned(read_image(path), is_grayscale, degradation, color_space), scale, degradation)
     except ValueError as error:
         raise RunError(f"{path}: {error}.") from error
+    degraded, original = (channels[..., 0] if is_grayscale else channels for channels in pair)
+    return degraded, original
+
+
+def _learned(image: NDArray[np.uint8], is_grayscale: bool, degradation: str, color_space: str) -> Floats:
+    """The channels of a picture that a network of as many learns from."""
+    studio, rgb = degradation == "matlab", color_space == "rgb"
+    return to_luma(image, studio) if is_grayscale else in_colour(to_channels(image, studio, rgb), rgb)
 
 
 def sub_images(image: Floats, size: int, stride: int) -> Floats:
@@ -194,19 +203,43 @@ def training_pairs(path: Path, config: Config) -> tuple[Floats, Floats]:
     Raises:
         RunError: the picture cannot be read, or is smaller than one sub-image.
     """
-    degraded, original = preprocess(path, config.scale, config.c_dim == 1, config.degradation, config.color_space)
-    shape = (*original.shape[:2], config.c_dim)
-    margin = config.border // 2
+    try:
+        return cut_pairs(read_image(path), config)
+    except ValueError as error:
+        raise RunError(f"{path}: {error}.") from error
+
+
+def cut_pairs(image: NDArray[np.uint8], config: Config, phase: tuple[int, int] = (0, 0)) -> tuple[Floats, Floats]:
+    """Makes the sub-images of one picture in memory.
+
+    A pixel of the small picture stands for `scale` x `scale` of the large one: which ones, is the phase. Another phase
+    gives as many pairs, of the same labels, but other data.
+
+    Args:
+        image: uint8 `(rows, cols)` grey or `(rows, cols, 3)` RGB.
+        config: what to cut.
+        phase: rows and columns, below `config.scale`, from the first sample's place to the picture's first pixel; the
+            picture is mirrored at its sides for that.
+
+    Returns:
+        See `training_pairs`.
+
+    Raises:
+        ValueError: the picture is smaller than one sub-image.
+    """
+    channels = _learned(image, config.c_dim == 1, config.degradation, config.color_space)
+    pair = _degraded(channels, config.scale, config.degradation, phase)
     # Before they are cut: sub-images overlap, and are several times as many numbers.
-    degraded, original = (values.astype(np.float32).reshape(shape) for values in (degraded, original))
-    centre = original[margin : shape[0] - margin, margin : shape[1] - margin]
+    degraded, original = (values.astype(np.float32) for values in pair)
+    rows, cols = original.shape[:2]
+    margin = config.border // 2
     data = sub_images(degraded, config.image_size, config.stride)
     if not len(data):
-        raise RunError(
-            f"{path}: {shape[0]} x {shape[1]} pixels are smaller than one sub-image of "
-            f"{config.image_size} x {config.image_size}; nothing can be learned from it."
+        raise ValueError(
+            f"{rows} x {cols} pixels are smaller than one sub-image of {config.image_size} x {config.image_size}; "
+            "nothing can be learned from it"
         )
-    return data, sub_images(centre, config.label_size, config.stride)
+    return data, sub_images(original[margin : rows - margin, margin : cols - margin], config.label_size, config.stride)
 
 
 def merge(images: NDArray, size: Sequence[int]) -> NDArray:

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import pytest
 from srcnn_tf import pairs, utils
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
+from srcnn_tf.pictures import read_image
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def larger_than_memory(monkeypatch):
 
 def seen(found, batches, begin=0):
     """The pairs that training gets, in order."""
-    windows = list(found.windows(batches, begin))
+    windows = list(found.windows(0, batches, begin))
     data = [window.data[step] for window in windows for step in window.batches]
     label = [window.label[step] for window in windows for step in window.batches]
     return np.concatenate(data), np.concatenate(label), windows
@@ -41,13 +43,72 @@ def seen(found, batches, begin=0):
 
 def test_few_pairs_are_read_once_and_shuffled_fully(config):
     read = []
-    found = load(config, place=lambda array: read.append(array) or array)
+    found = load(dataclasses.replace(config, recipe="paper"), place=lambda array: read.append(array) or array)
     for epoch in range(2):
         batches = found.batches(np.random.default_rng(epoch))
-        (window,) = found.windows(batches)
+        (window,) = found.windows(epoch, batches)
         assert window.data.shape == (400, 33, 33, 1)
         assert window.batches.shape == (25, 16)
     assert len(read) == 2  # data and label
+
+
+def test_each_epoch_has_few_pairs_of_other_phases(config):
+    found = load(dataclasses.replace(config, epoch=4))
+    epochs = [next(found.windows(epoch, found.batches(None))) for epoch in range(4)]
+    data, label = utils.read_data("checkpoint/train.h5")
+    np.testing.assert_array_equal(epochs[0].data, data)
+    for epoch in epochs:
+        np.testing.assert_array_equal(epoch.label, label)
+    pictures = [read_image(path) for path in utils.prepare_data("Train")]
+    known = [
+        [utils.cut_pairs(image, config, phase)[0] for phase in itertools.product(range(3), repeat=2)]
+        for image in pictures
+    ]
+    drawn = [
+        [[np.array_equal(epoch.data[80 * number :][:80], data) for data in known[number]].index(True)]
+        for epoch in epochs[1:]
+        for number in range(5)
+    ]
+    assert len({phase for (phase,) in drawn}) >= 5  # of nine, in fifteen draws
+
+
+def test_phases_do_not_depend_on_where_a_run_began(config):
+    config = dataclasses.replace(config, epoch=4)
+    first, again = load(config), load(config)
+    data = [next(first.windows(epoch, first.batches(None))).data for epoch in range(4)]
+    np.testing.assert_array_equal(next(again.windows(2, again.batches(None))).data, data[2])
+    np.testing.assert_array_equal(next(again.windows(3, again.batches(None))).data, data[3])
+    other = load(dataclasses.replace(config, seed=1))
+    assert not np.array_equal(next(other.windows(2, other.batches(None))).data, data[2])
+
+
+def test_one_epoch_is_made_ahead(config, monkeypatch):
+    made, enough, cut_pairs = [], threading.Semaphore(0), utils.cut_pairs
+
+    def counted(*arguments):
+        made.append(arguments)
+        enough.release()
+        return cut_pairs(*arguments)
+
+    found = load(dataclasses.replace(config, epoch=9))
+    monkeypatch.setattr(utils, "cut_pairs", counted)
+    next(found.windows(0, found.batches(None)))
+    for _ in range(5):  # pictures
+        assert enough.acquire(timeout=10)
+    assert len(made) == 5
+    next(found.windows(1, found.batches(None)))
+    for _ in range(5):
+        assert enough.acquire(timeout=10)
+    assert len(made) == 10
+
+
+@pytest.mark.parametrize("sides", [(60, 87), (20, 20)])
+def test_a_picture_that_changes_on_the_way_is_named(config, make_picture, sides):
+    found = load(config)
+    make_picture("Train/3.png", *sides)
+    next(found.windows(0, found.batches(None)))
+    with pytest.raises(RunError, match=r"3\.png: it is of another size than when training began; begin anew"):
+        next(found.windows(1, found.batches(None)))
 
 
 @pytest.mark.usefixtures("larger_than_memory")
@@ -94,7 +155,7 @@ def test_the_next_window_is_read_while_one_is_trained_on(config):
         return array
 
     found = load(config, place=place)
-    windows = found.windows(found.batches(None))
+    windows = found.windows(0, found.batches(None))
     next(windows)
     for _ in range(4):  # data and label of two windows
         assert enough.acquire(timeout=10)
@@ -105,7 +166,7 @@ def test_the_next_window_is_read_while_one_is_trained_on(config):
 @pytest.mark.usefixtures("larger_than_memory")
 def test_a_file_damaged_on_the_way_is_named(config):
     found = load(config)
-    windows = found.windows(found.batches(None))
+    windows = found.windows(0, found.batches(None))
     next(windows)
     Path("checkpoint/train.h5").write_bytes(b"nothing")
     with pytest.raises(RunError, match=r"train\.h5: cannot be read .*delete it, and it is made again"):
@@ -115,7 +176,7 @@ def test_a_file_damaged_on_the_way_is_named(config):
 @pytest.mark.usefixtures("larger_than_memory")
 def test_a_file_that_another_run_makes_anew_on_the_way_is_noticed(config):
     windows = load(config)
-    windows = windows.windows(windows.batches(None))
+    windows = windows.windows(0, windows.batches(None))
     next(windows)
     load(dataclasses.replace(config, scale=2))
     with pytest.raises(RunError, match=r"train\.h5: another run has made it anew, .*--checkpoint_dir of its own"):

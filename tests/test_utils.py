@@ -116,6 +116,22 @@ def test_pairs_equal_the_references(golden):
     np.testing.assert_allclose(label, truth["train_label"], atol=1e-7, rtol=0)
 
 
+@pytest.mark.parametrize("phase", [(1, 0), (0, 2), (2, 1)])
+def test_another_phase_is_as_if_the_picture_began_elsewhere(phase):
+    image = drawn(100, 110)
+    config = Config(degradation="matlab")
+    data, label = utils.cut_pairs(image, config, phase)
+    usual = utils.cut_pairs(image, config)
+    np.testing.assert_array_equal(label, usual[1])
+    assert data.shape == usual[0].shape
+    row, col = (-side % 3 for side in phase)
+    elsewhere = utils.degraded_pair(image[row:, col:], 3, "matlab")[0]
+    # The third of the third of five rows of six pairs each: far from the sides, where it matters what is beyond.
+    here = elsewhere[28 - row : 61 - row, 28 - col : 61 - col, :1]
+    np.testing.assert_allclose(data[14], here, atol=1e-6)
+    assert np.abs(data - usual[0]).max() > 1e-3
+
+
 def test_test_pairs_equal_the_references(golden):
     truth = np.load(golden / "reference_patches.npz")
     data, label = utils.training_pairs(golden / "Test" / "Set5" / "s3.bmp", Config(stride=21))
