@@ -39,7 +39,6 @@ class Recipe:
     cosine: bool = False  # warm-up, and half a cosine down to 0; else a fixed rate
     expansion: int = 1  # times as many filters between the factors of a kernel, see expansion.py
     channels: tuple[int, int] = (0, 3)  # the first one that the loss is of, and the one after the last
-    huber_delta: float | None = None  # above it, an error counts in proportion, and not squared; None: always squared
     average: bool = False  # keep an exponential average of the weights, and measure and publish that
     summed_loss: bool = False  # learning_rate is for half the sum of squares over a label; for our mean it is larger
     recover: bool = False  # go back to the last good epoch, at half the rate, when the loss explodes
@@ -59,7 +58,6 @@ RECIPES = {
         cosine=True,
         average=True,
         expansion=2,
-        huber_delta=0.02,
         recover=True,
         strict_batch=False,
     ),

@@ -77,7 +77,7 @@ def make_step(state: State, recipe: Recipe, dtype: tf.DType, xla: bool) -> Calla
 
     Returns:
         A function of `(batch, image_size, image_size, c_dim)` and `(batch, label_size, label_size, c_dim)` that
-        changes the state, and returns the loss before the change.
+        changes the state, and returns the mean squared error before the change.
     """
     variables = state.expansion.trained()
     # Not the optimizer: XLA's own QR decomposition takes a kernel a column.
@@ -89,7 +89,7 @@ def make_step(state: State, recipe: Recipe, dtype: tf.DType, xla: bool) -> Calla
         with tf.GradientTape() as tape:
             weights = state.expansion.products()
         # Nothing joins the parts before their sums, so that they run side by side, each in a core's cache.
-        found = [gradients_of(weights, *part, size / sum(sizes), dtype, recipe) for size, *part in parts]
+        found = [gradients_of(weights, *part, size / sum(sizes), dtype, recipe.channels) for size, *part in parts]
         loss, *gradients = (tf.add_n(terms) for terms in zip(*found, strict=True))
         if recipe.optimizer == "momentum":
             # In proportion to the gradient, as plain descent with momentum is, this is a rate of their own.
@@ -116,21 +116,14 @@ def _gradients(
     label: tf.Tensor,
     share: float,
     dtype: tf.DType,
-    recipe: Recipe,
+    channels: tuple[int, int],
 ) -> list[tf.Tensor]:
     """The loss of a part of a batch, and its gradients, times the part's share."""
     with tf.GradientTape() as tape:
         tape.watch(weights)
-        error = (label - forward(weights, data, dtype))[..., slice(*recipe.channels)]
-        loss = share * tf.reduce_mean(_distance(error, recipe.huber_delta))
+        error = label - forward(weights, data, dtype)
+        loss = share * tf.reduce_mean(tf.square(error[..., slice(*channels)]))
     return [loss, *tape.gradient(loss, weights)]
-
-
-def _distance(error: tf.Tensor, huber_delta: float | None) -> tf.Tensor:
-    """The squared error, or a pseudo-Huber loss: where errors are small, the two are equal."""
-    if huber_delta is None:
-        return tf.square(error)
-    return 2 * huber_delta**2 * (tf.sqrt(1 + tf.square(error / huber_delta)) - 1)
 
 
 def part_sizes(batch_size: int, dtype: tf.DType) -> list[int]:
