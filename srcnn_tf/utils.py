@@ -29,6 +29,7 @@ from srcnn_tf.resize import imresize, zoom
 FORMAT = 2  # of train.h5: another number when other values are written for the same pictures
 CHUNK = 64  # pairs in one HDF5 chunk of train.h5: 0.3 MB of 33 x 33 float32
 AHEAD = 2**30  # bytes of pairs that are made side by side, at most, but for those of one picture
+PNG_LEVEL = 2  # 3.5 times as fast as Pillow's own 6, for files of 8 % more bytes (the tests of Set14)
 AT_ONCE = 2048  # pairs that a thread makes, and HDF5 gets, at once: each time costs many Python calls
 
 
@@ -81,7 +82,7 @@ def imsave(image: NDArray[np.uint8], path: str | os.PathLike[str]) -> None:
     Raises:
         RunError: see `written_whole`.
     """
-    encoded = iio.imwrite("<bytes>", image, plugin="pillow", extension=Path(path).suffix)
+    encoded = iio.imwrite("<bytes>", image, plugin="pillow", extension=Path(path).suffix, compress_level=PNG_LEVEL)
     with written_whole(path) as temporary:
         temporary.write_bytes(encoded)
 
