@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -114,32 +115,36 @@ class Pairs:
     def _of_epoch(self, epoch: int) -> Window:
         if RECIPES[self._config.recipe].phases:
             if self._ahead is None:
-                images: list[NDArray[np.uint8]] = []
-                epochs = range(epoch, self._config.epoch)
-                self._ahead = in_threads(lambda number: self._at_phases(number, images), epochs, threads=1)
+                self._ahead = in_threads(self._at_phases, range(epoch, self._config.epoch), threads=1)
             return next(self._ahead)
         if self._resident is None:
             self._resident = self._read(None)
         return self._resident
 
-    def _at_phases(self, epoch: int, images: list[NDArray[np.uint8]]) -> Window:
-        """All pairs, of phases drawn for the epoch; `images` are the pictures, read if it is empty."""
-        config = self._config
+    @cached_property
+    def _images(self) -> list[NDArray[np.uint8]]:
+        return [read_image(path) for path in self.pictures]
+
+    def _at_phases(self, epoch: int) -> Window:
+        """All pairs: the file's in the first epoch, then those of phases drawn for the epoch and each picture."""
         if epoch == 0:
             return self._read(None)
-        images += [] if images else map(read_image, self.pictures)
+        config = self._config
         rng = np.random.default_rng([config.seed, epoch, PHASES])
-        phases = rng.integers(config.scale, size=(len(images), 2)).tolist()
+        phases = rng.integers(config.scale, size=(len(self.pictures), 2)).tolist()
         ends = np.cumsum(self._counts)
         data, label = (
             np.empty((ends[-1], side, side, config.c_dim), np.float32)
             for side in (config.image_size, config.label_size)
         )
-        for path, image, phase, end, count in zip(self.pictures, images, phases, ends, self._counts, strict=True):
+        for number, (end, count) in enumerate(zip(ends, self._counts, strict=True)):
+            here = slice(end - count, end)
             try:
-                data[end - count : end], label[end - count : end] = utils.cut_pairs(image, config, tuple(phase))
+                data[here], label[here] = utils.cut_pairs(self._images[number], config, tuple(phases[number]))
             except ValueError as error:
-                raise RunError(f"{path}: it is of another size than when training began; begin anew.") from error
+                raise RunError(
+                    f"{self.pictures[number]}: it is of another size than when training began; begin anew."
+                ) from error
         return Window(self._place(data), self._place(label), np.empty(0, np.int64))
 
     def _read(self, batches: NDArray[np.int64] | None) -> Window:
