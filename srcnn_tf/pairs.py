@@ -1,4 +1,4 @@
-"""The training pairs: which are learned from, in which order, and which pictures are kept to measure on."""
+"""The training pairs: which are learned from, in which order and phase, and which pictures are kept to measure on."""
 
 from __future__ import annotations
 
