@@ -141,8 +141,6 @@ def _degraded(channels: Floats, scale: int, degradation: str, phase: tuple[int, 
     original = modcrop(channels, scale)
     if original.size == 0:
         raise ValueError(f"{channels.shape[0]} x {channels.shape[1]} pixels are too few to be reduced {scale} times")
-    if phase == (0, 0):
-        return degrade(original, scale, degradation), original
     rows, cols = original.shape[:2]
     above, left = phase
     whole = np.pad(original, ((above, -above % scale), (left, -left % scale), (0, 0)), mode="symmetric")

@@ -65,11 +65,11 @@ def test_each_epoch_has_few_pairs_of_other_phases(config):
         for image in pictures
     ]
     drawn = [
-        [[np.array_equal(epoch.data[80 * number :][:80], data) for data in known[number]].index(True)]
+        [np.array_equal(epoch.data[80 * number :][:80], data) for data in known[number]].index(True)
         for epoch in epochs[1:]
         for number in range(5)
     ]
-    assert len({phase for (phase,) in drawn}) >= 5  # of nine, in fifteen draws
+    assert len(set(drawn)) >= 5  # of nine, in fifteen draws
 
 
 def test_phases_do_not_depend_on_where_a_run_began(config):
