@@ -102,26 +102,26 @@ def main(config: Config) -> int:
 
 def _dispatch(config: Config) -> None:
     if config.fetch is not None:
-        from srcnn_tf.fetch import fetch
+        from srcnn_tf.datasets.paper import fetch
 
         fetch(config)
         return
     if config.input is not None and not Path(config.input).exists():
         raise RunError(f"--input={config.input}: there is no such file or folder.")
     # TensorFlow takes seconds to load: not for --help, nor for a wrong command line.
-    from srcnn_tf.startup import load_tensorflow
+    from srcnn_tf.devices import load_tensorflow
 
     print(f"Computing on: {load_tensorflow(config.is_train and config.input is None)}", flush=True)
     if config.input is not None:
-        from srcnn_tf.upscale import enlarge
+        from srcnn_tf.inference.upscale import enlarge
 
         enlarge(config)
     elif config.is_train:
-        from srcnn_tf.train import train
+        from srcnn_tf.training.train import train
 
         train(config)
     else:
-        from srcnn_tf.evaluate import evaluate
+        from srcnn_tf.inference.evaluate import evaluate
 
         evaluate(config)
 

@@ -21,12 +21,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from srcnn_tf import color, metrics, utils
-from srcnn_tf.color import Floats
+from srcnn_tf import utils
 from srcnn_tf.config import RECIPES, Config
+from srcnn_tf.devices import load_tensorflow
 from srcnn_tf.errors import RunError, StoppedError, UsageError
-from srcnn_tf.pictures import read_image
-from srcnn_tf.startup import load_tensorflow
+from srcnn_tf.images import color, metrics
+from srcnn_tf.images.color import Floats
+from srcnn_tf.images.pictures import read_image
 
 
 class Row(NamedTuple):
@@ -72,8 +73,8 @@ def train_row(row: str, train_dir: str, epoch: int, scratch: str) -> Config:
     Raises:
         RunError: see `train`.
     """
-    from srcnn_tf.checkpoint import run_directory
-    from srcnn_tf.train import train
+    from srcnn_tf.training.train import train
+    from srcnn_tf.weights.checkpoint import run_directory
 
     config = configuration(row, train_dir, epoch, scratch)
     if row not in PRETRAINED:
@@ -107,8 +108,8 @@ def measure(config: Config | None, directory: str) -> Row:
     """The average over the colour pictures of a folder; of the degraded pictures if there is no configuration."""
     reconstruct = None
     if config is not None:
-        from srcnn_tf.checkpoint import restored_model
-        from srcnn_tf.infer import Reconstructor
+        from srcnn_tf.inference.tiling import Reconstructor
+        from srcnn_tf.weights.checkpoint import restored_model
 
         reconstruct = Reconstructor(restored_model(config)[0], rgb=config.rgb)
     rows = []

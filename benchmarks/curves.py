@@ -26,8 +26,9 @@ import numpy as np
 from absl import app
 from numpy.typing import NDArray
 
-from srcnn_tf import datasets, utils
+from srcnn_tf import utils
 from srcnn_tf.config import Config
+from srcnn_tf.datasets import samples as datasets
 from srcnn_tf.errors import RunError, StoppedError, UsageError
 from srcnn_tf.files import written_whole
 
@@ -96,7 +97,7 @@ def measure(config: Config, curve: Curve) -> None:
     """Trains as `config` says, and adds to the curve on the way, and at the end."""
     import keras
 
-    from srcnn_tf.train import train
+    from srcnn_tf.training.train import train
 
     pairs = test_pairs(config)
 
@@ -115,7 +116,7 @@ def measure(config: Config, curve: Curve) -> None:
 
 def main(config: Config) -> int:
     """Trains, measures, and says where the curve is."""
-    from srcnn_tf.startup import load_tensorflow
+    from srcnn_tf.devices import load_tensorflow
 
     name = f"{config.recipe}_{config.network_name.removeprefix('srcnn_')}"
     folders = {flag: str(Path(getattr(config, flag), "curves", name)) for flag in ("checkpoint_dir", "log_dir")}

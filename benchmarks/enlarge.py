@@ -49,13 +49,13 @@ def pillow(source: Path, target: Path) -> float:
 
 def speed(precision: str) -> float:
     """Megapixels a second through the network of 9-1-5, on a picture of four megapixels; the median of five."""
-    from srcnn_tf.startup import load_tensorflow
+    from srcnn_tf.devices import load_tensorflow
 
     load_tensorflow(is_train=False)
     import tensorflow as tf
 
     import srcnn_tf
-    from srcnn_tf.infer import Reconstructor
+    from srcnn_tf.inference.tiling import Reconstructor
 
     reconstruct = Reconstructor(srcnn_tf.load_model(SCALE), dtype=tf.as_dtype(precision))
     luma = np.random.default_rng(0).random((2048, 2048, 1), np.float32)

@@ -32,10 +32,11 @@ from typing import Any
 
 from benchmarks import curves, figure, tables
 from benchmarks.published import BICUBIC, SETS, Method, Score
-from srcnn_tf import report, utils
+from srcnn_tf import utils
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.files import written_whole
+from srcnn_tf.inference import report
 
 WEIGHTS = Path(str(resources.files("srcnn_tf.weights")))
 WANTED = ("Set5", "Set14")  # the paper's; of the other sets there are second-hand figures
@@ -124,7 +125,7 @@ def tested(weights: Weights, name: str, folder: Path) -> list[report.Result]:
     Raises:
         RunError: some pictures could not be tested; they are named on the terminal.
     """
-    from srcnn_tf.evaluate import evaluate
+    from srcnn_tf.inference.evaluate import evaluate
 
     with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(io.StringIO()):
         config = dataclasses.replace(weights.config, test_dir=str(folder), sample_dir=scratch, log_dir=scratch)
@@ -256,7 +257,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folders = find_sets(given.test_dir)
     problems = missing(folders, given.test_dir)
     if folders:
-        from srcnn_tf.startup import load_tensorflow
+        from srcnn_tf.devices import load_tensorflow
 
         device = load_tensorflow(is_train=False)
         measured = measure(folders, problems)

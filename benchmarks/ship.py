@@ -15,10 +15,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from srcnn_tf import checkpoint, report
 from srcnn_tf.config import Config
-from srcnn_tf.evaluate import evaluate
 from srcnn_tf.forward import compute_dtype
+from srcnn_tf.inference import report
+from srcnn_tf.inference.evaluate import evaluate
+from srcnn_tf.weights import checkpoint
 
 PACKAGE = Path(__file__).resolve().parent.parent / "srcnn_tf" / "weights"
 

@@ -188,15 +188,15 @@ def quality_of_other(name: str, start: float) -> list[float | None]:
 def test_pictures() -> list[tuple[NDArray, NDArray]]:
     """Degraded and original channels of the test pictures."""
     from srcnn_tf import utils
-    from srcnn_tf.pictures import read_image
+    from srcnn_tf.images.pictures import read_image
 
     return [utils.degraded_pair(read_image(path)) for path in utils.prepare_data(_TEST_DIR.value)]
 
 
 def average_psnr(pictures: list[tuple[NDArray, NDArray]], predict: Predict) -> float:
     """The average PSNR in dB under the program's protocol."""
-    from srcnn_tf.color import to_uint8
-    from srcnn_tf.metrics import score
+    from srcnn_tf.images.color import to_uint8
+    from srcnn_tf.images.metrics import score
 
     found = []
     for degraded, original in pictures:
@@ -211,13 +211,13 @@ def speed_of_ours(precision: str) -> float:
 
     T91 has 161 steps an epoch, so that SOAP settles in the fourth, and two or three checkpoints are written.
     """
-    from srcnn_tf.startup import load_tensorflow
+    from srcnn_tf.devices import load_tensorflow
 
     load_tensorflow(is_train=True)
     import keras
 
     from srcnn_tf.config import Config
-    from srcnn_tf.train import train
+    from srcnn_tf.training.train import train
 
     class Speed(keras.callbacks.Callback):
         def on_train_begin(self, logs: dict | None = None) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from srcnn_tf.upscale import load_model, upscale_image
+    from srcnn_tf.inference.upscale import load_model, upscale_image
 
 __all__ = ["load_model", "upscale_image"]
 __version__ = "0.1.0"
@@ -22,7 +22,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from srcnn_tf import upscale
+    from srcnn_tf.inference import upscale
 
     return getattr(upscale, name)
 

@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcnn_tf.background import cores, in_threads
-from srcnn_tf.color import Floats, in_colour, to_channels, to_luma
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.files import LatchedFile, written_whole
-from srcnn_tf.pictures import ENDINGS, declared_size, read_image
-from srcnn_tf.resize import imresize, zoom
+from srcnn_tf.images.color import Floats, in_colour, to_channels, to_luma
+from srcnn_tf.images.pictures import ENDINGS, declared_size, read_image
+from srcnn_tf.images.resize import imresize, zoom
 
 FORMAT = 2  # of train.h5: another number when other values are written for the same pictures
 CHUNK = 64  # pairs in one HDF5 chunk of train.h5: 0.3 MB of 33 x 33 float32

@@ -6,7 +6,7 @@ from conftest import drawn
 
 from benchmarks import colour
 from srcnn_tf import utils
-from srcnn_tf.checkpoint import restored_model
+from srcnn_tf.weights.checkpoint import restored_model
 
 HOW = ("Train", 3, "scratch")
 

@@ -8,9 +8,9 @@ from PIL import Image
 
 from benchmarks import curves, figure
 from benchmarks.published import AUTHORS_CURVE
-from srcnn_tf import train
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
+from srcnn_tf.training import train
 
 
 @pytest.fixture

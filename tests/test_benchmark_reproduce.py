@@ -7,9 +7,10 @@ import pytest
 
 from benchmarks import reproduce, tables
 from benchmarks.published import BICUBIC, PUBLISHED, SETS, Method, Score
-from srcnn_tf import checkpoint, report
 from srcnn_tf.config import Config
-from srcnn_tf.evaluate import evaluate
+from srcnn_tf.inference import report
+from srcnn_tf.inference.evaluate import evaluate
+from srcnn_tf.weights import checkpoint
 
 PACKAGE = reproduce.WEIGHTS
 README = "# Title\n\n<!-- reproduce -->\nold\n<!-- /reproduce -->\n\nThe rest.\n"

@@ -8,9 +8,9 @@ import pytest
 from conftest import drawn
 from PIL import Image
 
-from srcnn_tf import upscale
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
+from srcnn_tf.inference import upscale
 
 COUNT = 1000
 

@@ -113,7 +113,8 @@ def test_shipped_weights_say_how_they_were_made(path):
 
 
 def test_shipped_weights_were_trained_on_these_pictures(shared):
-    from srcnn_tf import pictures, utils
+    from srcnn_tf import utils
+    from srcnn_tf.images import pictures
 
     sidecars = [json.loads(path.read_text()) for path in (ROOT / "srcnn_tf" / "weights").glob("*.json")]
     folder = shared / "data" / "T91"

@@ -8,9 +8,10 @@ import pytest
 from conftest import drawn
 from scipy import ndimage
 
-from srcnn_tf import color, metrics, pictures, utils
+from srcnn_tf import utils
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
+from srcnn_tf.images import color, metrics, pictures
 
 # --- finding ---
 

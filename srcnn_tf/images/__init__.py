@@ -1,0 +1,1 @@
+"""Image files, colour, resizing and metrics."""

@@ -1,0 +1,116 @@
+"""Making pictures smaller and larger, a product with a sparse matrix for the rows, and one for the columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from srcnn_tf.images.color import Floats
+
+# Which input pixels make each output pixel, and with what weights, both `(new size, taps)`, of a size and a scale.
+Taps = Callable[[int, float], tuple[NDArray[np.int64], NDArray[np.float64]]]
+
+
+def imresize(image: NDArray, scale: float) -> NDArray:
+    """Makes a picture smaller or larger as `imresize` of the MATLAB behind the super-resolution papers does.
+
+    Keys' bicubic kernel with a = -1/2, as many times wider as the picture gets smaller (antialiasing). Beyond the
+    borders the edge pixels are repeated; later versions of MATLAB mirror there. Rows first, then columns.
+
+    Args:
+        image: `(rows, cols)` or `(rows, cols, channels)`.
+        scale: how many times as large.
+
+    Returns:
+        `(ceil(scale * rows), ceil(scale * cols)[, channels])`, of the same dtype. Unsigned integers are rounded,
+        halves up, and clipped after each pass; floats are neither rounded nor clipped.
+    """
+    return imresize_rows(image, scale, 0, math.ceil(scale * image.shape[0]))
+
+
+def imresize_rows(
+    image: NDArray, scale: float, begin: int, end: int, convert: Callable[[NDArray], NDArray] = lambda rows: rows
+) -> NDArray:
+    """Computes the rows from `begin` to before `end` of `imresize(image, scale)`, and no others on the way.
+
+    Args:
+        image: see `imresize`.
+        scale: how many times as large.
+        begin: the first row wanted.
+        end: the one after the last.
+        convert: done to the rows of `image` that are needed, before they are resized: to floats, say, which take too
+            much memory for the whole of a large picture.
+
+    Returns:
+        `(end - begin, ceil(scale * cols)[, channels])`, of the dtype that `convert` gives.
+    """
+    matrix = _matrix(image.shape[0], scale, _keys_taps)[begin:end]
+    low, high = int(matrix.indices.min()), int(matrix.indices.max()) + 1
+    tall = _product(matrix[:, low:high], convert(image[low:high]))
+    wide = _product(_matrix(image.shape[1], scale, _keys_taps), tall.swapaxes(0, 1))
+    return np.ascontiguousarray(wide.swapaxes(0, 1))
+
+
+def zoom(image: Floats, factor: float) -> Floats:
+    """Computes SciPy's `ndimage.zoom(image, factor, prefilter=False, mode="mirror")` on each channel, faster.
+
+    Cubic splines without the prefilter smooth, even where the size stays.
+
+    Args:
+        image: `(rows, cols)` or `(rows, cols, channels)`.
+        factor: how many times as large.
+
+    Returns:
+        `(round(factor * rows), round(factor * cols)[, channels])`, of the same dtype.
+    """
+    tall = _product(_matrix(image.shape[0], factor, _spline_taps), image)
+    wide = _product(_matrix(image.shape[1], factor, _spline_taps), tall.swapaxes(0, 1))
+    return np.ascontiguousarray(wide.swapaxes(0, 1))
+
+
+def _keys_taps(size: int, scale: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """What MATLAB's `contributions` finds: Keys' kernel (IEEE ASSP 29, 1981), each pixel's weights summing to 1."""
+    shrunk = min(scale, 1.0)
+    width = 4 / shrunk
+    centre = np.arange(1, math.ceil(scale * size) + 1) / scale + 0.5 * (1 - 1 / scale)  # counted from 1, as there
+    places = np.floor(centre - width / 2)[:, np.newaxis] + np.arange(math.ceil(width) + 2)
+    far = np.abs(shrunk * (centre[:, np.newaxis] - places))
+    near, tail = (1.5 * far - 2.5) * far**2 + 1, ((-0.5 * far + 2.5) * far - 4) * far + 2
+    weights = np.where(far <= 1, near, np.where(far <= 2, tail, 0))
+    weights /= weights.sum(axis=1, keepdims=True)
+    return np.clip(places, 1, size).astype(np.int64) - 1, weights
+
+
+def _spline_taps(size: int, scale: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Cubic B-splines; the first and the last pixels of both sizes coincide; mirrored beyond them."""
+    new_size = round(scale * size)
+    places = np.arange(new_size) * ((size - 1) / max(new_size - 1, 1))
+    first = np.floor(places).astype(np.int64)
+    part = places - first
+    weights = [(1 - part) ** 3, 4 - 6 * part**2 + 3 * part**3, 1 + 3 * (part + part**2 - part**3), part**3]
+    period = max(2 * (size - 1), 1)
+    taps = np.abs(first[:, np.newaxis] + np.arange(-1, 3)) % period
+    return np.minimum(taps, period - taps), np.stack(weights, axis=1) / 6
+
+
+@lru_cache(maxsize=256)
+def _matrix(size: int, scale: float, taps: Taps) -> sparse.csr_array:
+    """The matrix from `size` pixels to the new ones; pixels met again beyond the border add up."""
+    places, weights = taps(size, scale)
+    rows = np.arange(len(places) + 1) * places.shape[1]
+    return sparse.csr_array((weights.ravel(), places.ravel(), rows), shape=(len(places), size))
+
+
+def _product(matrix: sparse.csr_array, image: NDArray) -> NDArray:
+    """Gives a picture the matrix's rows in place of its own, in its own dtype."""
+    floats = image if image.dtype.kind == "f" else image.astype(np.float64)
+    lines = np.ascontiguousarray(floats).reshape(len(image), -1)
+    found = matrix.astype(floats.dtype, copy=False) @ lines
+    if image.dtype.kind == "u":
+        found = np.clip(np.floor(found + 0.5), 0, np.iinfo(image.dtype).max)
+    return found.reshape(matrix.shape[0], *image.shape[1:]).astype(image.dtype, copy=False)

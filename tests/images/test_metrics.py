@@ -1,0 +1,51 @@
+import math
+
+import numpy as np
+import pytest
+from conftest import drawn
+
+from srcnn_tf.images import metrics
+
+
+def test_psnr_of_known_errors():
+    black = np.zeros((20, 20), np.uint8)
+    assert metrics.psnr(black + np.uint8(1), black) == pytest.approx(20 * math.log10(255))
+    assert metrics.psnr(black + np.uint8(255), black) == 0
+    assert metrics.psnr(black, black) == math.inf
+
+
+def test_ssim_equals_the_formula_at_one_window():
+    # Wang et al. (2004), equations 6 to 13, written out for the one place where an 11 x 11 window fits.
+    first, second = drawn(11, 11, seed=1)[..., 0], drawn(11, 11, seed=2)[..., 0]
+    offsets = np.arange(11) - 5
+    weights = np.exp(-(offsets[:, None] ** 2 + offsets[None] ** 2) / (2 * 1.5**2))
+    weights /= weights.sum()
+    one, two = first.astype(float), second.astype(float)
+    mean_one, mean_two = (weights * one).sum(), (weights * two).sum()
+    variance_one, variance_two = (weights * (one - mean_one) ** 2).sum(), (weights * (two - mean_two) ** 2).sum()
+    covariance = (weights * (one - mean_one) * (two - mean_two)).sum()
+    small, smaller = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    expected = (2 * mean_one * mean_two + small) * (2 * covariance + smaller)
+    expected /= (mean_one**2 + mean_two**2 + small) * (variance_one + variance_two + smaller)
+    assert metrics.ssim(first, second) == pytest.approx(expected, rel=1e-6)
+
+
+def test_ssim_of_a_picture_with_itself_is_one():
+    image = drawn(30, 40)[..., 0]
+    assert metrics.ssim(image, image) == pytest.approx(1)
+
+
+def test_shaved_pixels_do_not_count():
+    original = drawn(30, 40)[..., 0]
+    image = original.copy()
+    image[:3] = image[-3:] = 0
+    image[:, :3] = image[:, -3:] = 0
+    assert metrics.score(image, original, 3) == (math.inf, pytest.approx(1))
+    assert math.isfinite(metrics.score(image, original, 2).psnr)
+
+
+def test_too_small_pictures_are_refused():
+    image = drawn(16, 40)[..., 0]
+    assert metrics.score(image[:, :17], image[:, :17], 2).psnr == math.inf
+    with pytest.raises(ValueError, match=r"16 x 40 pixels are too few: SSIM needs 11 x 11 after 3 are shaved"):
+        metrics.score(image, image, 3)
