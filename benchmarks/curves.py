@@ -30,7 +30,7 @@ from srcnn_tf import utils
 from srcnn_tf.config import Config
 from srcnn_tf.datasets import samples as datasets
 from srcnn_tf.errors import RunError, StoppedError, UsageError
-from srcnn_tf.files import written_whole
+from srcnn_tf.files import atomic_write
 
 FOLDER = Path("docs", "curves")
 COLUMNS = ["steps", "psnr"]
@@ -59,7 +59,7 @@ class Curve:
     def add(self, step: int, psnr: float) -> None:
         """Adds a row. Those from `step` on are of a run that was killed after its last checkpoint, and go."""
         self._rows = [*(row for row in self._rows if row[0] < step), (step, psnr)]
-        with written_whole(self._path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        with atomic_write(self._path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerows([COLUMNS, *((steps, f"{value:.4f}") for steps, value in self._rows)])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks import curves
 from benchmarks.published import AUTHORS_CURVE
 from srcnn_tf.errors import RunError
-from srcnn_tf.files import written_whole
+from srcnn_tf.files import atomic_write
 
 RANGE = (27, 33)  # dB: untrained weights begin at 12, and nothing could be told apart above
 
@@ -44,5 +44,5 @@ def draw(target: Path, bicubic: float | None = None) -> None:
     axes.set_ylabel("PSNR of Set5's sub-images, pooled (dB)")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    with written_whole(target) as temporary:
+    with atomic_write(target) as temporary:
         figure.savefig(temporary, dpi=120)

@@ -35,7 +35,7 @@ from benchmarks.published import BICUBIC, SETS, Method, Score
 from srcnn_tf import utils
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.files import written_whole
+from srcnn_tf.files import atomic_write
 from srcnn_tf.inference import report
 
 WEIGHTS = Path(str(resources.files("srcnn_tf.weights")))
@@ -216,7 +216,7 @@ def rewrite(readme: Path, text: str) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

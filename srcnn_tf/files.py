@@ -1,4 +1,4 @@
-"""Files that are there whole, or not at all."""
+"""Writes files so that they are complete or absent, and errors of writing are not lost."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 from srcnn_tf.errors import RunError
 
 
-class LatchedFile(io.FileIO):
-    """A file for the HDF5 library to write to, which crashes the process when a write fails.
+class DeferredErrorFile(io.FileIO):
+    """Keeps the first error of writing instead of raising it, until `check` is called.
 
-    So a write never fails; the first error is kept, and `check` raises it.
+    For the HDF5 library, which crashes the process when a write to a Python file raises an error.
     """
 
     error: OSError | None = None
@@ -25,43 +25,47 @@ class LatchedFile(io.FileIO):
         super().__init__(path, "w+b")
 
     def write(self, data: Any) -> int:
-        """Writes all of `data`, or keeps the error."""
+        """Writes all of `data`, or keeps the error and returns as if it had."""
         rest = memoryview(data).cast("B")
-        with self._latch():
+        with self._deferred():
             while rest:
                 rest = rest[super().write(rest) :]
         return len(data)
 
     def truncate(self, size: int | None = None) -> int:
-        """Cuts or extends the file, or keeps the error."""
-        with self._latch():
+        """Changes the size of the file, or keeps the error."""
+        with self._deferred():
             return super().truncate(size)
         return size or 0
 
     @contextlib.contextmanager
-    def _latch(self) -> Iterator[None]:
+    def _deferred(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             self.error = self.error or error
 
     def check(self) -> None:
-        """Raises the first error there was."""
+        """Raises the first error that was kept, if there is one."""
         if self.error is not None:
             raise self.error
 
 
 @contextlib.contextmanager
-def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a temporary name beside `path`, with its ending, for a file (or a new folder) that is to be `path`.
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields a temporary name beside `path`; what is written there takes the place of `path` if no error is raised.
 
-    It takes that place on success alone.
+    Parent folders are created. An incomplete file is never seen under its final name, and nothing is left of it after
+    an error. What a killed process left behind is overwritten by the next write.
 
-    Folders are made as needed. The file is never seen half-written, and nothing is left of it after a failure; what
-    a killed process left is overwritten by the next one.
+    Args:
+        path: final name of a file or of a new folder.
+
+    Yields:
+        `.writing-NAME` in the same folder, with the same extension.
 
     Raises:
-        RunError: the file cannot be written (no such folder, no right to, no space left).
+        RunError: the file cannot be written (missing permission, disk full, ...).
     """
     path = Path(path)
     temporary = path.with_name(f".writing-{path.name}")
@@ -76,4 +80,6 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or error
-        raise RunError(f"{path}: cannot be written ({reason}); free the place, or name another.") from error
+        raise RunError(
+            f"{path}: cannot be written ({reason}); free space, permit writing there, or choose another path."
+        ) from error

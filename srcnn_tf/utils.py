@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from srcnn_tf.background import cores, in_threads
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.files import LatchedFile, written_whole
+from srcnn_tf.files import DeferredErrorFile, atomic_write
 from srcnn_tf.images.color import Floats, in_colour, to_channels, to_luma
 from srcnn_tf.images.pictures import ENDINGS, declared_size, read_image
 from srcnn_tf.images.resize import imresize, zoom
@@ -80,10 +80,10 @@ def imsave(image: NDArray[np.uint8], path: str | os.PathLike[str]) -> None:
     """Writes a uint8 grey `(rows, cols)` or RGB `(rows, cols, 3)` picture in the format of the name's ending.
 
     Raises:
-        RunError: see `written_whole`.
+        RunError: see `atomic_write`.
     """
     encoded = iio.imwrite("<bytes>", image, plugin="pillow", extension=Path(path).suffix, compress_level=PNG_LEVEL)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(encoded)
 
 
@@ -274,7 +274,7 @@ def input_setup(config: Config, paths: Sequence[Path], data_hash: str) -> list[s
     path, source = train_file(config), train_source(config, data_hash)
     if (complaints := _complaints(path, source)) is None:
         complaints = []
-        with written_whole(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.unlink(missing_ok=True)  # a killed run's, which takes room
             counts = [_count_pairs(declared_size(picture), config) for picture in paths]
             _check_space(path, counts, config)
@@ -333,7 +333,7 @@ def _write_pairs(
     path: Path, config: Config, groups: Sequence[Sequence[Path]], source: str, complaints: list[str], threads: int
 ) -> None:
     counts: list[int] = []
-    with LatchedFile(path) as disk, h5py.File(disk, "w") as file:
+    with DeferredErrorFile(path) as disk, h5py.File(disk, "w") as file:
         # Decoding, products and copies let other threads run, so that threads are faster than processes, which would
         # have to be started and to send what they made through a pipe. HDF5 has one writer in any case.
         for found in in_threads(lambda group: _pairs_of_group(group, config), groups, threads):

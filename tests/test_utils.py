@@ -285,7 +285,7 @@ def test_imsave_writes_what_is_read_back():
 
 def test_unwritable_places_are_named():
     Path("file").touch()
-    with pytest.raises(RunError, match=r"file/a\.png: cannot be written \(.*\); free the place"):
+    with pytest.raises(RunError, match=r"file/a\.png: cannot be written \(.*\); free space"):
         utils.imsave(drawn(9, 11), "file/a.png")
 
 

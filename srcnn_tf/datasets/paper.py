@@ -22,7 +22,7 @@ from tqdm import tqdm
 from srcnn_tf.config import SETS, Config
 from srcnn_tf.datasets.samples import remove_samples
 from srcnn_tf.errors import RunError
-from srcnn_tf.files import written_whole
+from srcnn_tf.files import atomic_write
 from srcnn_tf.utils import prepare_data
 
 COMMIT = "78be1a24697935fc39a3a8cf59a6632264afade7"
@@ -292,7 +292,7 @@ def _put(unpacked: Unpacked, folder: Path, sums: Sums) -> None:
     pictures = {name: unpacked.pictures[digest] for name, digest in sums.items()}
     if not folder.is_dir():
         # Hidden until all are there: a part of a set would be taken for the whole.
-        with written_whole(folder) as temporary:
+        with atomic_write(folder) as temporary:
             temporary.mkdir(exist_ok=True)
             for name, picture in pictures.items():
                 (temporary / name).write_bytes(picture)
@@ -320,7 +320,7 @@ def _check(unpacked: Unpacked, folder: Path, sums: Sums) -> None:
 def _replace(path: Path, picture: bytes) -> Path | None:
     """Writes a picture; a file in its place, which may be someone's own work, is given the name returned."""
     kept = None
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(picture)
         if os.path.lexists(path):
             names = (path.with_name(f"{path.name}.old{number}") for number in itertools.count(1))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.files import written_whole
+from srcnn_tf.files import atomic_write
 from srcnn_tf.images.pictures import ENDINGS
 from srcnn_tf.utils import prepare_data
 
@@ -90,7 +90,7 @@ def _write_samples(directory: Path, names: tuple[str, ...]) -> list[Path]:
     print(f"No pictures below {directory.parent}: {len(names)} photographs of scikit-image go to {directory}.")
     source = resources.files("skimage.data")
     # Hidden until all are there: a part of them would be taken for the whole the next time.
-    with written_whole(directory) as temporary:
+    with atomic_write(directory) as temporary:
         temporary.mkdir(exist_ok=True)
         for name in names:
             with resources.as_file(source / name) as photograph:

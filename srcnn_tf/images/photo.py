@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.files import written_whole
+from srcnn_tf.files import atomic_write
 from srcnn_tf.images import jpeg, png, tiff, webp
 from srcnn_tf.images.exif import Block, sensible
 from srcnn_tf.images.pixels import Photo, channels_of, check_size, fitting, refusal, rgb_of_cmyk, turned
@@ -138,7 +138,7 @@ def write_photo(
 
     Raises:
         RunError: the format cannot hold the picture, see `check_format`; or the file cannot be written, see
-            `files.written_whole`.
+            `files.atomic_write`.
         ValueError: there are no pages.
     """
     count = len(pages) if count is None and hasattr(pages, "__len__") else count or 1
@@ -148,7 +148,7 @@ def write_photo(
     if first is None:
         raise ValueError(f"{path}: no page to write")
     form = FORMATS[Path(path).suffix.lower()]
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         if form is TIFF:
             ready = itertools.chain([first], ready)
             del first

@@ -78,7 +78,7 @@ def encoding(path: str | os.PathLike[str], name: str) -> Iterator[None]:
 
     Raises:
         RunError: the encoder refuses the picture.
-        OSError: the file cannot be written, which `files.written_whole` explains.
+        OSError: the file cannot be written, which `files.atomic_write` explains.
     """
     try:
         with Quiet():

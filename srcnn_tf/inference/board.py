@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.files import written_whole
+from srcnn_tf.files import atomic_write
 from srcnn_tf.images.color import Floats, to_image
 from srcnn_tf.inference.tiling import Reconstructor
 from srcnn_tf.model import LAYERS
@@ -92,7 +92,7 @@ class History(keras.callbacks.Callback):
                 header, *rows = self._path.read_text(encoding="utf-8", errors="replace").split("\n")
                 done = {str(epoch + 1) for epoch in range(self._done)}
                 kept = [row for row in rows if row.partition(",")[0] in done]
-                with written_whole(self._path) as temporary:
+                with atomic_write(self._path) as temporary:
                     temporary.write_text("".join(line + "\n" for line in (header, *kept) if line), encoding="utf-8")
                 self._columns = header.split(",") if header else []
 

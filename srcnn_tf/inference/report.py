@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from srcnn_tf.files import written_whole
+from srcnn_tf.files import atomic_write
 
 Panels = dict[str, NDArray[np.uint8]]  # pictures of one size by caption, from left to right
 GAP = 4  # white pixels between two pictures
@@ -130,7 +130,7 @@ def write_csv(results: Iterable[Result], path: Path) -> None:
     """
     names = [field.name for field in fields(Result)]
     with (
-        written_whole(path) as temporary,
+        atomic_write(path) as temporary,
         open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         writer = csv.writer(file)

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.files import written_whole
+from srcnn_tf.files import atomic_write
 from srcnn_tf.model import srcnn
 
 PREFIX = "SRCNN.model"  # the reference's name of a checkpoint, before '-<step>'
@@ -63,7 +63,7 @@ class Checkpoints:
         try:
             self._checkpoint.write(str(path))
             # By this file tf.train.latest_checkpoint finds it.
-            with written_whole(self.directory / "checkpoint") as temporary:
+            with atomic_write(self.directory / "checkpoint") as temporary:
                 temporary.write_text(f'model_checkpoint_path: "{path.name}"\n', encoding="utf-8")
         except (tf.errors.OpError, OSError) as error:
             reason = str(getattr(error, "message", error)).split("\n")[0]
@@ -136,7 +136,7 @@ def write_record(directory: Path, record: dict[str, Any]) -> None:
     Raises:
         RunError: it cannot be written.
     """
-    with written_whole(directory / RECORD) as temporary:
+    with atomic_write(directory / RECORD) as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
@@ -171,7 +171,7 @@ def publish(model: keras.Model, config: Config, directory: Path) -> None:
     Raises:
         RunError: they cannot be written; the files before are untouched.
     """
-    with written_whole(directory / KERAS) as temporary:
+    with atomic_write(directory / KERAS) as temporary:
         model.save(temporary)
     # In a .keras file lie the same bytes that save_weights writes. Taken from there, no HDF5 file is written to the
     # disk: the HDF5 library crashes the process where that is full.
@@ -179,7 +179,7 @@ def publish(model: keras.Model, config: Config, directory: Path) -> None:
         weights = io.BytesIO(archive.read("model.weights.h5"))
     with h5py.File(weights, "a") as file:
         file.attrs.update({NETWORK: config.network_name, SHA256: _digest(model.get_weights())})
-    with written_whole(directory / WEIGHTS) as temporary:
+    with atomic_write(directory / WEIGHTS) as temporary:
         temporary.write_bytes(weights.getvalue())
 
 

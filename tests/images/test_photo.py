@@ -543,7 +543,7 @@ def test_a_full_disk_leaves_nothing_behind(ending):
 
 def test_a_place_that_cannot_be_written_is_named():
     Path("file").touch()
-    with pytest.raises(RunError, match=r"file/a\.png: cannot be written \(.*\); free the place, or name another"):
+    with pytest.raises(RunError, match=r"file/a\.png: cannot be written \(.*\); free space, permit"):
         write_photo([Photo(sampled(3))], "file/a.png")
 
 

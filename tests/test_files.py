@@ -1,0 +1,66 @@
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from srcnn_tf.errors import RunError
+from srcnn_tf.files import DeferredErrorFile, atomic_write
+
+
+def test_a_file_or_folder_appears_only_once_it_is_complete(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    with atomic_write(path) as temporary:
+        temporary.write_text("text")
+        assert os.listdir(path.parent) == [".writing-a.txt"]
+    assert path.read_text() == "text"
+    assert os.listdir(path.parent) == ["a.txt"]
+    with atomic_write(tmp_path / "folder") as temporary:
+        temporary.mkdir()
+        (temporary / "b.txt").write_text("b")
+    assert (tmp_path / "folder" / "b.txt").read_text() == "b"
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_an_error_leaves_what_was_there_and_nothing_else(tmp_path, kind):
+    (tmp_path / "a.txt").write_text("old")
+
+    def fail() -> None:
+        with atomic_write(tmp_path / "a.txt") as temporary:
+            if kind == "folder":
+                temporary.mkdir()
+            (temporary / "b" if kind == "folder" else temporary).write_text("new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert os.listdir(tmp_path) == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_a_path_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(RunError, match=r"file/a\.png: cannot be written \(.*\); free space, permit"),
+        atomic_write(tmp_path / "file" / "a.png"),
+    ):
+        pass
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_hdf5_on_a_full_disk_raises_an_error_that_python_sees():
+    with DeferredErrorFile("/dev/full") as disk:
+        with h5py.File(disk, "w") as file:
+            file["a"] = np.zeros(10_000)
+        with pytest.raises(OSError, match="No space"):
+            disk.check()
+
+
+def test_a_deferred_error_file_without_error_is_an_ordinary_file(tmp_path):
+    with DeferredErrorFile(tmp_path / "a.h5") as disk:
+        with h5py.File(disk, "w") as file:
+            file["a"] = np.arange(10_000)
+        disk.check()
+    with h5py.File(tmp_path / "a.h5") as file:
+        np.testing.assert_array_equal(file["a"], np.arange(10_000))
