@@ -1,4 +1,4 @@
-"""What one run is told to do: a frozen `Config`, one field a flag, each default written once."""
+"""The configuration of a run: a frozen `Config` with one field per command-line flag, and the training recipes."""
 
 from __future__ import annotations
 
@@ -11,21 +11,18 @@ from typing import Any
 
 from srcnn_tf.errors import UsageError
 
-FROM_RECIPE: Any = None  # Config replaces it by the recipe's value
-FROM_ARCHITECTURE: Any = None  # Config replaces it by image_size less the border
-FROM_MODE: Any = None  # Config replaces it by what training and testing, or enlarging, do
 DEGRADATIONS = ("scipy", "matlab")
 COLOR_SPACES = ("ycbcr", "rgb")
 PRECISIONS = ("auto", "float32", "bfloat16")
-# The paper's pictures, and the field that names the folder they go below.
+# The paper's images, and the field that names the folder they are put below.
 SETS = {"T91": "train_dir", "Set5": "test_dir", "Set14": "test_dir"}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train, in the parts that are not a flag, and the defaults of the flags that depend on it.
+    """How to train: what is not a flag, and the defaults of the flags that depend on it.
 
-    The defaults here are plain descent as in the reference.
+    The defaults here are plain gradient descent as in the reference.
     """
 
     epoch: int
@@ -35,14 +32,14 @@ class Recipe:
     initialization: str = "gaussian"  # a key of model.INITIALIZATIONS
     shuffle: str = "never"  # 'never' | 'once' | 'each epoch'
     flips: bool = False  # flip and transpose each patch at random
-    phases: bool = False  # shift the small pictures' samples at random, each epoch; of few pictures, see pairs.py
-    cosine: bool = False  # warm-up, and half a cosine down to 0; else a fixed rate
-    expansion: int = 1  # times as many filters between the factors of a kernel, see expansion.py
-    channels: tuple[int, int] = (0, 3)  # the first one that the loss is of, and the one after the last
-    average: bool = False  # keep an exponential average of the weights, and measure and publish that
+    grid_offsets: bool = False  # downscale from another random offset of the pixel grid in each epoch
+    cosine_decay: bool = False  # warm-up, then half a cosine down to 0; else a constant learning rate
+    overparameterization: int = 1  # factor of the inner filters of each over-parameterized kernel
+    channels: tuple[int, int] = (0, 3)  # the loss is over channels[0] up to, not including, channels[1]
+    ema: bool = False  # keep an exponential moving average of the weights, validate and save it
     summed_loss: bool = False  # learning_rate is for half the sum of squares over a label; for our mean it is larger
-    recover: bool = False  # go back to the last good epoch, at half the rate, when the loss explodes
-    strict_batch: bool = True  # fewer patches than batch_size are an error; else they make one smaller batch
+    recover: bool = False  # restore the last good epoch at half the learning rate when the loss diverges
+    require_full_batch: bool = True  # fewer patches than batch_size are an error; else they make one smaller batch
 
 
 RECIPES = {
@@ -54,129 +51,199 @@ RECIPES = {
         initialization="he",
         shuffle="each epoch",
         flips=True,
-        phases=True,
-        cosine=True,
-        average=True,
-        expansion=2,
+        grid_offsets=True,
+        cosine_decay=True,
+        ema=True,
+        overparameterization=2,
         recover=True,
-        strict_batch=False,
+        require_full_batch=False,
     ),
     # tegg89/SRCNN-Tensorflow, main.py's defaults and model.py's training loop.
     "reference": Recipe(epoch=15000, learning_rate=1e-4, optimizer="sgd"),
-    # Dong et al. (TPAMI 2016, section 3.3) and their Caffe solver. 36,556 epochs of the 91 pictures are their 8e8
+    # Dong et al. (TPAMI 2016, section 3.3) and their Caffe solver. 36,556 epochs of the 91 images are their 8e8
     # back-propagations.
     "paper": Recipe(epoch=36556, learning_rate=1e-4, optimizer="momentum", shuffle="once", summed_loss=True),
 }
 
-# Fields that another run of the same command may change and still go on with the weights of the first:
-# they say for how long, where to write, or what to test. What was trained on is compared by content.
-NOT_COMPARED = frozenset(
-    {"is_train", "epoch", "resume", "precision", "image_index", "fetch"}
-    | {"input", "output", "overwrite", "quality", "max_megapixels", "tile_size"}
-    | {"checkpoint_dir", "sample_dir", "log_dir", "train_dir", "test_dir"}
-)
+
+# The fields that identify a run: only a run that agrees in all of them resumes it. The others say how long to train,
+# where to write or what to test; training data is compared by content.
+RUN_FIELDS: tuple[str, ...] = ("recipe", "learning_rate", "validation_split", "batch_size", "image_size", "label_size")
+RUN_FIELDS += ("stride", "scale", "c_dim", "color_space", "architecture", "filters", "degradation", "weights", "seed")
+
+
+def flag(default: Any, description: str, choices: tuple[Any, ...] = (), limits: tuple[int, float] | None = None) -> Any:
+    """Declares a field of `Config` together with what its command-line flag needs.
+
+    Args:
+        default: None where `Config` derives the default from other fields.
+        description: help text of the flag.
+        choices: the allowed values, if they can be listed.
+        limits: the smallest and the largest allowed value, if it has such limits.
+    """
+    metadata = {"description": description, "choices": choices, "limits": limits}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
 class Config:
-    """The flags of `main.py` after their defaults are filled in and their values are checked.
+    """The flags of `main.py`, with derived defaults filled in and all values checked.
 
     Raises:
-        UsageError: a value is out of range, or two of them do not fit together.
+        UsageError: a value is out of range, or two values do not fit together.
     """
 
-    is_train: bool = True
-    recipe: str = "modern"
-    epoch: int = FROM_RECIPE
-    learning_rate: float = FROM_RECIPE
-    validation_split: float = FROM_RECIPE
-    batch_size: int = 128
-    image_size: int = 33
-    label_size: int = FROM_ARCHITECTURE
-    stride: int = 14
-    scale: int = 3
-    c_dim: int = 1
-    color_space: str = "ycbcr"
-    architecture: str = "9-1-5"
-    filters: str = "64,32"
-    degradation: str = FROM_MODE
-    image_index: str = "all"
-    train_dir: str = "Train"
-    test_dir: str = "Test"
-    checkpoint_dir: str = "checkpoint"
-    sample_dir: str = "sample"
-    log_dir: str = "logs"
-    weights: str | None = None
-    seed: int = 0
-    precision: str = "auto"
-    resume: bool = True
-    fetch: str | None = None
-    input: str | None = None
-    output: str | None = None
-    overwrite: bool = False
-    quality: int = 95
-    max_megapixels: float = 200.0
-    tile_size: int = 384  # 38 MB of 64 float32 features; in smaller ones, the cores wait for each other
+    is_train: bool = flag(True, "Train; False to test.")
+    recipe: str = flag(
+        "modern", "How to train: the best weights in minutes, as tegg89, or as the paper.", choices=tuple(RECIPES)
+    )
+    epoch: int = flag(None, "Number of epochs. Default: the recipe's.", limits=(1, math.inf))
+    learning_rate: float = flag(None, "Learning rate, or the peak of its schedule. Default: the recipe's.")
+    validation_split: float = flag(
+        None, "Fraction of the training images used for validation, if there are 20 or more. Default: the recipe's."
+    )
+    batch_size: int = flag(128, "Patches per batch.", limits=(1, math.inf))
+    image_size: int = flag(33, "Side of an input patch, in pixels.")
+    label_size: int = flag(None, "Side of a label patch. Default: what the layers leave of image_size, 21 of 33.")
+    stride: int = flag(14, "Pixels from one training patch to the next.", limits=(1, math.inf))
+    scale: int = flag(3, "Factor of downscaling and upscaling.", limits=(2, math.inf))
+    c_dim: int = flag(1, "Channels: 1 for luma, 3 for colour.", choices=(1, 3))
+    color_space: str = flag("ycbcr", "Colour space of the channels, with --c_dim=3.", choices=COLOR_SPACES)
+    architecture: str = flag("9-1-5", "Filter sizes of the three layers, f1-f2-f3.")
+    filters: str = flag("64,32", "Number of filters in the first two layers, n1,n2.")
+    degradation: str = flag(
+        None, "How images are degraded. Default: scipy to train and test, matlab to upscale.", choices=DEGRADATIONS
+    )
+    image_index: str = flag("all", "Test image: its index in the list sorted by path, or all.")
+    train_dir: str = flag("Train", "Folder of training images, searched with its subfolders.")
+    test_dir: str = flag("Test", "Folder of test images, searched with its subfolders.")
+    checkpoint_dir: str = flag("checkpoint", "Folder of training data, checkpoints and weights.")
+    sample_dir: str = flag("sample", "Folder of test results and of upscaled images.")
+    log_dir: str = flag("logs", "Folder of TensorBoard's logs.")
+    weights: str | None = flag(
+        None, "Weights to start from or to test: a file, a run's folder, the reference's checkpoint."
+    )
+    seed: int = flag(0, "Seed of initial weights, shuffling, flips and grid offsets.", limits=(0, 2**31 - 1))
+    precision: str = flag(
+        "auto", "Dtype of the convolutions; auto: by what the processor or GPU supports.", choices=PRECISIONS
+    )
+    resume: bool = flag(True, "Resume an unfinished run; False to restart it.")
+    fetch: str | None = flag(None, f"Download the paper's images and exit: some of {','.join(SETS)}.")
+    input: str | None = flag(None, "Image to upscale, or a folder of images.")
+    output: str | None = flag(None, "Upscaled image, or the folder for upscaled images. Default: sample/enlarged.")
+    overwrite: bool = flag(False, "Upscale again what is already in the output folder.")
+    quality: int = flag(95, "Quality of JPEG and WebP files, 1 to 100.", limits=(1, 100))
+    max_megapixels: float = flag(200.0, "Largest upscaled image, in millions of pixels.")
+    # 64 float32 features of 384 x 384 pixels take 38 MB; with smaller tiles, the cores wait for each other.
+    tile_size: int = flag(
+        384, "Side of a tile, the part restored at once, in pixels; results do not depend on it.", limits=(1, math.inf)
+    )
 
     def __post_init__(self) -> None:
-        """Fills in the defaults that depend on other fields, and checks all of them."""
-        _check_choice("recipe", self.recipe, RECIPES)
-        for name in ("epoch", "validation_split"):
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, getattr(RECIPES[self.recipe], name))
-        if self.degradation is None:
-            object.__setattr__(self, "degradation", "scipy" if self.input is None else "matlab")
-        _check_architecture(self.architecture)
-        _check_filters(self.filters)
-        _check_sets(self)
-        if self.label_size is None:
-            object.__setattr__(self, "label_size", self.image_size - self.border)
-        if self.learning_rate is None:
-            recipe = RECIPES[self.recipe]
-            values = self.label_size**2 * self.c_dim / 2 if recipe.summed_loss else 1
-            object.__setattr__(self, "learning_rate", recipe.learning_rate * values)
-        _check(self)
+        """Fills in the defaults that depend on other fields, and checks all values."""
+        self._check_each()
+        recipe = RECIPES[self.recipe]
+        self._set_default("epoch", recipe.epoch)
+        self._set_default("validation_split", recipe.validation_split)
+        self._set_default("degradation", "scipy" if self.input is None else "matlab")
+        self._set_default("label_size", self.image_size - self.border)
+        values_per_label = self.label_size**2 * self.c_dim
+        self._set_default("learning_rate", recipe.learning_rate * (values_per_label / 2 if recipe.summed_loss else 1))
+        self._check_together()
+
+    def _set_default(self, name: str, value: Any) -> None:
+        if getattr(self, name) is None:
+            object.__setattr__(self, name, value)
+
+    def _check_each(self) -> None:
+        """Checks the given values one by one."""
+        for field in dataclasses.fields(self):
+            value, choices, limits = getattr(self, field.name), field.metadata["choices"], field.metadata["limits"]
+            if value is None:
+                continue
+            if choices and value not in choices:
+                raise UsageError(f"--{field.name}={value}: expected one of {', '.join(map(str, choices))}.")
+            if limits and not limits[0] <= value <= limits[1]:
+                most = "or more" if limits[1] == math.inf else f"to {limits[1]}"
+                raise UsageError(f"--{field.name}={value}: expected {limits[0]} {most}.")
+            if value == "" and field.name != "fetch":
+                raise UsageError(f"--{field.name} is empty: expected a value, as in --{field.name}=NAME.")
+        # An even filter would put the label half a pixel beside the centre of its input.
+        if not re.fullmatch(r"([1-9]?[13579])-([1-9]?[13579])-([1-9]?[13579])", self.architecture, re.ASCII):
+            raise UsageError(
+                f"--architecture={self.architecture}: expected three odd filter sizes, such as 9-1-5 or 9-5-5."
+            )
+        if not re.fullmatch(r"[1-9][0-9]{0,3},[1-9][0-9]{0,3}", self.filters, re.ASCII):
+            raise UsageError(f"--filters={self.filters}: expected two counts from 1 to 9999, such as 64,32.")
+        if not re.fullmatch(r"all|[0-9]+", self.image_index, re.ASCII):
+            raise UsageError(f"--image_index={self.image_index}: expected 'all' or a number from 0.")
+        if unknown := [name for name in self.sets if name not in SETS]:
+            raise UsageError(
+                f"--fetch={self.fetch}: there is no set {unknown[0]!r}; expected some of {', '.join(SETS)}, "
+                f"separated by commas alone, as in --fetch={','.join(SETS)}."
+            )
+
+    def _check_together(self) -> None:
+        """Checks the values that have to fit together, and those that may be derived."""
+        if self.rgb and self.c_dim == 1:
+            raise UsageError("--color_space=rgb needs --c_dim=3: a network of one channel restores luma.")
+        label_size = self.image_size - self.border
+        if label_size < 1:
+            raise UsageError(
+                f"--image_size={self.image_size}: the layers of {self.architecture} take {self.border} pixels, "
+                f"expected {self.border + 1} or more."
+            )
+        if self.label_size != label_size:
+            raise UsageError(
+                f"--label_size={self.label_size} does not fit: {self.architecture} makes {label_size} of "
+                f"--image_size={self.image_size}; give --label_size={label_size} or leave it out."
+            )
+        for name in ("learning_rate", "max_megapixels"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise UsageError(f"--{name}={getattr(self, name)}: expected a number above 0.")
+        if not 0 <= self.validation_split < 1:
+            raise UsageError(f"--validation_split={self.validation_split}: expected 0 or more, and less than 1.")
 
     @property
     def filter_sizes(self) -> tuple[int, int, int]:
-        """Side of the filters of the three layers, in pixels: `(9, 1, 5)` for 9-1-5."""
+        """Filter sizes of the three layers, in pixels: `(9, 1, 5)` for 9-1-5."""
         first, second, third = map(int, self.architecture.split("-"))
         return first, second, third
 
     @property
     def filter_counts(self) -> tuple[int, int]:
-        """Filters in the first two layers: `(64, 32)`."""
+        """Number of filters in the first two layers: `(64, 32)`."""
         first, second = map(int, self.filters.split(","))
         return first, second
 
     @property
     def border(self) -> int:
-        """Pixels that the three unpadded layers take from the rows, and from the columns, of their input."""
+        """Rows, and columns, by which the output of the three unpadded layers is smaller than their input."""
         return sum(size - 1 for size in self.filter_sizes)
 
     @property
     def studio_range(self) -> bool:
-        """Whether luma is the paper's, from 16 to 235, and not the reference's, from 0 to 255."""
+        """Whether luma is in the paper's range, 16 to 235, and not in the reference's, 0 to 255."""
         return self.degradation == "matlab"
 
     @property
     def rgb(self) -> bool:
-        """Whether the network sees R, G and B, and not luma alone or Y, Cb and Cr."""
+        """Whether the network's channels are R, G and B, and not luma alone or Y, Cb and Cr."""
         return self.color_space == "rgb"
 
     @property
     def image_number(self) -> int | None:
-        """The one test picture asked for, as its place in the list sorted by path; None for all of them."""
+        """Index of the test image in the list sorted by path; None for all of them."""
         return None if self.image_index == "all" else int(self.image_index)
 
     @property
     def sets(self) -> tuple[str, ...]:
-        """The sets of pictures to fetch, each once: `("T91", "Set5")`."""
+        """The sets of images to fetch, each once: `("T91", "Set5")`."""
         return tuple(dict.fromkeys(self.fetch.split(","))) if self.fetch is not None else ()
 
     @property
     def network_name(self) -> str:
-        """Name of what weights belong to: scale and degradation, and what else is not the default."""
+        """Name of the networks whose weights are interchangeable: scale, degradation, and what is not the default."""
         parts = [f"srcnn_x{self.scale}_{self.degradation}"]
         if self.architecture != Config.architecture:
             parts.append(self.architecture)
@@ -193,80 +260,16 @@ class Config:
 
     @property
     def command(self) -> str:
-        """The command that makes this configuration, or goes on with it: the flags that differ from their defaults."""
+        """The command that starts or resumes this run: the flags that differ from their defaults."""
         own = {name: getattr(self, name) for name in ("recipe", "architecture", "image_size", "c_dim", "input")}
-        usual = dataclasses.asdict(Config(**own)) | {name: getattr(Config, name) for name in own}
-        given = {name: value for name, value in dataclasses.asdict(self).items() if value != usual[name]}
-        given.pop("resume", None)  # repeated, --resume=False would throw away what was done
+        defaults = dataclasses.asdict(Config(**own)) | {name: getattr(Config, name) for name in own}
+        given = {name: value for name, value in dataclasses.asdict(self).items() if value != defaults[name]}
+        given.pop("resume", None)  # repeated, --resume=False would discard the run
         given.pop("fetch", None)  # neither trains nor tests
         given = {"is_train": self.is_train} | given
         return shlex.join(["python", "main.py", *(f"--{name}={value}" for name, value in given.items())])
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The fields that make two runs the same run, by name."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in NOT_COMPARED}
-
-
-def _check(config: Config) -> None:
-    _check_choice("degradation", config.degradation, DEGRADATIONS)
-    _check_choice("precision", config.precision, PRECISIONS)
-    _check_choice("c_dim", config.c_dim, (1, 3))
-    _check_choice("color_space", config.color_space, COLOR_SPACES)
-    if config.rgb and config.c_dim == 1:
-        raise UsageError("--color_space=rgb needs --c_dim=3: a network of one channel restores luma.")
-    least_of = {"epoch": 1, "batch_size": 1, "stride": 1, "scale": 2, "seed": 0, "quality": 1, "tile_size": 1}
-    for name, least in least_of.items():
-        if getattr(config, name) < least:
-            raise UsageError(f"--{name}={getattr(config, name)}: expected {least} or more.")
-    if config.seed >= 2**31:
-        raise UsageError(f"--seed={config.seed}: expected less than 2**31.")
-    if config.quality > 100:
-        raise UsageError(f"--quality={config.quality}: expected 1 to 100.")
-    if not 0 < config.max_megapixels < math.inf:
-        raise UsageError(f"--max_megapixels={config.max_megapixels}: expected a number above 0.")
-    if not 0 <= config.validation_split < 1:
-        raise UsageError(f"--validation_split={config.validation_split}: expected 0 or more, and less than 1.")
-    if config.image_size <= config.border:
-        raise UsageError(
-            f"--image_size={config.image_size}: the layers of {config.architecture} take {config.border} pixels, "
-            f"expected {config.border + 1} or more."
-        )
-    if config.label_size != config.image_size - config.border:
-        raise UsageError(
-            f"--label_size={config.label_size} does not fit: {config.architecture} makes "
-            f"{config.image_size - config.border} of --image_size={config.image_size}; "
-            f"give --label_size={config.image_size - config.border} or leave it out."
-        )
-    if not (math.isfinite(config.learning_rate) and config.learning_rate > 0):
-        raise UsageError(f"--learning_rate={config.learning_rate}: expected a number above 0.")
-    if config.image_index != "all" and not re.fullmatch(r"[0-9]+", config.image_index, re.ASCII):
-        raise UsageError(f"--image_index={config.image_index}: expected 'all' or a number from 0.")
-    for name in ("train_dir", "test_dir", "checkpoint_dir", "sample_dir", "log_dir", "input", "output"):
-        if getattr(config, name) == "":
-            raise UsageError(f"--{name} is empty: expected the name of a folder.")
-
-
-def _check_choice(name: str, value: object, choices: Any) -> None:
-    if value not in choices:
-        raise UsageError(f"--{name}={value}: expected one of {', '.join(map(str, choices))}.")
-
-
-def _check_architecture(architecture: str) -> None:
-    sizes = re.fullmatch(r"([1-9][0-9]?)-([1-9][0-9]?)-([1-9][0-9]?)", architecture, re.ASCII)
-    # An even filter would put the label half a pixel beside the centre of its input.
-    if sizes is None or any(int(size) % 2 == 0 for size in sizes.groups()):
-        raise UsageError(f"--architecture={architecture}: expected three odd filter sizes, such as 9-1-5 or 9-5-5.")
-
-
-def _check_filters(filters: str) -> None:
-    if not re.fullmatch(r"[1-9][0-9]{0,3},[1-9][0-9]{0,3}", filters, re.ASCII):
-        raise UsageError(f"--filters={filters}: expected two counts from 1 to 9999, such as 64,32.")
-
-
-def _check_sets(config: Config) -> None:
-    if unknown := [name for name in config.sets if name not in SETS]:
-        raise UsageError(
-            f"--fetch={config.fetch}: there is no set {unknown[0]!r}; expected some of {', '.join(SETS)}, "
-            f"with commas alone between them, as in --fetch={','.join(SETS)}."
-        )
+        """The fields that identify a run, by name: runs that agree in them are the same run."""
+        return {name: getattr(self, name) for name in RUN_FIELDS}

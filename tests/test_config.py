@@ -74,7 +74,7 @@ def test_run_name(changes, name):
         ({"image_index": "third"}, "--image_index=third"),
         ({"train_dir": ""}, "--train_dir is empty"),
         ({"fetch": ""}, "--fetch=: there is no set ''; expected some of T91, Set5, Set14"),
-        ({"fetch": "T91, Set5"}, "there is no set ' Set5'; expected some of T91, Set5, Set14, with commas alone"),
+        ({"fetch": "T91, Set5"}, "there is no set ' Set5'; expected some of T91, Set5, Set14, separated by commas alone"),
         ({"fetch": "../T91"}, "there is no set '../T91'"),
     ],
 )

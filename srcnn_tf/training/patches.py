@@ -113,7 +113,7 @@ class Pairs:
         yield from in_threads(self._read, parts, threads=1)
 
     def _of_epoch(self, epoch: int) -> Window:
-        if RECIPES[self._config.recipe].phases:
+        if RECIPES[self._config.recipe].grid_offsets:
             if self._ahead is None:
                 self._ahead = in_threads(self._at_phases, range(epoch, self._config.epoch), threads=1)
             return next(self._ahead)
@@ -175,7 +175,7 @@ def load_pairs(
     usable = np.flatnonzero(counts)
     held_out = _held_out(config, usable)
     used = np.flatnonzero(~np.isin(np.repeat(np.arange(len(pictures)), counts), held_out))
-    if RECIPES[config.recipe].strict_batch and len(used) < config.batch_size:
+    if RECIPES[config.recipe].require_full_batch and len(used) < config.batch_size:
         raise RunError(
             f"{len(used)} sub-images of {len(usable)} pictures below {config.train_dir} do not fill one batch of "
             f"{config.batch_size}: give more pictures, a smaller --batch_size, or a smaller --stride."

@@ -20,7 +20,7 @@ class Schedule:
 
     def __init__(self, config: Config, epoch_steps: int, state: State) -> None:
         """Args: what to do, steps in an epoch, and the state, which keeps since when the length is what it is."""
-        self._rate, self._cosine = config.learning_rate, RECIPES[config.recipe].cosine
+        self._rate, self._cosine = config.learning_rate, RECIPES[config.recipe].cosine_decay
         self._steps = config.epoch * epoch_steps
         self._epoch_steps, self._state = epoch_steps, state
         self._notice = self._change(int(state.length), int(state.step))

@@ -36,11 +36,11 @@ class State:
         recipe = RECIPES[config.recipe]
         self.model = checkpoint.build(config, recipe.initialization)
         # What is measured and published.
-        self.published = checkpoint.build(config, recipe.initialization) if recipe.average else self.model
+        self.published = checkpoint.build(config, recipe.initialization) if recipe.ema else self.model
         if config.weights is not None and not resuming:  # else a checkpoint holds what became of them
             checkpoint.load_weights(self.model, Path(config.weights), config)
             self.published.set_weights(self.model.get_weights())
-        self.expansion = Expansion(self.model, recipe.expansion, config.seed)
+        self.expansion = Expansion(self.model, recipe.overparameterization, config.seed)
         self.optimizer = _optimizer(recipe.optimizer, config.learning_rate)
         self.optimizer.build(self.expansion.trained())
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -96,7 +96,7 @@ def make_step(state: State, recipe: Recipe, dtype: tf.DType, xla: bool) -> Calla
             gradients = [part * gradient for part, gradient in zip(PAPER_RATES, gradients, strict=True)]
         state.optimizer.apply(tape.gradient(weights, variables, gradients), variables)
         state.expansion.collapse(state.model)
-        if recipe.average:
+        if recipe.ema:
             # A short memory at first, or the random beginning would stay in the average.
             count = tf.cast(state.step, tf.float32)
             decay = tf.minimum(DECAY, (1 + count) / (10 + count))
