@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from srcnn_tf.config import Config
-from srcnn_tf.forward import compute_dtype
+from srcnn_tf.devices import compute_dtype
 from srcnn_tf.inference import report
 from srcnn_tf.inference.evaluate import evaluate
 from srcnn_tf.weights import checkpoint
@@ -43,7 +43,7 @@ def main(run: str, commit: str, *rest: str) -> None:
     data = Path(trained.train_dir).name
     plain = {name: getattr(Config, name) for name in ("checkpoint_dir", "sample_dir", "log_dir", "tile_size")}
     # What `auto` was there, it may not be on another machine; the pictures are where --fetch puts them.
-    precision = compute_dtype(trained).name
+    precision = compute_dtype(trained)
     again = dataclasses.replace(trained, train_dir=f"Train/{data}", precision=precision, **plain)
     lengths = [*(int(word) for word in rest if word.isdecimal()), trained.epoch]
     sidecar = {

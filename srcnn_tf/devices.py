@@ -1,53 +1,60 @@
-"""Loads TensorFlow without its start-up messages, which say nothing to someone who makes pictures larger."""
+"""Loads TensorFlow without its start-up messages, and selects the compute dtype for the processor or GPU."""
 
 from __future__ import annotations
 
 import os
 import sys
 import tempfile
+from pathlib import Path
 
 from absl import logging
 
+from srcnn_tf.config import Config
+
+# Processors that multiply bfloat16 faster than float32; elsewhere it is emulated, and slower.
+BFLOAT16_FEATURES = {"amx_bf16", "avx512_bf16"}
+BFLOAT16_COMPUTE_CAPABILITY = (8, 0)  # Ampere, NVIDIA's first with bfloat16 in its tensor cores
+
 
 def load_tensorflow(is_train: bool) -> str:
-    """Imports TensorFlow and looks for its devices, silently unless TF_CPP_MIN_LOG_LEVEL is set.
+    """Imports TensorFlow and initializes its devices, silently unless TF_CPP_MIN_LOG_LEVEL is set.
 
     Args:
-        is_train: on a processor, run independent operations side by side, each on one core: the parts that a batch is
-            trained in are faster so. Else TensorFlow's own setting, all cores for one operation.
+        is_train: on a processor, run independent operations in parallel, each on one core, which is faster for the
+            parts of a training batch. Else TensorFlow's own setting, all cores for one operation.
 
     Returns:
-        What it computes on, in words.
+        The devices in words.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        return _find_devices(is_train)
+        return _initialize_devices(is_train)
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     logging.set_verbosity(logging.WARNING)
-    # Part of the messages is written by C++ straight to file descriptor 2, whatever the log level.
+    # C++ code writes some messages straight to file descriptor 2, whatever the log level.
     sys.stderr.flush()
-    kept = os.dup(2)
+    stderr = os.dup(2)
     with tempfile.TemporaryFile() as messages:
         os.dup2(messages.fileno(), 2)
         try:
-            return _find_devices(is_train)
+            return _initialize_devices(is_train)
         except BaseException:
             messages.seek(0)
-            os.write(kept, messages.read())
+            os.write(stderr, messages.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
-def _find_devices(is_train: bool) -> str:
+def _initialize_devices(is_train: bool) -> str:
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
-        # Else TensorFlow takes all of the card's memory at once.
+        # Else TensorFlow reserves all of the GPU's memory at once.
         tf.config.experimental.set_memory_growth(gpu, True)
-    # An NVIDIA card's own idea of float32 has ten bits of mantissa in products; float32 means float32 here.
+    # By default, NVIDIA GPUs multiply float32 with ten bits of mantissa; float32 means float32 here.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     if is_train and not gpus:
         tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -55,3 +62,51 @@ def _find_devices(is_train: bool) -> str:
     tf.config.list_logical_devices()
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
     return ", ".join(names) if names else f"processor, {os.cpu_count()} cores"
+
+
+def compute_dtype(config: Config) -> str:
+    """Returns the compute dtype of the convolutions; weights, losses and optimizer state are float32 in any case.
+
+    `auto` depends on the processor or GPU alone, and is float32 for the reference's recipe and weights.
+
+    Returns:
+        'float32' or 'bfloat16'.
+    """
+    if config.precision != "auto":
+        return config.precision
+    if config.recipe == "reference" or _is_reference_checkpoint(config.weights):
+        return "float32"
+    if has_gpu():
+        fast = compute_capability() >= BFLOAT16_COMPUTE_CAPABILITY
+    else:
+        fast = bool(processor_features() & BFLOAT16_FEATURES)
+    return "bfloat16" if fast else "float32"
+
+
+def _is_reference_checkpoint(weights: str | None) -> bool:
+    """Whether `weights` is neither a run's folder nor a weights file of this program."""
+    return weights is not None and Path(weights).suffix not in {".h5", ".keras"} and not Path(weights).is_dir()
+
+
+def has_gpu() -> bool:
+    """Whether TensorFlow sees a GPU."""
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def compute_capability() -> tuple[int, int]:
+    """NVIDIA's compute capability of the first GPU; (0, 0) for other GPUs."""
+    import tensorflow as tf
+
+    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
+    return details.get("compute_capability", (0, 0))
+
+
+def processor_features() -> set[str]:
+    """The processor's instruction sets as Linux lists them; empty on other systems."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return set()
+    return next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), set())

@@ -3,55 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-
-from srcnn_tf.config import Config
-
-# Processors that multiply bfloat16 faster than float32; elsewhere it is emulated, and slower.
-BFLOAT16_FEATURES = {"amx_bf16", "avx512_bf16"}
-BFLOAT16_GENERATION = (8, 0)  # Ampere, the first of NVIDIA's with bfloat16 in its tensor cores
-
-
-def compute_dtype(config: Config) -> tf.DType:
-    """What the convolutions reckon in; weights, losses and the optimizer are float32 in any case.
-
-    `auto` is decided by what the processor or the card has, and is float32 for the reference's recipe and weights.
-    """
-    if config.precision != "auto":
-        return tf.as_dtype(config.precision)
-    if config.recipe == "reference" or _is_the_references(config.weights):
-        return tf.float32
-    fast = gpu_generation() >= BFLOAT16_GENERATION if has_gpu() else processor_features() & BFLOAT16_FEATURES
-    return tf.bfloat16 if fast else tf.float32
-
-
-def _is_the_references(weights: str | None) -> bool:
-    """Whether weights are named that are neither a run's folder nor one of our files."""
-    return weights is not None and Path(weights).suffix not in {".h5", ".keras"} and not Path(weights).is_dir()
-
-
-def has_gpu() -> bool:
-    """Whether TensorFlow computes on a GPU here."""
-    return bool(tf.config.list_physical_devices("GPU"))
-
-
-def gpu_generation() -> tuple[int, int]:
-    """What NVIDIA calls the compute capability of the first GPU; (0, 0) of others."""
-    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
-    return details.get("compute_capability", (0, 0))
-
-
-def processor_features() -> set[str]:
-    """What Linux says the processor can do; nothing elsewhere."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return set()
-    return next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), set())
 
 
 def forward(weights: Sequence[Any], images: tf.Tensor, dtype: tf.DType) -> tf.Tensor:

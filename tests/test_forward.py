@@ -3,7 +3,6 @@ import pytest
 import tensorflow as tf
 
 from srcnn_tf import forward
-from srcnn_tf.config import Config
 from srcnn_tf.model import srcnn
 
 
@@ -73,37 +72,3 @@ def test_precise_forward_keeps_what_bfloat16_takes_from_the_picture():
         for run in (forward.forward_precisely, forward.forward)
     ]
     assert 0 < errors[0] < 1e-4 < 1e-3 < errors[1]
-
-
-@pytest.mark.parametrize(
-    ("features", "changes", "expected"),
-    [
-        ({"avx512_bf16", "fma"}, {}, "bfloat16"),
-        ({"amx_bf16"}, {}, "bfloat16"),
-        ({"avx512f", "fma"}, {}, "float32"),
-        (set(), {"precision": "bfloat16"}, "bfloat16"),
-        ({"amx_bf16"}, {"precision": "float32"}, "float32"),
-        ({"amx_bf16"}, {"recipe": "reference"}, "float32"),
-        ({"amx_bf16"}, {"weights": "srcnn_21/SRCNN.model-2550000"}, "float32"),
-        ({"amx_bf16"}, {"weights": "SRCNN.weights.h5"}, "bfloat16"),
-    ],
-)
-def test_auto_is_decided_by_the_processors_features_alone(features, changes, expected, monkeypatch):
-    monkeypatch.setattr(forward, "processor_features", lambda: features)
-    assert forward.compute_dtype(Config(**changes)).name == expected
-
-
-@pytest.mark.parametrize(
-    ("details", "changes", "expected"),
-    [
-        ({"compute_capability": (9, 0)}, {}, "bfloat16"),
-        ({"compute_capability": (8, 0)}, {"recipe": "reference"}, "float32"),
-        ({"compute_capability": (7, 5)}, {}, "float32"),
-        ({}, {}, "float32"),
-    ],
-)
-def test_on_a_gpu_auto_is_decided_by_its_generation(details, changes, expected, monkeypatch):
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a card"] if kind == "GPU" else [])
-    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
-    monkeypatch.setattr(forward, "processor_features", lambda: {"amx_bf16"})
-    assert forward.compute_dtype(Config(**changes)).name == expected

@@ -19,8 +19,8 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from srcnn_tf.config import Config
+from srcnn_tf.devices import compute_dtype
 from srcnn_tf.errors import RunError
-from srcnn_tf.forward import compute_dtype
 from srcnn_tf.images.color import Floats, from_ycbcr, to_integers, to_ycbcr
 from srcnn_tf.images.photo import check_format, read_photo, write_photo
 from srcnn_tf.images.pictures import ENDINGS, declared_size

@@ -13,7 +13,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from srcnn_tf.config import RECIPES, Config, Recipe
-from srcnn_tf.forward import compute_dtype, forward, has_gpu
+from srcnn_tf.devices import compute_dtype, has_gpu
+from srcnn_tf.forward import forward
 from srcnn_tf.training.overparameterization import Expansion
 from srcnn_tf.training.soap import SOAP
 from srcnn_tf.weights import checkpoint

@@ -21,8 +21,8 @@ import srcnn_tf
 from srcnn_tf import utils
 from srcnn_tf.config import RECIPES, Config
 from srcnn_tf.datasets import samples as datasets
+from srcnn_tf.devices import has_gpu
 from srcnn_tf.errors import RunError, StoppedError
-from srcnn_tf.forward import has_gpu
 from srcnn_tf.images.pictures import fingerprint, read_image
 from srcnn_tf.inference import board
 from srcnn_tf.inference.tiling import Reconstructor, score

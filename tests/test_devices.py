@@ -1,0 +1,55 @@
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+from conftest import ROOT
+
+from srcnn_tf import devices
+from srcnn_tf.config import Config
+
+
+@pytest.mark.parametrize(
+    ("features", "changes", "expected"),
+    [
+        ({"avx512_bf16", "fma"}, {}, "bfloat16"),
+        ({"amx_bf16"}, {}, "bfloat16"),
+        ({"avx512f", "fma"}, {}, "float32"),
+        (set(), {"precision": "bfloat16"}, "bfloat16"),
+        ({"amx_bf16"}, {"precision": "float32"}, "float32"),
+        ({"amx_bf16"}, {"recipe": "reference"}, "float32"),
+        ({"amx_bf16"}, {"weights": "srcnn_21/SRCNN.model-2550000"}, "float32"),
+        ({"amx_bf16"}, {"weights": "SRCNN.weights.h5"}, "bfloat16"),
+    ],
+)
+def test_auto_precision_depends_on_processor_features(features, changes, expected, monkeypatch):
+    monkeypatch.setattr(devices, "has_gpu", lambda: False)
+    monkeypatch.setattr(devices, "processor_features", lambda: features)
+    assert devices.compute_dtype(Config(**changes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("details", "changes", "expected"),
+    [
+        ({"compute_capability": (9, 0)}, {}, "bfloat16"),
+        ({"compute_capability": (8, 0)}, {"recipe": "reference"}, "float32"),
+        ({"compute_capability": (7, 5)}, {}, "float32"),
+        ({}, {}, "float32"),
+    ],
+)
+def test_auto_precision_depends_on_compute_capability_on_a_gpu(details, changes, expected, monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a GPU"] if kind == "GPU" else [])
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
+    monkeypatch.setattr(devices, "processor_features", lambda: {"amx_bf16"})
+    assert devices.compute_dtype(Config(**changes)) == expected
+
+
+@pytest.mark.parametrize("is_train", [True, False])
+def test_tensorflow_loads_silently_and_multiplies_float32_exactly(is_train):
+    program = (
+        f"from srcnn_tf.devices import load_tensorflow; print(load_tensorflow({is_train}))\n"
+        "import tensorflow as tf; assert not tf.config.experimental.tensor_float_32_execution_enabled()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1
