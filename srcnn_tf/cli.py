@@ -1,0 +1,147 @@
+"""The command line: flags -> `Config` -> train | evaluate | upscale | fetch, and the exit status."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import signal
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from srcnn_tf.config import Config
+from srcnn_tf.errors import RunError, StoppedError, UsageError
+
+USAGE = """Trains and tests SRCNN, the super-resolution network of Dong et al.
+
+python main.py --is_train=True                            train on the images below Train/
+python main.py --is_train=False --image_index=all         test every image below Test/
+python main.py --input=photo.jpg --scale=3                upscale an image, or a folder of images
+python main.py --fetch=T91,Set5,Set14                     download the paper's images into both folders
+tensorboard --logdir=logs                                 watch the training
+
+python -m srcnn_tf, and srcnn_tf where it is installed, run the same program.
+"""
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs the program, and reports what goes wrong in one line.
+
+    Args:
+        argv: the command line, which begins with the program's name. Default: that of the process.
+
+    Returns:
+        The exit status: 0, or that of the error (see `errors`).
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names may hold what the terminal cannot show
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no partial file is left
+    config = None
+    error: UsageError | RunError
+    try:
+        config = parse(sys.argv if argv is None else argv)
+        if config is not None:
+            dispatch(config)
+        sys.stdout.flush()
+        return 0
+    except (UsageError, RunError) as caught:
+        error = caught
+    except KeyboardInterrupt:
+        error = StoppedError("Interrupted.")
+    except MemoryError as caught:
+        error = RunError(f"There is not enough memory ({caught}): give smaller or fewer images.")
+    except BrokenPipeError:
+        # The reader of the output, such as `head`, has closed it; Python must not fail to flush it on exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0 if config is None else 1
+    except OSError as caught:
+        error = RunError(f"{caught.filename or 'A file'}: {caught.strerror or caught}.")
+    print(" ".join(str(error).split()), file=sys.stderr)
+    return error.exit_status
+
+
+def parse(argv: Sequence[str]) -> Config | None:
+    """Turns the command line into a `Config`.
+
+    Returns:
+        None after `--help`, which is printed.
+
+    Raises:
+        UsageError: a flag is unknown, its value is invalid, or a word belongs to no flag.
+    """
+    values = define_flags()
+    try:
+        unexpected = values(_join_booleans(argv, values))[1:]
+    except flags.Error as error:
+        raise UsageError(error) from error
+    if values["help"].value:
+        print(USAGE + values.get_help())
+        return None
+    if unexpected:
+        raise UsageError(f"Unexpected word {unexpected[0]!r}: every value belongs to a flag, as in --epoch=10.")
+    modes = [f"--{name}" for name in ("fetch", "input", "is_train") if values[name].present]
+    if len(modes) > 1:
+        raise UsageError(f"{' and '.join(modes)} exclude each other: give one of them.")
+    given: dict[str, Any] = {field.name: values[field.name].value for field in dataclasses.fields(Config)}
+    return Config(**given)
+
+
+def define_flags() -> flags.FlagValues:
+    """Defines a flag for each field of `Config`, and `--help`; returns them with their defaults."""
+    values = flags.FlagValues()
+    flags.DEFINE_boolean("help", False, "Show this help.", short_name="h", flag_values=values)
+    definitions: dict[Any, Callable[..., Any]]
+    definitions = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float}
+    types = typing.get_type_hints(Config)
+    for field in dataclasses.fields(Config):
+        arguments = [field.name, field.default, field.metadata["description"]]
+        define = definitions.get(types[field.name], flags.DEFINE_string)
+        if define is flags.DEFINE_string and field.metadata["choices"]:
+            define = flags.DEFINE_enum
+            arguments.insert(2, field.metadata["choices"])
+        define(*arguments, flag_values=values)
+    return values
+
+
+def _join_booleans(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
+    """Makes `--is_train False`, the reference's own command, mean `--is_train=False`; absl reads it as True."""
+    booleans = {dashes + name for name in values if values[name].boolean for dashes in ("-", "--")}
+    joined: list[str] = []
+    for word in argv:
+        if joined and joined[-1] in booleans and word.lower() in {"true", "false", "t", "f", "1", "0"}:
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def dispatch(config: Config) -> None:
+    """Downloads, upscales, trains or tests, as `config` says; loads TensorFlow only where it is needed."""
+    if config.fetch is not None:
+        from srcnn_tf.datasets.paper import fetch
+
+        fetch(config)
+        return
+    if config.input is not None and not Path(config.input).exists():
+        raise RunError(f"--input={config.input}: there is no such file or folder.")
+    from srcnn_tf.devices import load_tensorflow
+
+    print(f"Computing on: {load_tensorflow(config.is_train and config.input is None)}", flush=True)
+    if config.input is not None:
+        from srcnn_tf.inference.upscale import upscale_files
+
+        upscale_files(config)
+    elif config.is_train:
+        from srcnn_tf.training.train import train
+
+        train(config)
+    else:
+        from srcnn_tf.inference.evaluate import evaluate
+
+        evaluate(config)
