@@ -1,11 +1,11 @@
-"""What a test leaves behind: side-by-side pictures, a table in the terminal, and a CSV file."""
+"""Reports test results: comparison images, a table in the terminal, and a CSV file."""
 
 from __future__ import annotations
 
 import csv
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from srcnn_tf.files import atomic_write
 
-Panels = dict[str, NDArray[np.uint8]]  # pictures of one size by caption, from left to right
-GAP = 4  # white pixels between two pictures
+Panels = dict[str, NDArray[np.uint8]]  # images of one size by caption, from left to right
+GAP = 4  # white pixels between two panels
+SCORES = ("psnr_bicubic", "psnr_srcnn", "ssim_bicubic", "ssim_srcnn")  # columns of `Result` that are averaged
 
 
 @dataclass(frozen=True)
 class Result:
-    """The scores of one picture: a row of results.csv, its columns in this order."""
+    """Scores of one test image: one row of results.csv, in the order of its columns."""
 
     set: str
     image: str
@@ -29,114 +30,102 @@ class Result:
     architecture: str
     precision: str
     weights: str
-    psnr_bicubic: float  # dB, of the degraded picture as the network gets it
+    psnr_bicubic: float  # dB, of the degraded image that the network is given
     psnr_srcnn: float  # dB
     ssim_bicubic: float
     ssim_srcnn: float
     seconds: float  # in the network
 
 
+def format_psnr(psnr: float) -> str:
+    """Formats a PSNR in dB with two decimals; that of an identical image is `inf`."""
+    return f"{psnr:.2f}"
+
+
 def side_by_side(panels: Panels) -> NDArray[np.uint8]:
-    """Puts pictures of one size beside each other, each with its caption above it.
+    """Arranges images of one size side by side, each below its caption.
 
     Args:
-        panels: uint8 pictures by caption, `(rows, cols)` grey or `(rows, cols, 3)` RGB.
+        panels: uint8 images by caption, `(rows, cols)` grey or `(rows, cols, 3)` RGB.
 
     Returns:
         uint8 RGB `(rows + caption, cols * panels + gaps, 3)`.
     """
     rows, cols = next(iter(panels.values())).shape[:2]
-    size = _font_size(panels, cols)
-    font = ImageFont.load_default(size)
-    strip = size + size // 2
+    # The largest readable font size, in pixels, at which each caption fits above its image.
+    widest = max(ImageFont.load_default(20).getlength(caption) for caption in panels) / 20
+    size = int(min(max(cols / widest * 0.9, 7), max(cols / 16, 12)))
+    font, strip = ImageFont.load_default(size), size + size // 2
     canvas = Image.new("RGB", (len(panels) * (cols + GAP) - GAP, rows + strip), "white")
     draw = ImageDraw.Draw(canvas)
-    for number, (caption, picture) in enumerate(panels.items()):
-        left = number * (cols + GAP)
+    for index, (caption, image) in enumerate(panels.items()):
+        left = index * (cols + GAP)
         draw.text((left + cols / 2, strip / 2), caption, fill="black", font=font, anchor="mm")
-        canvas.paste(Image.fromarray(picture).convert("RGB"), (left, strip))
+        canvas.paste(Image.fromarray(image).convert("RGB"), (left, strip))
     return np.asarray(canvas)
 
 
-def _font_size(captions: Iterable[str], cols: int) -> int:
-    """The largest readable size, in pixels, at which each caption fits above its picture."""
-    widest = max(ImageFont.load_default(20).getlength(caption) for caption in captions) / 20
-    return int(min(max(cols / widest * 0.9, 7), max(cols / 16, 12)))
+def format_table(results: Sequence[Result]) -> str:
+    """Formats the scores as a table: a line per image, and the average of each set below its images."""
+    lines: list[tuple[str, dict[str, float]]] = []
+    for name, members in _group_by_set(results).items():
+        lines += [(f"{name}/{result.image}", vars(result)) for result in members]
+        lines.append((f"{name}: average", _average(members, (*SCORES, "seconds"))))
+    width = max(len(label) for label, _ in lines)
+    table = [f"{'image':{width}}  bicubic    SRCNN    gain   SSIM bicubic  SSIM SRCNN  seconds"]
+    for label, scores in lines:
+        gain = scores["psnr_srcnn"] - scores["psnr_bicubic"]
+        table.append(
+            f"{label:{width}}  {scores['psnr_bicubic']:7.2f}  {scores['psnr_srcnn']:7.2f}  {gain:+6.2f}  "
+            f"{scores['ssim_bicubic']:13.4f}  {scores['ssim_srcnn']:10.4f}  {scores['seconds']:7.2f}"
+        )
+    if infinite := sum(not _has_finite_psnr(result) for result in results):
+        table.append(f"Excluded from the PSNR averages: {infinite} with infinite PSNR (identical to the original).")
+    return "\n".join(table)
 
 
-def decibels(value: float) -> str:
-    """A PSNR for people: two decimals, or 'inf'."""
-    return f"{value:.2f}"
+def average_scores(results: Sequence[Result]) -> dict[str, dict[str, float]]:
+    """Averages the scores of each set.
+
+    Returns:
+        By set, the means of `SCORES`. Images with an infinite PSNR are excluded from the means of PSNR, which are NaN
+        where no image is left.
+    """
+    return {name: _average(members, SCORES) for name, members in _group_by_set(results).items()}
 
 
-def table(results: Sequence[Result]) -> str:
-    """The scores in columns, a line a picture, and the average of each set below its pictures."""
-    rows: list[tuple[str, Result]] = []
-    for name, members in _by_set(results):
-        rows += [(f"{name}/{result.image}", result) for result in members]
-        rows.append((f"{name}: average", _average(members)))
-    width = max(len(name) for name, _ in rows)
-    lines = [f"{'image':{width}}  bicubic    SRCNN    gain   SSIM bicubic  SSIM SRCNN  seconds"]
-    lines += [_row(name, result, width) for name, result in rows]
-    perfect = len(results) - len(_finite(results))
-    if perfect:
-        lines.append(f"Left out of the averages of PSNR: {perfect} without any error (inf).")
-    return "\n".join(lines)
-
-
-def averages(results: Sequence[Result]) -> list[tuple[str, dict[str, float]]]:
-    """The mean scores of each set, by the columns of results.csv."""
-    names = ("psnr_bicubic", "psnr_srcnn", "ssim_bicubic", "ssim_srcnn")
-    found = [(name, _average(members)) for name, members in _by_set(results)]
-    return [(name, {key: getattr(mean, key) for key in names}) for name, mean in found]
-
-
-def _by_set(results: Sequence[Result]) -> list[tuple[str, list[Result]]]:
-    """Each set with its results; a folder's own pictures may come before and after those of its subfolders."""
+def _group_by_set(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Groups results by set; in the order of paths, a set may be interrupted by the sets in its subfolders."""
     sets: dict[str, list[Result]] = {}
     for result in results:
         sets.setdefault(result.set, []).append(result)
-    return list(sets.items())
+    return sets
 
 
-def _row(name: str, result: Result, width: int) -> str:
-    gain = result.psnr_srcnn - result.psnr_bicubic
-    return (
-        f"{name:{width}}  {result.psnr_bicubic:7.2f}  {result.psnr_srcnn:7.2f}  {gain:+6.2f}  "
-        f"{result.ssim_bicubic:13.4f}  {result.ssim_srcnn:10.4f}  {result.seconds:7.2f}"
-    )
+def _average(results: Sequence[Result], names: Iterable[str]) -> dict[str, float]:
+    finite = [result for result in results if _has_finite_psnr(result)]
+    averages = {}
+    for name in names:
+        values = [getattr(result, name) for result in (finite if name.startswith("psnr") else results)]
+        averages[name] = float(np.mean(values)) if values else math.nan
+    return averages
 
 
-def _average(results: Sequence[Result]) -> Result:
-    """The mean of each score over a set; pictures with an infinite PSNR are left out of the means of PSNR."""
-    means = {name: _mean(_finite(results), name) for name in ("psnr_bicubic", "psnr_srcnn")}
-    means |= {name: _mean(results, name) for name in ("ssim_bicubic", "ssim_srcnn", "seconds")}
-    return replace(results[0], image="", **means)
-
-
-def _finite(results: Sequence[Result]) -> list[Result]:
-    return [result for result in results if math.isfinite(result.psnr_bicubic) and math.isfinite(result.psnr_srcnn)]
-
-
-def _mean(results: Sequence[Result], name: str) -> float:
-    return float(np.mean([getattr(result, name) for result in results])) if results else math.nan
+def _has_finite_psnr(result: Result) -> bool:
+    return math.isfinite(result.psnr_bicubic) and math.isfinite(result.psnr_srcnn)
 
 
 def write_csv(results: Iterable[Result], path: Path) -> None:
-    """Writes a row a picture, in place of what the file held.
+    """Writes one row per image, and replaces the file if it exists.
 
     Raises:
         RunError: the file cannot be written.
     """
-    names = [field.name for field in fields(Result)]
     with (
         atomic_write(path) as temporary,
         open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow(names)
-        writer.writerows([_cell(getattr(result, name)) for name in names] for result in results)
-
-
-def _cell(value: object) -> object:
-    return f"{value:.6f}" if isinstance(value, float) else value
+        writer.writerow([field.name for field in fields(Result)])
+        for result in results:
+            writer.writerow([f"{value:.6f}" if isinstance(value, float) else value for value in vars(result).values()])

@@ -1,0 +1,102 @@
+"""Writes TensorBoard logs; a log that cannot be written is reported once and stops nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from srcnn_tf.errors import RunError
+
+
+class TensorBoardLog:
+    """A folder with TensorBoard event files. The first error of writing is printed, later ones are ignored.
+
+    Attributes:
+        directory: the folder.
+        problem: the error that was printed, if any.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.problem: str | None = None
+        self._writer = tf.summary.create_noop_writer()
+
+    def open(self, append: bool) -> None:
+        """Creates the folder and an event file; deletes earlier ones unless `append`, as curves would overlap."""
+        with self.report_errors():
+            self.directory.mkdir(parents=True, exist_ok=True)
+            for path in self.directory.iterdir():
+                if not append and path.name.startswith("events.out.tfevents."):
+                    path.unlink()
+            self._writer = tf.summary.create_file_writer(str(self.directory))
+
+    def write(self, step: int, summary: Callable[..., Any], *values: Any) -> None:
+        """Calls `summary`, a function of `tf.summary`, with `values` at `step`."""
+        # TensorFlow takes UTF-8 only, but a file name may hold other bytes.
+        encodable = [
+            value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value for value in values
+        ]
+        with self.report_errors(), self._writer.as_default(step=step):
+            summary(*encodable)
+
+    def write_image(self, step: int, name: str, image: NDArray) -> None:
+        """Writes a uint8 image, `(rows, cols)` grey or `(rows, cols, 3)` RGB."""
+        self.write(step, tf.summary.image, name, image.reshape(1, *image.shape[:2], -1))
+
+    def flush(self) -> None:
+        """Writes what is still in memory to the disk."""
+        with self.report_errors():
+            self._writer.flush()
+
+    @contextlib.contextmanager
+    def report_errors(self) -> Iterator[None]:
+        """Catches errors of writing, and prints the first one."""
+        try:
+            yield
+        except (tf.errors.OpError, OSError, RunError) as error:
+            if self.problem is None:
+                reason = str(getattr(error, "message", error)).split("\n")[0]
+                self.problem = (
+                    f"{self.directory}: the TensorBoard log cannot be written ({reason}); free space, permit writing "
+                    "there, or choose another --log_dir."
+                )
+                print(f"Problem: {self.problem}", file=sys.stderr)
+
+
+def write_test_log(
+    directory: Path, averages: Mapping[str, Mapping[str, float]], table: str, images: Mapping[str, NDArray]
+) -> str | None:
+    """Writes the log of a test, and replaces that of the last one.
+
+    Args:
+        directory: folder of the log.
+        averages: average scores by set, and by the name of the score.
+        table: scores of all images as a text table.
+        images: uint8 RGB comparison images by name.
+
+    Returns:
+        The error that was printed, if any.
+    """
+    log = TensorBoardLog(directory)
+    log.open(append=False)
+    log.write(0, tf.summary.text, "test/scores", "\n".join("    " + line for line in table.split("\n")))
+    for name, scores in averages.items():
+        for score, value in scores.items():
+            log.write(0, tf.summary.scalar, f"test {name}/{score}", value)
+    for name, image in images.items():
+        log.write_image(0, f"test/{name}", image)
+    log.flush()
+    return log.problem
+
+
+def crop_center(image: NDArray, side: int) -> NDArray:
+    """Returns the central part of an image, at most `side` rows and columns."""
+    rows, cols = image.shape[:2]
+    top, left = max(rows - side, 0) // 2, max(cols - side, 0) // 2
+    return image[top : top + side, left : left + side]

@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from conftest import drawn
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util import tensor_util
+
+from srcnn_tf.inference.tensorboard import TensorBoardLog, crop_center, write_test_log
+
+
+def test_the_log_of_a_test_replaces_the_last_one():
+    names = ["Set5", "latin-1 \udcfc"]  # a file name in another encoding than UTF-8
+    for score in (30.0, 31.0):
+        averages = {name: {"psnr_srcnn": score} for name in names}
+        images = {f"{name}/baby": drawn(20, 60) for name in names}
+        assert write_test_log(Path("logs/test"), averages, f"a table\n{names}", images) is None
+    assert len(list(Path("logs/test").iterdir())) == 1
+    log = EventAccumulator("logs/test", size_guidance={"tensors": 0}).Reload()
+    tags = set(log.Tags()["tensors"])
+    assert tags >= {"test/scores", "test Set5/psnr_srcnn", "test/Set5/baby", "test/latin-1 \\udcfc/baby"}
+    assert tensor_util.make_ndarray(log.Tensors("test Set5/psnr_srcnn")[0].tensor_proto) == 31
+    assert b"    a table\n" in log.Tensors("test/scores")[0].tensor_proto.string_val[0]
+
+
+def test_only_a_new_log_deletes_event_files():
+    Path("logs").mkdir()
+    for name in ("events.out.tfevents.1", "notes.txt"):
+        Path("logs", name).touch()
+    TensorBoardLog(Path("logs")).open(append=True)
+    assert Path("logs/events.out.tfevents.1").exists()
+    TensorBoardLog(Path("logs")).open(append=False)
+    assert not Path("logs/events.out.tfevents.1").exists()
+    assert Path("logs/notes.txt").exists()
+
+
+def test_a_log_that_cannot_be_written_is_reported_once(capsys):
+    Path("logs").touch()
+    log = TensorBoardLog(Path("logs/run"))
+    log.open(append=False)
+    for step in range(2):
+        log.write(step, tf.summary.scalar, "loss", 1.0)
+        log.write_image(step, "image", drawn(5, 5))
+        log.flush()
+    assert "logs/run: the TensorBoard log cannot be written (" in log.problem
+    assert capsys.readouterr().err == f"Problem: {log.problem}\n"
+
+
+def test_images_are_cropped_around_their_center():
+    image = np.arange(70).reshape(7, 10)
+    np.testing.assert_array_equal(crop_center(image, 4), image[1:5, 3:7])
+    np.testing.assert_array_equal(crop_center(image, 8), image[:, 1:9])
