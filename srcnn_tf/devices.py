@@ -6,10 +6,15 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import logging
+from numpy.typing import NDArray
 
 from srcnn_tf.config import Config
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 # Processors that multiply bfloat16 faster than float32; elsewhere it is emulated, and slower.
 BFLOAT16_FEATURES = {"amx_bf16", "avx512_bf16"}
@@ -110,3 +115,11 @@ def processor_features() -> set[str]:
     except OSError:
         return set()
     return next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), set())
+
+
+def to_device(array: NDArray) -> tf.Tensor:
+    """Copies an array to where training computes: a GPU's memory if there is one."""
+    import tensorflow as tf
+
+    with tf.device("GPU:0" if has_gpu() else "CPU:0"):
+        return tf.identity(tf.convert_to_tensor(array))

@@ -1,4 +1,4 @@
-"""Where pictures come from: the folders that are named, or photographs that scikit-image carries in its wheel."""
+"""Lists the images to train on or to test; provides sample images from scikit-image's wheel where there are none."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.files import atomic_write
-from srcnn_tf.images.pictures import ENDINGS
+from srcnn_tf.images.read import IMAGE_EXTENSIONS
 from srcnn_tf.utils import prepare_data
 
-# Photographs only, in the wheel itself, each in one set alone; in both sets colour and grey, and among them
-# medical (cell; ihc) and astronomical (hubble, whose black sky nothing else has; moon) ones.
+# Natural images only, none both to train and to test. Both lists have colour and grey images, medical (cell; ihc) and
+# astronomical ones (moon; hubble, the only one with a black sky).
 SAMPLES = {
     "train_dir": (
         "brick.png",
@@ -27,72 +27,73 @@ SAMPLES = {
     ),
     "test_dir": ("astronaut.png", "camera.png", "chelsea.png", "coins.png", "ihc.png", "moon.png"),
 }
+SAMPLE_VALIDATION = "motorcycle_left.png"  # the training sample to validate on: detailed, in colour
 
 
-def find_pictures(config: Config, flag: str) -> list[Path]:
-    """Lists the pictures below `config.train_dir` or `config.test_dir`, sorted by path.
+def find_images(config: Config, flag: str) -> list[Path]:
+    """Lists the images below `config.train_dir` or `config.test_dir`, sorted by path.
 
-    Where the folder is the default one and has none, the sample photographs are put into it first.
+    If the folder is the default one and has no images, the samples are written into it first.
 
     Args:
+        config: names the folder.
         flag: 'train_dir' or 'test_dir'.
 
     Raises:
-        RunError: the folder is missing or has no pictures, and it is not the default one.
+        RunError: the folder is not the default one, and is missing or has no images.
     """
     directory = Path(getattr(config, flag))
-    pictures = prepare_data(directory)
-    if pictures:
-        return pictures
+    images = prepare_data(directory)
+    if images:
+        return images
     if str(directory) != getattr(Config, flag):
-        state = "has no pictures" if directory.is_dir() else "is not a folder"
-        endings = ", ".join(sorted(ending.lstrip(".") for ending in ENDINGS))
-        raise RunError(f"--{flag}={directory} {state}: expected one with pictures in it or below ({endings}).")
-    return _write_samples(directory / "samples", SAMPLES[flag])
+        state = "has no images" if directory.is_dir() else "is not a folder"
+        extensions = ", ".join(sorted(extension.lstrip(".") for extension in IMAGE_EXTENSIONS))
+        raise RunError(f"--{flag}={directory} {state}: expected one with images in it or below ({extensions}).")
+    directory /= "samples"
+    print(f"No images below {directory.parent}: {len(SAMPLES[flag])} sample images of scikit-image go to {directory}.")
+    # Atomic, because an incomplete folder would be taken for the whole the next time.
+    with atomic_write(directory) as temporary:
+        temporary.mkdir(exist_ok=True)
+        for name in SAMPLES[flag]:
+            with resources.as_file(resources.files("skimage.data") / name) as sample:
+                shutil.copyfile(sample, temporary / name)
+    return prepare_data(directory)
+
+
+def is_validation_sample(path: Path) -> bool:
+    """Whether `path` is the sample image that training on the samples validates on."""
+    return path.name == SAMPLE_VALIDATION and path.parent.name == "samples"
 
 
 def remove_samples(config: Config, flag: str) -> None:
-    """Removes the sample photographs that `find_pictures` put below the default folder, and no other file.
+    """Removes the samples that `find_images` wrote below the default folder, and no other file.
 
-    One that is not byte for byte scikit-image's is someone's own, whatever its name, and stays.
+    A file that differs from scikit-image's is the user's own, whatever its name, and is kept.
 
     Args:
+        config: names the folder.
         flag: 'train_dir' or 'test_dir'.
 
     Raises:
-        RunError: they cannot be removed.
+        RunError: a sample cannot be removed.
     """
-    directory = Path(getattr(config, flag)) / "samples"
+    directory = Path(getattr(config, flag), "samples")
     if str(directory.parent) != getattr(Config, flag) or directory.is_symlink() or not directory.is_dir():
         return
     source = resources.files("skimage.data")
     try:
-        samples = [
-            path
-            for name in SAMPLES[flag]
-            if (path := directory / name).is_file() and path.read_bytes() == (source / name).read_bytes()
-        ]
+        paths = [directory / name for name in SAMPLES[flag] if (directory / name).is_file()]
+        samples = [path for path in paths if path.read_bytes() == (source / path.name).read_bytes()]
         for path in samples:
             path.unlink()
         if samples and not any(directory.iterdir()):
             directory.rmdir()
     except OSError as error:
         raise RunError(
-            f"{error.filename}: cannot be removed ({error.strerror}), and would be used with the pictures "
+            f"{error.filename}: cannot be removed ({error.strerror}), and would be used with the images "
             f"in {directory.parent}; remove {directory} yourself."
         ) from error
     if samples:
         kept = "; other files in it are kept" if directory.is_dir() else ""
-        print(f"{directory}: the {len(samples)} photographs of scikit-image are removed{kept}.")
-
-
-def _write_samples(directory: Path, names: tuple[str, ...]) -> list[Path]:
-    print(f"No pictures below {directory.parent}: {len(names)} photographs of scikit-image go to {directory}.")
-    source = resources.files("skimage.data")
-    # Hidden until all are there: a part of them would be taken for the whole the next time.
-    with atomic_write(directory) as temporary:
-        temporary.mkdir(exist_ok=True)
-        for name in names:
-            with resources.as_file(source / name) as photograph:
-                shutil.copyfile(photograph, temporary / name)
-    return prepare_data(directory)
+        print(f"{directory}: the {len(samples)} sample images of scikit-image are removed{kept}.")
