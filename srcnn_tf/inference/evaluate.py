@@ -1,4 +1,4 @@
-"""Testing: every picture below a folder, degraded, restored, scored, and saved side by side with the original."""
+"""Tests a network: degrades, restores and scores each test image, and saves it beside the original."""
 
 from __future__ import annotations
 
@@ -6,123 +6,122 @@ import sys
 import time
 from pathlib import Path
 
-from srcnn_tf import utils
+from numpy.typing import NDArray
+
 from srcnn_tf.config import Config
-from srcnn_tf.datasets import samples as datasets
+from srcnn_tf.datasets.samples import find_images
 from srcnn_tf.errors import RunError, UsageError
-from srcnn_tf.images import color
-from srcnn_tf.images.pictures import read_image
-from srcnn_tf.inference import board, report
-from srcnn_tf.inference.tiling import Reconstructor, score
-from srcnn_tf.weights import checkpoint
+from srcnn_tf.images.color import to_image
+from srcnn_tf.images.read import read_image
+from srcnn_tf.inference.report import Result, average_scores, format_psnr, format_table, side_by_side, write_csv
+from srcnn_tf.inference.tensorboard import crop_center, write_test_log
+from srcnn_tf.inference.tiling import TiledModel, score
+from srcnn_tf.utils import imsave, modcrop, preprocess
+from srcnn_tf.weights.store import find_model
 
-BOARD_SIDE = 320  # rows and cols, at most, of each picture in TensorBoard
+PREVIEW = 320  # rows and columns, at most, of each image in TensorBoard
 
 
-def evaluate(config: Config) -> list[report.Result]:
-    """Tests the pictures below `config.test_dir`, or the one picked.
+def evaluate(config: Config) -> list[Result]:
+    """Tests the images below `config.test_dir`, or the one selected by `config.image_index`.
 
-    Writes, for each, `<name>_bicubic.png`, `<name>_srcnn.png` and `<name>_comparison.png` below
-    `config.sample_dir`/<set>, then results.csv there, prints the table, and logs both for TensorBoard.
+    Writes `<name>_bicubic.png`, `<name>_srcnn.png` and `<name>_comparison.png` of each image below
+    `config.sample_dir`/<set>, results.csv in `config.sample_dir`, and a TensorBoard log; prints a table of the scores.
 
     Returns:
-        The scores, in the pictures' order.
+        The scores, in the order of the images.
 
     Raises:
-        UsageError: there is no picture of that number.
-        RunError: some pictures could not be tested; the rest are done.
+        UsageError: there is no image with this index.
+        RunError: some images could not be tested, or the log could not be written; all others are complete.
     """
-    pictures = _pick(config, datasets.find_pictures(config, "test_dir"))
-    model, weights = checkpoint.restored_model(config)
+    paths = find_images(config, "test_dir")
+    if (index := config.image_number) is not None:
+        if index >= len(paths):
+            raise UsageError(
+                f"--image_index={index}: found {len(paths)} images below {config.test_dir}, "
+                f"expected an index from 0 to {len(paths) - 1}, or all."
+            )
+        paths = [paths[index]]
+    model, weights = find_model(config)
     print(f"Weights: {weights}", flush=True)
-    results, panels, problems = [], {}, 0
-    written: set[Path] = set()
-    reconstruct = Reconstructor(model, config.tile_size, config.rgb)
-    for path in pictures:
+    restore = TiledModel(model, config.tile_size, config.rgb)
+
+    results: dict[Path, Result] = {}
+    comparisons: dict[str, NDArray] = {}
+    for path in paths:
+        folder = path.parent.relative_to(config.test_dir)
+        set_name = Path(config.test_dir).resolve().name if folder == Path() else folder.as_posix()
+        target = Path(config.sample_dir, set_name, path.stem)
         try:
-            result, panel = _test(config, path, reconstruct, weights, written)
+            if target in results:
+                raise RunError(
+                    f"{path}: an image with the name {path.stem} was already tested in this folder; rename one of them."
+                )
+            results[target], comparisons[f"{set_name}/{path.stem}"] = _evaluate_image(
+                path, set_name, target, restore, weights, config
+            )
         except RunError as error:
             print(f"Problem: {error}", file=sys.stderr)
-            problems += 1
-            continue
-        results.append(result)
-        panels[f"{result.set}/{result.image}"] = panel
-    log_problem = _publish(config, results, panels) if results else None
-    if problems:
-        raise RunError(f"{problems} of {len(pictures)} pictures could not be tested; they are named above.")
+
+    scores = list(results.values())
+    log_problem = None
+    if scores:
+        table = format_table(scores)
+        print(table)
+        csv_path = Path(config.sample_dir, "results.csv")
+        write_csv(scores, csv_path)
+        print(f"Images and {csv_path.name} are in {config.sample_dir}, the TensorBoard log is in {config.log_dir}.")
+        log_directory = Path(config.log_dir, config.run_name, "test")
+        log_problem = write_test_log(log_directory, average_scores(scores), table, comparisons)
+    if len(results) < len(paths):
+        failed = len(paths) - len(results)
+        raise RunError(f"{failed} of {len(paths)} images could not be tested; see the messages above.")
     if log_problem:
-        raise RunError("All pictures are tested, but TensorBoard's log could not be written, as said above.")
-    return results
+        raise RunError("All images are tested, but the TensorBoard log could not be written; see the message above.")
+    return scores
 
 
-def _pick(config: Config, pictures: list[Path]) -> list[Path]:
-    number = config.image_number
-    if number is None:
-        return pictures
-    if number >= len(pictures):
-        raise UsageError(
-            f"--image_index={number}: there are {len(pictures)} pictures below {config.test_dir}, "
-            f"expected 0 to {len(pictures) - 1}, or all."
-        )
-    return [pictures[number]]
+def _evaluate_image(
+    path: Path, set_name: str, target: Path, restore: TiledModel, weights: str, config: Config
+) -> tuple[Result, NDArray]:
+    """Scores one image and saves its three files, whose names begin with `target`.
 
-
-def _test(
-    config: Config, path: Path, reconstruct: Reconstructor, weights: str, written: set[Path]
-) -> tuple[report.Result, report.Panels]:
-    """Tests one picture and saves its three files."""
+    Returns:
+        The scores, and the comparison for TensorBoard: uint8 RGB, cropped.
+    """
     image = read_image(path)
-    folder, name = _set_name(config, path), path.stem
-    target = Path(config.sample_dir, folder, name)
-    if target in written:
-        raise RunError(f"{path}: another picture of this folder called {name} was tested already; rename one of them.")
     try:
-        degraded, original = utils.degraded_pair(image, config.scale, config.degradation, config.color_space)
+        degraded, original = preprocess(image, config)
         start = time.perf_counter()
-        restored = reconstruct(degraded)
+        restored = restore(degraded)
         seconds = time.perf_counter() - start
-        bicubic, srcnn = (score(channels, original, config) for channels in (degraded, restored))
+        bicubic_score, srcnn_score = (score(channels, original, config) for channels in (degraded, restored))
     except ValueError as error:
-        raise RunError(f"{path}: {error}; remove it, or give a larger one.") from error
-    result = report.Result(
-        set=folder,
-        image=name,
+        raise RunError(f"{path}: {error}; remove it, or use a larger image.") from error
+
+    bicubic_image, srcnn_image = (to_image(found, config.studio_range, config.rgb) for found in (degraded, restored))
+    panels = {
+        f"bicubic {format_psnr(bicubic_score.psnr)} dB": bicubic_image,
+        f"SRCNN {format_psnr(srcnn_score.psnr)} dB": srcnn_image,
+        "original": modcrop(image, config.scale),
+    }
+    imsave(bicubic_image, target.with_name(f"{path.stem}_bicubic.png"))
+    imsave(srcnn_image, target.with_name(f"{path.stem}_srcnn.png"))
+    imsave(side_by_side(panels), target.with_name(f"{path.stem}_comparison.png"))
+
+    result = Result(
+        set=set_name,
+        image=path.stem,
         scale=config.scale,
         degradation=config.degradation,
         architecture=config.architecture,
         precision="float32",
         weights=weights,
-        psnr_bicubic=bicubic.psnr,
-        psnr_srcnn=srcnn.psnr,
-        ssim_bicubic=bicubic.ssim,
-        ssim_srcnn=srcnn.ssim,
+        psnr_bicubic=bicubic_score.psnr,
+        psnr_srcnn=srcnn_score.psnr,
+        ssim_bicubic=bicubic_score.ssim,
+        ssim_srcnn=srcnn_score.ssim,
         seconds=seconds,
     )
-    panels = {
-        f"bicubic {report.decibels(bicubic.psnr)} dB": color.to_image(degraded, config.studio_range, config.rgb),
-        f"SRCNN {report.decibels(srcnn.psnr)} dB": color.to_image(restored, config.studio_range, config.rgb),
-        "original": utils.modcrop(image, config.scale),
-    }
-    written.add(target)
-    for ending, picture in zip(("bicubic", "srcnn"), panels.values(), strict=False):
-        utils.imsave(picture, target.with_name(f"{name}_{ending}.png"))
-    utils.imsave(report.side_by_side(panels), target.with_name(f"{name}_comparison.png"))
-    return result, {caption: board.centre(picture, BOARD_SIDE) for caption, picture in panels.items()}
-
-
-def _set_name(config: Config, path: Path) -> str:
-    """The picture's folder below `test_dir`, or that folder's own name for a picture directly in it."""
-    folder = path.parent.relative_to(config.test_dir)
-    return Path(config.test_dir).resolve().name if folder == Path() else folder.as_posix()
-
-
-def _publish(config: Config, results: list[report.Result], panels: dict[str, report.Panels]) -> str | None:
-    text = report.table(results)
-    print(text)
-    path = Path(config.sample_dir, "results.csv")
-    report.write_csv(results, path)
-    # TensorFlow takes names in UTF-8 alone.
-    names = {name: name.encode(errors="backslashreplace").decode() for name in panels}
-    pictures = {names[name]: report.side_by_side(panel) for name, panel in panels.items()}
-    print(f"Pictures and {path.name} are in {config.sample_dir}; TensorBoard's log is in {config.log_dir}.")
-    return board.write_test(Path(config.log_dir, config.run_name, "test"), report.averages(results), text, pictures)
+    return result, side_by_side({caption: crop_center(panel, PREVIEW) for caption, panel in panels.items()})

@@ -1,10 +1,10 @@
-"""The training pairs: which are learned from, in which order and phase, and which pictures are kept to measure on."""
+"""Selects, orders and augments training patches, and sets validation images aside."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,182 +12,195 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcnn_tf import utils
-from srcnn_tf.background import in_threads
-from srcnn_tf.config import RECIPES, Config
+from srcnn_tf.config import Config, Recipe
+from srcnn_tf.datasets.samples import is_validation_sample
+from srcnn_tf.devices import to_device
 from srcnn_tf.errors import RunError
-from srcnn_tf.images.pictures import read_image
 
-FEWEST_TO_HOLD_OUT = 20  # pictures; of fewer, each is needed to learn from
-IN_MEMORY = 256 * 2**20  # bytes of pairs that stay in memory as a whole; T91 has 134 MB
-WINDOW = 32 * 2**20  # bytes of those that are trained on at a time, of more; two or three windows are in memory
-PHASES = 1  # which of a seed's and an epoch's sequences of random numbers the phases are from
+MIN_IMAGES_TO_SPLIT = 20  # of fewer images, each is needed for training
+WINDOW = 32 * 2**20  # bytes of patches read at a time if they do not fit in memory; up to three windows are held
+GRID_OFFSETS = 1  # the stream of random numbers of a seed and epoch that gives the grid offsets
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """The patches of a training file, and what each is used for.
+
+    Attributes:
+        file: the training file.
+        counts: number of patches of each usable image.
+        indices: the patches used for training, ascending.
+        images: the usable images, uint8; empty if the patches do not fit in memory.
+        paths: the files of the usable images.
+        validation: numbers of the images set aside for validation, in `paths`.
+        batch_size: patches per batch: the configuration's, or all patches if they are fewer.
+    """
+
+    file: Path
+    counts: NDArray[np.int64]
+    indices: NDArray[np.int64]
+    images: list[NDArray[np.uint8]]
+    paths: list[Path]
+    validation: list[int]
+    batch_size: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of whole batches; the rest of the patches is left out of the epoch."""
+        return len(self.indices) // self.batch_size
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all patches are held in memory."""
+        return bool(self.images)
+
+    def image(self, number: int) -> NDArray[np.uint8]:
+        """Returns a usable image, from its file if it is not held in memory."""
+        return self.images[number] if self.images else utils.imread(self.paths[number])
 
 
 @dataclass(frozen=True)
 class Window:
-    """Some pairs in memory, and the batches to take from them."""
-
-    data: Any  # (n, image_size, image_size, c_dim) float32, as `Pairs.place` leaves it
-    label: Any  # (n, label_size, label_size, c_dim), likewise
-    batches: NDArray[np.int64]  # (steps, batch_size) places in them
-
-
-class Pairs:
-    """The pairs of a training file.
-
-    Few of them are kept in memory; where the recipe says so, each epoch after the first has them of other phases, made
-    while the one before is trained on. Many are read a window of batches at a time, the next one while this one is
-    trained on.
+    """Patches on the device, and batches of them: an epoch's, or consecutive ones of an epoch.
 
     Attributes:
-        used: which of the file's pairs are learned from, ascending.
-        held_out: pictures to measure on.
-        pictures: all pictures that can be used.
-        batch_size: pairs in a batch: the configuration's, or all there are if they are fewer.
-        epoch_steps: whole batches in an epoch.
+        data: `(n, image_size, image_size, c_dim)` float32.
+        label: `(n, label_size, label_size, c_dim)` float32.
+        batches: `(steps, batch_size)` indices of patches.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        source: str,
-        counts: NDArray[np.int64],
-        used: NDArray[np.int64],
-        held_out: list[Path],
-        pictures: list[Path],
-        place: Callable[[Any], Any] = lambda array: array,
-    ) -> None:
-        """Takes what the attributes say.
-
-        Args:
-            config: what the file was made for.
-            source: what it was made from, see `utils.train_source`.
-            counts: how many pairs each of the pictures gave.
-            used: see above.
-            held_out: see above.
-            pictures: see above.
-            place: puts an array where it is trained on, a GPU's memory say.
-        """
-        self.used, self.held_out, self.pictures = used, held_out, pictures
-        self.batch_size = min(config.batch_size, len(used))
-        self.epoch_steps = len(used) // self.batch_size
-        self._config, self._source, self._counts, self._place = config, source, counts, place
-        self._file = utils.train_file(config)
-        self._resident: Window | None = None
-        self._ahead: Iterator[Window] | None = None
-        self._in_memory = utils.pair_bytes(config) * int(counts.sum()) <= IN_MEMORY
-        self._window_steps = max(1, WINDOW // (utils.pair_bytes(config) * self.batch_size))
-
-    def batches(self, rng: np.random.Generator | None) -> NDArray[np.int64]:
-        """The batches of an epoch, in the file's order, or shuffled with `rng`.
-
-        Pairs in memory are shuffled fully. Else the file's chunks are, and then the pairs of each window, so that a
-        window reads whole chunks, from all over the file.
-
-        Returns:
-            `(epoch_steps, batch_size)` places in the file; what does not fill a batch is left out.
-        """
-        order, window = self.used, self._window_steps * self.batch_size
-        if rng is not None and self._in_memory:
-            order = rng.permutation(order)
-        elif rng is not None:
-            turn = rng.permutation(order[-1] // utils.CHUNK + 1)
-            order = order[np.argsort(turn[order // utils.CHUNK], kind="stable")]
-            for begin in range(0, len(order), window):
-                rng.shuffle(order[begin : begin + window])
-        return order[: self.epoch_steps * self.batch_size].reshape(self.epoch_steps, self.batch_size)
-
-    def windows(self, epoch: int, batches: NDArray[np.int64], begin: int = 0) -> Iterator[Window]:
-        """Reads an epoch's pairs, from step `begin` on. After an epoch comes the next one.
-
-        Raises:
-            RunError: the file is damaged, gone, or another by now, or a picture is.
-        """
-        if self._in_memory:
-            found = self._of_epoch(epoch)
-            yield Window(found.data, found.label, batches[begin:])
-            return
-        size = self._window_steps
-        starts = range(begin // size * size, self.epoch_steps, size)
-        parts = (batches[max(begin, start) : start + size] for start in starts)
-        yield from in_threads(self._read, parts, threads=1)
-
-    def _of_epoch(self, epoch: int) -> Window:
-        if RECIPES[self._config.recipe].grid_offsets:
-            if self._ahead is None:
-                self._ahead = in_threads(self._at_phases, range(epoch, self._config.epoch), threads=1)
-            return next(self._ahead)
-        if self._resident is None:
-            self._resident = self._read(None)
-        return self._resident
-
-    @cached_property
-    def _images(self) -> list[NDArray[np.uint8]]:
-        return [read_image(path) for path in self.pictures]
-
-    def _at_phases(self, epoch: int) -> Window:
-        """All pairs: the file's in the first epoch, then those of phases drawn for the epoch and each picture."""
-        if epoch == 0:
-            return self._read(None)
-        config = self._config
-        rng = np.random.default_rng([config.seed, epoch, PHASES])
-        phases = rng.integers(config.scale, size=(len(self.pictures), 2)).tolist()
-        ends = np.cumsum(self._counts)
-        data, label = (
-            np.empty((ends[-1], side, side, config.c_dim), np.float32)
-            for side in (config.image_size, config.label_size)
-        )
-        for number, (end, count) in enumerate(zip(ends, self._counts, strict=True)):
-            here = slice(end - count, end)
-            try:
-                data[here], label[here] = utils.cut_pairs(self._images[number], config, tuple(phases[number]))
-            except ValueError as error:
-                raise RunError(
-                    f"{self.pictures[number]}: it is of another size than when training began; begin anew."
-                ) from error
-        return Window(self._place(data), self._place(label), np.empty(0, np.int64))
-
-    def _read(self, batches: NDArray[np.int64] | None) -> Window:
-        places = None if batches is None else np.sort(batches, axis=None)
-        data, label = (self._place(array) for array in utils.read_data(self._file, places, self._source))
-        return Window(data, label, np.empty(0, np.int64) if batches is None else np.searchsorted(places, batches))
+    data: Any
+    label: Any
+    batches: NDArray[np.int64]
 
 
-def load_pairs(
-    config: Config, pictures: list[Path], data_hash: str, place: Callable[[Any], Any] = lambda array: array
-) -> Pairs:
-    """Makes the training file where it is not there yet, and chooses what is learned from.
+def load_training_set(config: Config, recipe: Recipe, paths: list[Path], data_hash: str) -> TrainingSet:
+    """Writes the training file if it is not up to date, and splits its images into training and validation.
 
     Args:
-        config: what to make.
-        pictures: those below `config.train_dir`, sorted.
-        data_hash: their `pictures.fingerprint`.
-        place: see `Pairs`.
+        config: gives sizes, degradation, batch size and validation split.
+        recipe: says whether a smaller batch is an error.
+        paths: the images below `config.train_dir`.
+        data_hash: their `images.read.fingerprint`.
 
     Raises:
-        RunError: no picture can be used, the file cannot be written or read, or there are too few pairs.
+        RunError: no image can be used, the training file cannot be written or read, or there are too few patches.
     """
-    print(f"Preparing {len(pictures)} pictures below {config.train_dir}.", flush=True)
-    for warning in utils.input_setup(config, pictures, data_hash):
+    print(f"Preparing {len(paths)} images below {config.train_dir}.", flush=True)
+    for warning in utils.input_setup(config, paths, data_hash):
         print(f"Warning: {warning}")
-    source = utils.train_source(config, data_hash)
-    counts = utils.read_counts(utils.train_file(config), source)
-    usable = np.flatnonzero(counts)
-    held_out = _held_out(config, usable)
-    used = np.flatnonzero(~np.isin(np.repeat(np.arange(len(pictures)), counts), held_out))
-    if RECIPES[config.recipe].require_full_batch and len(used) < config.batch_size:
+    file = utils.train_file(config)
+    with utils.open_data(file) as data:
+        counts = data["patches_per_image"][()]
+        usable = np.flatnonzero(counts)
+        images = [data[f"images/{number}"][()] for number in usable] if "images" in data else []
+    counts, usable_paths = counts[usable], [paths[number] for number in usable]
+    validation = _validation_images(usable_paths, config.validation_split)
+    indices = np.flatnonzero(~np.isin(np.repeat(np.arange(len(counts)), counts), validation))
+    if recipe.require_full_batch and len(indices) < config.batch_size:
         raise RunError(
-            f"{len(used)} sub-images of {len(usable)} pictures below {config.train_dir} do not fill one batch of "
-            f"{config.batch_size}: give more pictures, a smaller --batch_size, or a smaller --stride."
+            f"{len(indices)} patches of {len(counts)} images below {config.train_dir} do not fill one batch of "
+            f"{config.batch_size}: give more images, a smaller --batch_size, or a smaller --stride."
         )
-    print(f"{len(used)} sub-images of {len(usable) - len(held_out)} pictures; {len(held_out)} pictures held out.")
-    kept, all_usable = ([pictures[number] for number in numbers] for numbers in (held_out, usable))
-    return Pairs(config, source, counts[usable], used, kept, all_usable, place)
+    print(f"{len(indices)} patches of {len(counts) - len(validation)} images; {len(validation)} images for validation.")
+    batch_size = min(config.batch_size, len(indices))
+    return TrainingSet(file, counts, indices, images, usable_paths, validation, batch_size)
 
 
-def _held_out(config: Config, usable: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Chooses pictures spread evenly over the list, the same for every seed."""
-    if len(usable) < FEWEST_TO_HOLD_OUT or config.validation_split == 0:
-        return usable[:0]
-    count = min(max(1, round(len(usable) * config.validation_split)), len(usable) - 1)
-    return usable[((np.arange(count) + 0.5) * len(usable) / count).astype(np.int64)]
+def _validation_images(paths: list[Path], split: float) -> list[int]:
+    """Chooses images spread evenly over the list, the same for every seed; of the samples, one that is suited."""
+    if split == 0:
+        return []
+    if len(paths) < MIN_IMAGES_TO_SPLIT:
+        return [number for number, path in enumerate(paths) if is_validation_sample(path)] if len(paths) > 1 else []
+    count = min(max(1, round(len(paths) * split)), len(paths) - 1)
+    return ((np.arange(count) + 0.5) * len(paths) / count).astype(np.int64).tolist()
+
+
+def epoch_batches(training_set: TrainingSet, config: Config, recipe: Recipe, epoch: int) -> NDArray[np.int64]:
+    """Returns the batches of an epoch, a pure function of seed and epoch: in the file's order, or shuffled.
+
+    Patches in memory are shuffled fully. Otherwise the file's chunks are shuffled, and then the patches of each window,
+    so that a window reads whole chunks from all over the file.
+
+    Returns:
+        `(steps_per_epoch, batch_size)` indices into the training file.
+    """
+    order, batch_size = training_set.indices, training_set.batch_size
+    if recipe.shuffle != "never":
+        rng = np.random.default_rng([config.seed, epoch if recipe.shuffle == "each epoch" else 0])
+        if training_set.in_memory:
+            order = rng.permutation(order)
+        else:
+            chunks = rng.permutation(order[-1] // utils.CHUNK + 1)
+            order = order[np.argsort(chunks[order // utils.CHUNK], kind="stable")]
+            window = _window_steps(training_set, config) * batch_size
+            for begin in range(0, len(order), window):
+                rng.shuffle(order[begin : begin + window])
+    steps = training_set.steps_per_epoch
+    return order[: steps * batch_size].reshape(steps, batch_size)
+
+
+def epoch_patches(
+    training_set: TrainingSet, config: Config, recipe: Recipe, epoch: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Returns all patches of an epoch, a pure function of seed and epoch.
+
+    They are the training file's; or, in recipes with grid offsets from the second epoch on, extracted from the images
+    degraded with a random grid offset each. The labels stay the same.
+
+    Returns:
+        `(n, image_size, image_size, c_dim)` data and `(n, label_size, label_size, c_dim)` labels, float32.
+    """
+    if epoch == 0 or not recipe.grid_offsets:
+        return utils.read_data(training_set.file)
+    rng = np.random.default_rng([config.seed, epoch, GRID_OFFSETS])
+    offsets = rng.integers(config.scale, size=(len(training_set.images), 2)).tolist()
+    ends = np.cumsum(training_set.counts)
+    data, label = (
+        np.empty((ends[-1], side, side, config.c_dim), np.float32) for side in (config.image_size, config.label_size)
+    )
+    for image, (row, col), count, end in zip(training_set.images, offsets, training_set.counts, ends, strict=True):
+        degraded, original = utils.preprocess(image, config, config.c_dim, (row, col))
+        data[end - count : end], label[end - count : end] = utils.extract_patches(degraded, original, config)
+    return data, label
+
+
+def windows(training_set: TrainingSet, config: Config, recipe: Recipe, first_step: int) -> Iterator[Window]:
+    """Yields the patches and batches of all steps from `first_step` on, epoch after epoch.
+
+    While one window is trained on, a thread loads the next one. Patches in memory give one window per epoch.
+
+    Raises:
+        RunError: the training file is damaged or gone.
+    """
+    first_epoch, first = divmod(first_step, training_set.steps_per_epoch)
+    size = training_set.steps_per_epoch if training_set.in_memory else _window_steps(training_set, config)
+
+    def requests() -> Iterator[tuple[int, NDArray[np.int64]]]:
+        for epoch in range(first_epoch, config.epoch):
+            batches = epoch_batches(training_set, config, recipe, epoch)
+            begin = first if epoch == first_epoch else 0
+            while begin < len(batches):
+                end = begin // size * size + size
+                yield epoch, batches[begin:end]
+                begin = end
+
+    @lru_cache(maxsize=1)
+    def whole_epoch(epoch: int) -> tuple[Any, Any]:
+        data, label = epoch_patches(training_set, config, recipe, epoch)
+        return to_device(data), to_device(label)
+
+    def load(request: tuple[int, NDArray[np.int64]]) -> Window:
+        epoch, batches = request
+        if training_set.in_memory:
+            return Window(*whole_epoch(epoch if recipe.grid_offsets else 0), batches)
+        indices = np.sort(batches, axis=None)
+        data, label = utils.read_data(training_set.file, indices)
+        return Window(to_device(data), to_device(label), np.searchsorted(indices, batches))
+
+    yield from utils.map_in_threads(load, requests(), threads=1)
+
+
+def _window_steps(training_set: TrainingSet, config: Config) -> int:
+    return max(1, WINDOW // (utils.patch_bytes(config) * training_set.batch_size))
