@@ -38,7 +38,6 @@ class Recipe:
     channels: tuple[int, int] = (0, 3)  # the loss is over channels[0] up to, not including, channels[1]
     ema: bool = False  # keep an exponential moving average of the weights, validate and save it
     summed_loss: bool = False  # learning_rate is for half the sum of squares over a label; for our mean it is larger
-    recover: bool = False  # restore the last good epoch at half the learning rate when the loss diverges
     require_full_batch: bool = True  # fewer patches than batch_size are an error; else they make one smaller batch
 
 
@@ -55,7 +54,6 @@ RECIPES = {
         cosine_decay=True,
         ema=True,
         overparameterization=2,
-        recover=True,
         require_full_batch=False,
     ),
     # tegg89/SRCNN-Tensorflow, main.py's defaults and model.py's training loop.

@@ -5,39 +5,33 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import h5py
 import imageio.v3 as iio
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 from conftest import ROOT, program_environment
 
-sys.path.insert(0, str(ROOT))
-import main  # the program itself, beside the package
+from srcnn_tf import cli
+from srcnn_tf.config import Config
+from srcnn_tf.errors import UsageError
 
 RUN = "checkpoint/srcnn_21_x3_scipy"
-
-
-@pytest.fixture
-def parse():
-    """Parses a command line in this process, and forgets it."""
-
-    def parse(*arguments):
-        with flagsaver.flagsaver():
-            flags.FLAGS.unparse_flags()
-            return main.parse(["main.py", *arguments])
-
-    yield parse
-    flags.FLAGS.unparse_flags()
+# The three ways to start the program; the last one as the installed command does.
+ENTRY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["srcnn_tf"]
+COMMANDS = {
+    "main.py": [sys.executable, str(ROOT / "main.py")],
+    "python -m": [sys.executable, "-m", "srcnn_tf"],
+    "srcnn_tf": [sys.executable, "-c", "import sys; from {0} import {1}; sys.exit({1}())".format(*ENTRY.split(":"))],
+}
 
 
 # --- the command line ---
 
 
-@pytest.mark.parametrize("name", ["is_train", "resume"])
+@pytest.mark.parametrize("name", ["is_train", "resume", "overwrite"])
 @pytest.mark.parametrize(
     ("words", "value"),
     [
@@ -49,23 +43,25 @@ def parse():
         (["--{}"], True),
         (["--{}=True"], True),
         (["--{}", "TRUE"], True),
-        ([], True),
     ],
 )
-def test_every_spelling_of_a_boolean_works(name, words, value, parse):
-    words = [word.format(name) for word in words]
-    config = parse(*words, "--stride", "21")
+def test_every_spelling_of_a_boolean_works(name, words, value):
+    config = cli.parse(["main.py", *(word.format(name) for word in words), "--stride", "21"])
     assert getattr(config, name) is value
     assert config.stride == 21
 
 
-def test_the_references_own_test_command_tests(parse):
-    config = parse("--is_train", "False", "--stride", "21")
-    assert (config.is_train, config.stride, config.label_size) == (False, 21, 21)
+def test_the_flags_are_the_fields_with_their_defaults():
+    assert cli.parse(["main.py"]) == Config()
+    config = cli.parse(["main.py", "--fetch=Set14,T91", "--learning_rate=0.5", "--c_dim=3", "--recipe", "paper"])
+    assert config == Config(fetch="Set14,T91", learning_rate=0.5, c_dim=3, recipe="paper")
+    flags = cli.define_flags()
+    for name in Config.__dataclass_fields__:
+        assert len(flags[name].help) > 8
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--epochs=3"], "Unknown command line flag 'epochs'"),
         (["--epoch=three"], "--epoch=three"),
@@ -78,55 +74,50 @@ def test_the_references_own_test_command_tests(parse):
         (["--image_index=-1"], "--image_index=-1"),
         (["--fetch=T91,Set6"], "--fetch=T91,Set6: there is no set 'Set6'; expected some of T91, Set5, Set14"),
         (["--fetch=T91", "--is_train=True"], "--fetch and --is_train exclude each other"),
-        (["--is_train", "False", "--fetch", "Set5"], "exclude each other: give one of them"),
+        (["--is_train", "False", "--input", "a.png"], "--input and --is_train exclude each other: give one of them"),
         (["--nois_train", "--fetch", "Set5"], "exclude each other: give one of them"),
         (["--fetch", "T91,", "Set5"], "Unexpected word 'Set5'"),
     ],
 )
-def test_a_wrong_command_line_is_one_line_and_status_2(words, said, parse, capsys):
-    with pytest.raises(SystemExit) as ended:
-        parse(*words)
-    assert ended.value.code == 2
+def test_a_wrong_command_line_is_one_line_and_status_2(words, message, capsys, tmp_path):
+    with pytest.raises(UsageError):
+        cli.parse(["main.py", *words])
+    assert cli.run(["main.py", *words]) == 2
     output = capsys.readouterr()
     assert output.out == ""
-    assert said in output.err
+    assert message in output.err
     assert output.err.count("\n") == 1
-
-
-def test_fetch_decides_the_mode(parse):
-    config = parse("--fetch=Set14,T91")
-    assert config.sets == ("Set14", "T91")
-    assert parse().sets == ()
-
-
-def test_every_field_is_a_flag_with_its_default_and_a_description(parse):
-    parse()
-    for name in main.Config.__dataclass_fields__:
-        assert flags.FLAGS[name].default == getattr(main.Config, name)
-        assert len(flags.FLAGS[name].help) > 8
-
-
-def test_help_is_status_0_and_loads_no_tensorflow(tmp_path):
-    program = (
-        "import runpy, sys\n"
-        f"sys.argv = ['main.py', '--help']; sys.path.insert(0, {str(ROOT)!r})\n"
-        "try:\n"
-        f"    runpy.run_path({str(ROOT / 'main.py')!r}, run_name='__main__')\n"
-        "except SystemExit as ended:\n"
-        "    assert not ended.code, ended.code\n"
-        "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
-    for name in main.Config.__dataclass_fields__:
-        assert re.search(rf"--(\[no\])?{name}:", done.stdout)
-    assert done.stderr == ""
-
-
-def test_a_wrong_command_line_touches_nothing(run_main, tmp_path):
-    done = run_main("--is_train", "False", "--stride", "21", "test", check=False)
-    assert done.returncode == 2
-    assert "Unexpected word 'test'" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_all_three_commands_run_the_program_and_help_loads_no_tensorflow(command, tmp_path):
+    (tmp_path / "tensorflow.py").write_text("raise AssertionError('TensorFlow is loaded')")
+    environment = program_environment() | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+
+    def run(*words):
+        return subprocess.run([*command, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    done = run("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "python main.py --is_train=False --image_index=all" in done.stdout
+    for name in Config.__dataclass_fields__:
+        assert re.search(rf"--(\[no\])?{name}:", done.stdout)
+    done = run("--epoch=0")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "--epoch=0: expected 1 or more.\n")
+    done = run("--input=absent.png")
+    assert (done.returncode, done.stderr) == (1, "--input=absent.png: there is no such file or folder.\n")
+
+
+def test_a_closed_output_is_no_traceback(tmp_path):
+    for words, status in ((["--help"], 0), (["--fetch=Set5"], 1)):
+        process = start(tmp_path, *words)
+        process.stdout.close()
+        message = process.stderr.read()
+        assert process.wait(timeout=60) == status
+        assert "Traceback" not in message
+        assert "BrokenPipe" not in message
+        process.stderr.close()
 
 
 # --- from end to end ---
@@ -154,14 +145,14 @@ def test_training_as_the_reference_does(run_main, golden):
     assert Path(f"{RUN}/SRCNN.model-500.index").is_file()
 
 
-def test_one_step_then_going_on_then_a_test(run_main, make_picture):
+def test_training_resuming_and_testing(run_main, make_picture):
     make_picture("Train/a.png")
     make_picture("Test/Set5/b.png", seed=1)
     first = run_main("--is_train=True", "--epoch=1")
-    assert "Beginning: step 0 of 1" in first.stdout
+    assert "Starting at step 0 of 1" in first.stdout
     assert "Done: 1 steps" in first.stdout
     more = run_main("--epoch=3")
-    assert "Going on after step 1 of 3" in more.stdout
+    assert "Resuming from step 1 of 3" in more.stdout
     done = run_main("--is_train", "False", "--image_index=all")
     assert f"Weights: {RUN}/SRCNN.weights.h5" in done.stdout
     assert "Set5: average" in done.stdout
@@ -181,7 +172,7 @@ def test_a_number_beyond_the_list_is_status_2(run_main, make_picture):
     make_picture("Test/a.png")
     done = run_main("--is_train=False", "--image_index=5", check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("--image_index=5: there are 1 pictures")
+    assert done.stderr.startswith("--image_index=5: found 1 images below Test")
 
 
 def start(tmp_path, *arguments):
@@ -202,24 +193,24 @@ def wait_for(process, text):
     raise AssertionError(process.stderr.read())
 
 
-def test_ctrl_c_saves_and_the_same_command_goes_on(run_main, make_picture, tmp_path):
+def test_ctrl_c_saves_and_the_same_command_resumes(run_main, make_picture, tmp_path):
     make_picture("Train/a.png")
     command = ["--epoch=3000", "--batch_size=1"]
     process = start(tmp_path, *command)
     wait_for(process, "epoch 2/")
     process.send_signal(signal.SIGINT)
-    _, complaint = process.communicate(timeout=60)
+    _, message = process.communicate(timeout=60)
     assert process.returncode == 130
-    step = int(re.match(r"Stopped by SIGINT; the newest checkpoint is of step (\d+) of 12000\.", complaint)[1])
+    step = int(re.match(r"Stopped by SIGINT; the newest checkpoint is of step (\d+) of 12000\.", message)[1])
     assert step >= 8
-    assert complaint.count("\n") == 1
+    assert message.count("\n") == 1
     again = start(tmp_path, *command)
-    wait_for(again, f"Going on after step {step} of 12000")
+    wait_for(again, f"Resuming from step {step} of 12000")
     again.send_signal(signal.SIGTERM)
     assert "Stopped by SIGTERM" in again.communicate(timeout=60)[1]
 
 
-def test_sigterm_while_enlarging_leaves_whole_pictures_alone(make_picture, tmp_path):
+def test_sigterm_while_upscaling_leaves_whole_images_only(make_picture, tmp_path):
     make_picture("in/a.png")
     make_picture("in/b.png", 1200, 1200)
     with start(tmp_path, "--input=in", "--output=out") as process:
@@ -227,10 +218,10 @@ def test_sigterm_while_enlarging_leaves_whole_pictures_alone(make_picture, tmp_p
         while not Path("out/a_x3.png").exists() and time.monotonic() < end:
             time.sleep(0.01)  # the second one takes seconds
         process.send_signal(signal.SIGTERM)
-        complaint = process.communicate(timeout=60)[1]
+        message = process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    assert complaint.splitlines()[-1] == "Interrupted."
-    assert "Traceback" not in complaint
+    assert message.splitlines()[-1] == "Interrupted."
+    assert "Traceback" not in message
     assert os.listdir("out") == ["a_x3.png"]
     assert iio.imread("out/a_x3.png").shape == (144, 162, 3)
 
@@ -241,7 +232,7 @@ def test_kill_9_costs_only_the_steps_since_the_last_checkpoint(make_picture, tmp
     reached = 0
     for wait in (0.0, 0.13):
         with start(tmp_path, *command) as process:
-            wait_for(process, f"Going on after step {reached}" if reached else "Beginning: step 0")
+            wait_for(process, f"Resuming from step {reached}" if reached else "Starting at step 0")
             wait_for(process, f"step: [{reached + 1010}]")
             time.sleep(wait)  # so that it is cut at different places
             process.kill()
@@ -278,7 +269,7 @@ def test_a_log_that_fills_the_disk_costs_the_log_alone(run_main, make_picture):
     done = run_main(*command, "--epoch=15", check=False, preexec_fn=limit_file_size(250_000))
     assert done.returncode == 1
     assert "Done: " in done.stdout
-    assert done.stderr.startswith("Problem: logs/srcnn_21_x3_scipy: the log cannot be written")
+    assert done.stderr.startswith("Problem: logs/srcnn_21_x3_scipy: the TensorBoard log cannot be written")
     assert done.stderr.count("\n") == 2
 
 
@@ -295,9 +286,9 @@ def test_a_full_disk_in_testing_is_named_and_nothing_is_half_written(run_main, m
     assert "Test,small" in Path("sample/results.csv").read_text()
 
 
-def test_a_fresh_checkout_tests_photographs_with_shipped_weights(run_main):
+def test_a_fresh_checkout_tests_sample_images_with_shipped_weights(run_main):
     done = run_main("--is_train=False", "--image_index=2")
-    assert "photographs of scikit-image go to Test/samples" in done.stdout
+    assert "sample images of scikit-image go to Test/samples" in done.stdout
     assert "Weights: shipped" in done.stdout
     bicubic, srcnn = map(float, re.search(r"samples/chelsea +([\d.]+) +([\d.]+) ", done.stdout).groups())
     assert srcnn > bicubic + 1
