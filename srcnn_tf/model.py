@@ -54,7 +54,7 @@ def srcnn(
     image = keras.Input((None, None, c_dim), name="degraded")
     features = HighLowSplit(dtype=policy)(image) if split_input else image
     for number in (0, 1):
-        features = keras.layers.Conv2D(
+        features = FusedConv2D(
             filters[number],
             filter_sizes[number],
             activation="relu",
@@ -124,6 +124,17 @@ class HighLowSplit(keras.layers.Layer):
         """Returns `(batch, rows, cols, 2 * c_dim)`: high parts, then low parts."""
         high = tf.cast(inputs, self.compute_dtype)
         return tf.concat([high, tf.cast(inputs - tf.cast(high, inputs.dtype), self.compute_dtype)], axis=-1)
+
+
+class FusedConv2D(keras.layers.Conv2D):
+    """`Conv2D` with its bias added by `bias_add`: TensorFlow fuses that and the ReLU into the convolution.
+
+    Keras adds a reshaped bias, which TensorFlow does not fuse; inference takes a quarter more time so.
+    """
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns the activation of the convolution plus the bias."""
+        return self.activation(tf.nn.bias_add(self.convolution_op(inputs, self.kernel), self.bias))
 
 
 class NarrowConv2D(keras.layers.Conv2D):

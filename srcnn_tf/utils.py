@@ -36,7 +36,8 @@ LARGE_IMAGE = 2**29  # bytes of patches of one image; such images are prepared o
 IN_MEMORY = 256 * 2**20  # bytes of patches; if a training file has more, it is read in parts. T91 has 134 MB
 PNG_LEVEL = 2  # 3.5 times as fast as Pillow's default 6, for files of 8 % more bytes (the results of Set14)
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 # --- Image files ---

@@ -10,6 +10,7 @@ import tensorflow as tf
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import DTypeLike, NDArray
 
+from srcnn_tf.images.color import Floats
 from srcnn_tf.model import LAYERS, srcnn
 
 SIDE = 80  # of the synthetic image: it has more windows of 8 x 8 features than the 1,601 numbers of a 5 x 5 x 64 filter
@@ -73,7 +74,7 @@ def _synthetic_image(side: int, channels: int) -> NDArray[np.float32]:
     return np.moveaxis((image - low) / (high - low), 0, -1).astype(np.float32)
 
 
-def _round_rows(matrix: NDArray[np.float32], moments: NDArray[np.float32], dtype: DTypeLike) -> NDArray[np.float32]:
+def _round_rows(matrix: NDArray[np.float32], moments: Floats, dtype: DTypeLike) -> NDArray[np.float32]:
     """Rounds `(inputs, outputs)` row by row; each error is compensated in the rows below, where it matters least."""
     size = len(moments)
     ridge = RIDGE * np.trace(moments) / size

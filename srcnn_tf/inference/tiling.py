@@ -63,7 +63,8 @@ class TiledModel:
             stay as they are; one of three channels restores all, and of a grey image the luma.
         """
         restored = np.empty(degraded.shape, np.float32)
-        for begin, end, band in self.bands(*degraded.shape[:2], lambda begin, end: degraded[begin:end]):
+        rows, cols = degraded.shape[:2]
+        for begin, end, band in self.bands(rows, cols, lambda begin, end: degraded[begin:end]):
             restored[begin:end] = band
         return restored
 
@@ -109,5 +110,5 @@ def score(image: Floats, original: Floats, config: Config) -> metrics.Score:
     Raises:
         ValueError: the image is too small, see `metrics.score`.
     """
-    lumas = (to_uint8(luma_of(channels, config.studio_range, config.rgb)) for channels in (image, original))
-    return metrics.score(*lumas, config.scale)
+    luma, truth = (to_uint8(luma_of(channels, config.studio_range, config.rgb)) for channels in (image, original))
+    return metrics.score(luma, truth, config.scale)

@@ -128,7 +128,10 @@ def make_train_step(
         # the cache of one core.
         sizes = part_sizes(data.shape[0], state.model.compute_dtype)
         parts = zip(tf.split(data, sizes), tf.split(label, sizes), sizes, strict=True)
-        results = [loss_and_gradients(weights, *part, size / sum(sizes)) for *part, size in parts]
+        results = [
+            loss_and_gradients(weights, data_part, label_part, size / sum(sizes))
+            for data_part, label_part, size in parts
+        ]
         loss, *gradients = (tf.add_n(terms) for terms in zip(*results, strict=True))
 
         if recipe.optimizer == "momentum":

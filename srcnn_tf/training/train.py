@@ -289,7 +289,8 @@ def _train_epochs(
     compiled_steps = compile_steps(state, run.config, run.recipe, batch_size, xla=has_gpu())
     # A GPU needs less time for a step than Python for a call: there, a call goes as far as a checkpoint allows.
     steps_per_call = SAVE_EVERY if has_gpu() and run.config.recipe != "reference" else PRINT_EVERY
-    step, losses = int(state.step), []
+    step = int(state.step)
+    losses: list[float] = []  # of the epoch
 
     for window in windows(training_set, run.config, run.recipe, step):
         epoch = step // steps_per_epoch
