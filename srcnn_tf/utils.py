@@ -1,7 +1,7 @@
 """Turns images into training patches and back: the reference's helpers under the reference's names.
 
-Read `input_setup` first: it calls the others in order, from `prepare_data` to `make_data`. Testing uses `preprocess` and
-`imsave` too. Arrays are `(rows, cols)` or `(rows, cols, channels)`. Nothing here needs TensorFlow.
+Read `input_setup` first: it calls the others in order, from `imread` to `make_data`. Testing uses `prepare_data`,
+`preprocess` and `imsave` too. Arrays are `(rows, cols)` or `(rows, cols, channels)`. Nothing here needs TensorFlow.
 """
 
 from __future__ import annotations

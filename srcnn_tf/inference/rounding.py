@@ -38,9 +38,10 @@ def bfloat16_model(model: keras.Model) -> keras.Model:
 def round_weights(weights: Sequence[NDArray], dtype: DTypeLike) -> list[NDArray]:
     """Rounds the kernels and biases of all layers but the last to values that `dtype` holds.
 
-    Rounded to the nearest each, the errors of a kernel would add up where the image is smooth. So values are rounded one
-    after the other, and each error is compensated by those that follow, weighted by the second moments of the layer's
-    inputs for a synthetic image with the spectrum of photographs (Frantar et al., GPTQ, arXiv 2210.17323, section 3).
+    Rounded to the nearest each, the errors of a kernel would add up where the image is smooth. So values are rounded
+    one after the other, and each error is compensated by those that follow, weighted by the second moments of the
+    layer's inputs for a synthetic image with the spectrum of photographs (Frantar et al., GPTQ, arXiv 2210.17323,
+    section 3).
 
     Args:
         weights: kernel `(side, side, c_in, c_out)` and bias `(c_out,)` of each layer, float32.

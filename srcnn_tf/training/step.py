@@ -22,8 +22,8 @@ PART_BYTES = 64  # of one feature of all patches in a part: 16 patches in float3
 # this changes Set5 by less than a seed does. From the first step on, it would cost half a decibel after one epoch.
 SETTLED = 500
 MOMENTUM = 0.9  # of the paper
-# The paper's learning rates, kernel and bias of each layer, relative to that of the first kernel: 1e-4 and 1e-5 (section
-# 3.3; the biases' are those of the authors' Caffe solver).
+# The paper's learning rates, kernel and bias of each layer, relative to that of the first kernel: 1e-4 and 1e-5
+# (section 3.3; the biases' are those of the authors' Caffe solver).
 PAPER_RATES = (1.0, 0.1, 1.0, 0.1, 0.1, 0.1)
 EMA_DECAY = 0.999  # of the average of the weights, once it has seen enough of them
 
@@ -105,9 +105,7 @@ def make_train_step(
     """
     variables = state.overparameterization.trained_variables()
 
-    def gradients_of_part(
-        weights: list[tf.Tensor], data: tf.Tensor, label: tf.Tensor, share: float
-    ) -> list[tf.Tensor]:
+    def gradients_of_part(weights: list[tf.Tensor], data: tf.Tensor, label: tf.Tensor, share: float) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(weights)
             restored = state.model.stateless_call(weights, [], data)[0]
@@ -143,9 +141,7 @@ def make_train_step(
         # A short memory at first, or the random initial weights would stay in the average.
         count = tf.cast(state.step, tf.float32)
         decay = tf.minimum(EMA_DECAY, (1 + count) / (10 + count))
-        for average, variable in zip(
-            state.ema_model.trainable_variables, state.model.trainable_variables, strict=True
-        ):
+        for average, variable in zip(state.ema_model.trainable_variables, state.model.trainable_variables, strict=True):
             if recipe.ema:
                 average.assign_add((1 - decay) * (variable - average))
             else:

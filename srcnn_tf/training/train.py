@@ -235,9 +235,7 @@ def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         if config.recipe == "reference"
         else ProgressBar(first_step, run.total_steps, training_set.batch_size, config.epoch),
         HistoryFile(log, first_step // training_set.steps_per_epoch),
-        TrainingLog(
-            log, restore.model, restore, preview, config.epoch, configuration, config.studio_range, config.rgb
-        ),
+        TrainingLog(log, restore.model, restore, preview, config.epoch, configuration, config.studio_range, config.rgb),
     ]
     run.state.model.stop_training = False  # a callback may set it, as under Keras's fit
     callback_list = keras.callbacks.CallbackList([*own, *callbacks], model=run.state.model)
@@ -283,7 +281,7 @@ def _train_epochs(
     callback_list: keras.callbacks.CallbackList,
     signals: list[str],
 ) -> None:
-    """Trains from the state's step to the end: windows of patches in, losses out, checkpoints, validation, callbacks."""
+    """Trains from the state's step to the end: windows of patches, checkpoints, validation, callbacks."""
     state, training_set = run.state, run.training_set
     steps_per_epoch, batch_size = training_set.steps_per_epoch, training_set.batch_size
     compiled_steps = compile_steps(state, run.config, run.recipe, batch_size, xla=has_gpu())
