@@ -27,7 +27,7 @@ from srcnn_tf.devices import load_tensorflow
 from srcnn_tf.errors import RunError, StoppedError, UsageError
 from srcnn_tf.images import color, metrics
 from srcnn_tf.images.color import Floats
-from srcnn_tf.images.pictures import read_image
+from srcnn_tf.images.read import read_image
 
 
 class Row(NamedTuple):

@@ -26,7 +26,7 @@ from scipy import ndimage
 from benchmarks.process import run
 from srcnn_tf import utils
 from srcnn_tf.config import Config
-from srcnn_tf.images.pictures import fingerprint
+from srcnn_tf.images.read import fingerprint
 
 SIDE = 128  # rows and cols of a drawn picture: 49 sub-images
 PICTURE_BYTES = SIDE * SIDE * 3 + 54

@@ -188,7 +188,7 @@ def quality_of_other(name: str, start: float) -> list[float | None]:
 def test_pictures() -> list[tuple[NDArray, NDArray]]:
     """Degraded and original channels of the test pictures."""
     from srcnn_tf import utils
-    from srcnn_tf.images.pictures import read_image
+    from srcnn_tf.images.read import read_image
 
     return [utils.degraded_pair(read_image(path)) for path in utils.prepare_data(_TEST_DIR.value)]
 

@@ -114,11 +114,11 @@ def test_shipped_weights_say_how_they_were_made(path):
 
 def test_shipped_weights_were_trained_on_these_pictures(shared):
     from srcnn_tf import utils
-    from srcnn_tf.images import pictures
+    from srcnn_tf.images import read
 
     sidecars = [json.loads(path.read_text()) for path in (ROOT / "srcnn_tf" / "weights").glob("*.json")]
     folder = shared / "data" / "T91"
-    digest = pictures.fingerprint(utils.prepare_data(folder), folder)
+    digest = read.fingerprint(utils.prepare_data(folder), folder)
     assert {sidecar["data"]["sha256"] for sidecar in sidecars} == {digest}
 
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 from srcnn_tf import utils
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.images import color, metrics, pictures
+from srcnn_tf.images import color, metrics, read
 
 # --- finding ---
 
@@ -43,7 +43,7 @@ def test_prepare_data_of_a_missing_folder_is_empty():
 
 def test_luma_is_the_full_range_one(make_picture):
     path = make_picture("a.png")
-    rgb = pictures.read_image(path).astype(float)
+    rgb = read.read_image(path).astype(float)
     luma = utils.imread(path)
     assert luma.shape == rgb.shape[:2]
     # The round trip through 8-bit YCbCr moves each channel by 2 at the most.
@@ -52,7 +52,7 @@ def test_luma_is_the_full_range_one(make_picture):
 
 def test_grey_is_used_as_it_is(make_picture):
     path = make_picture("a.png", mode="L")
-    np.testing.assert_allclose(utils.imread(path), pictures.read_image(path), atol=1e-12)
+    np.testing.assert_allclose(utils.imread(path), read.read_image(path), atol=1e-12)
     chroma = utils.imread(path, is_grayscale=False)[..., 1:]
     np.testing.assert_allclose(chroma, 128)
 
@@ -157,7 +157,7 @@ def test_label_is_the_centre_of_its_data_for_every_architecture(make_picture):
 
 def prepare(config):
     paths = utils.prepare_data(config.train_dir)
-    return utils.input_setup(config, paths, pictures.fingerprint(paths, config.train_dir))
+    return utils.input_setup(config, paths, read.fingerprint(paths, config.train_dir))
 
 
 def test_the_training_file_holds_the_references_pairs(golden):
@@ -192,7 +192,7 @@ def test_rgb_pairs_are_the_picture_itself(golden):
     config = Config(train_dir=str(golden / "Train"), c_dim=3, color_space="rgb", degradation="matlab")
     prepare(config)
     _, label = utils.read_data("checkpoint/train.h5")
-    image = pictures.read_image(utils.prepare_data(golden / "Train")[0])
+    image = read.read_image(utils.prepare_data(golden / "Train")[0])
     rgb = image if image.ndim == 3 else np.dstack([image] * 3)
     np.testing.assert_allclose(label[0], rgb[6:27, 6:27] / 255, atol=1e-7)
     prepare(Config(train_dir=str(golden / "Train"), c_dim=3, degradation="matlab"))
@@ -279,7 +279,7 @@ def test_every_kind_of_damage_to_the_training_file_is_noticed_or_harmless(make_p
 def test_imsave_writes_what_is_read_back():
     image = drawn(9, 11)
     utils.imsave(image, "new/folder/a.png")
-    np.testing.assert_array_equal(pictures.read_image("new/folder/a.png"), image)
+    np.testing.assert_array_equal(read.read_image("new/folder/a.png"), image)
     assert os.listdir("new/folder") == ["a.png"]
 
 
@@ -306,7 +306,7 @@ def test_unwritable_places_are_named():
 def test_bicubic_is_the_papers_to_the_second_decimal(shared, name, scale, psnr, ssim):
     scores = {}
     for path in utils.prepare_data(shared / "data" / name):
-        pair = utils.degraded_pair(pictures.read_image(path), scale, "matlab")
+        pair = utils.degraded_pair(read.read_image(path), scale, "matlab")
         scores[path.stem] = metrics.score(*(color.to_uint8(channels[..., 0]) for channels in pair), scale)
     found = [np.mean([getattr(score, kind) for score in scores.values()]) for kind in ("psnr", "ssim")]
     assert [round(found[0], 2), round(found[1], 4)] == [psnr, ssim]
@@ -320,14 +320,14 @@ def test_matlabs_degradation_is_not_rounded_in_between(make_picture):
     degraded, original = utils.preprocess(path, 3, degradation="matlab")
     np.testing.assert_allclose(original * 255, np.round(original * 255), atol=1e-9)
     assert np.abs(degraded * 255 - np.round(degraded * 255)).max() > 0.4
-    luma = color.to_luma(pictures.read_image(path), studio=True)[..., 0]
+    luma = color.to_luma(read.read_image(path), studio=True)[..., 0]
     np.testing.assert_array_equal(original, luma)
 
 
 @pytest.mark.parametrize(("scale", "count"), [(2, 21910), (3, 21884), (4, 21772)])
 def test_t91_gives_the_papers_numbers_of_sub_images(shared, scale, count):
     config = Config(scale=scale, degradation="matlab")
-    sizes = [pictures.declared_size(path) for path in utils.prepare_data(shared / "data" / "T91")]
+    sizes = [read.declared_size(path) for path in utils.prepare_data(shared / "data" / "T91")]
     assert sum(utils._count_pairs(size, config) for size in sizes) == count
 
 

@@ -36,7 +36,7 @@ def to_luma(image: NDArray[np.uint8], studio: bool = False) -> Floats:
         float64 `(rows, cols, 1)` in [0, 1].
     """
     if image.ndim == 2:
-        luma = image.astype(np.float64)
+        luma: Floats = image.astype(np.float64)
     elif studio:
         luma = _studio(image, STUDIO[:1])[..., 0]
     else:

@@ -1,8 +1,68 @@
-"""Reads training and test images as uint8 arrays."""
+"""Reads training and test images as uint8 arrays, and identifies sets of them."""
 
 from __future__ import annotations
 
-from srcnn_tf.images.pictures import ENDINGS as IMAGE_EXTENSIONS
-from srcnn_tf.images.pictures import declared_size, fingerprint, read_image
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
 
-__all__ = ["IMAGE_EXTENSIONS", "declared_size", "fingerprint", "read_image"]
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from srcnn_tf.images import tiff
+from srcnn_tf.images.decode import AVIF, decode, exif_orientation, open_file, open_image
+from srcnn_tf.images.library_errors import library_errors, quiet
+from srcnn_tf.images.page import oriented
+
+IMAGE_EXTENSIONS = frozenset({".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", *([".avif"] if AVIF else [])})
+MAX_PIXELS = 178_956_970  # Pillow's own limit
+ADVICE = "Make it smaller, or remove it."
+
+
+def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+    """Reads an image as it is meant to be seen: oriented by its EXIF data, palette applied, alpha dropped.
+
+    Returns:
+        uint8 `(rows, cols)` for a grey or 1-bit image, else RGB `(rows, cols, 3)`. 16 bits are rounded to 8. Of several
+        frames or pages, the first.
+
+    Raises:
+        RunError: the file is no image, is damaged, too large, or of a kind that would be read wrongly.
+    """
+    with library_errors(path), open_file(path) as file:
+        if tiff.is_tiff(file):
+            with tiff.open_tiff(file, path, MAX_PIXELS, ADVICE, []) as pages:
+                pixels, orientation = tiff.decode_page(pages[0], []), tiff.orientation_of(pages[0])
+        else:
+            with open_image(file, path, MAX_PIXELS, ADVICE) as image:
+                pixels, orientation = decode(image, file, path, []), exif_orientation(image.info.get("exif"))
+    pixels = oriented(pixels, orientation)
+    if pixels.ndim == 3:
+        pixels = pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
+    if pixels.dtype == np.uint16:
+        return np.rint(pixels / 257).astype(np.uint8)
+    return np.ascontiguousarray(pixels)
+
+
+def declared_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Returns the rows and columns that an image file declares, before orienting it; 0 and 0 if it cannot be read."""
+    try:
+        with quiet(), open_file(path) as file, Image.open(file) as image:
+            return image.height, image.width
+    except Exception:  # `read_image` reports it
+        return 0, 0
+
+
+def fingerprint(paths: Iterable[Path], directory: str | os.PathLike[str]) -> str:
+    """Returns a SHA-256 sum of the files' contents and of their names relative to `directory`."""
+    total = hashlib.sha256()
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:  # `read_image` reports it
+            content = "unreadable"
+        total.update(f"{content} ".encode() + os.fsencode(path.relative_to(directory)) + b"\n")
+    return total.hexdigest()

@@ -24,7 +24,7 @@ from srcnn_tf.images.color import Floats, from_ycbcr, to_integers, to_ycbcr
 from srcnn_tf.images.read import IMAGE_EXTENSIONS, declared_size
 from srcnn_tf.images.reader import ImageReader
 from srcnn_tf.images.resize import imresize_rows
-from srcnn_tf.images.writer import ImageWriter
+from srcnn_tf.images.writer import OUTPUT_EXTENSIONS, ImageWriter
 from srcnn_tf.inference.tiling import TiledModel
 from srcnn_tf.model import plain_keras
 from srcnn_tf.utils import prepare_data
@@ -269,7 +269,7 @@ def _find_jobs(config: Config) -> tuple[list[tuple[Path, Path]], int]:
 def _target(source: Path, config: Config) -> Path:
     """Returns the file that an upscaled image is written to."""
     given, output = Path(config.input or ""), _output_folder(config)
-    extension = source.suffix if source.suffix.lower() in IMAGE_EXTENSIONS else ".png"
+    extension = source.suffix if source.suffix.lower() in OUTPUT_EXTENSIONS else ".png"
     name = f"{source.stem}_x{config.scale}{extension}"
     if given.is_dir():
         return Path(output, source.relative_to(given)).with_name(name)

@@ -11,7 +11,7 @@ import pytest
 from srcnn_tf import utils
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.images.pictures import read_image
+from srcnn_tf.images.read import read_image
 from srcnn_tf.training import patches as pairs
 
 

@@ -16,7 +16,7 @@ from conftest import drawn
 from srcnn_tf import utils
 from srcnn_tf.config import RECIPES, Config
 from srcnn_tf.errors import RunError, StoppedError
-from srcnn_tf.images.pictures import read_image
+from srcnn_tf.images.read import read_image
 from srcnn_tf.training import patches as pairs
 from srcnn_tf.training.recovery import Recovery
 from srcnn_tf.training.step import State, _flip, make_step, part_sizes

@@ -1,0 +1,84 @@
+"""Decodes BMP, GIF, JPEG, PNG, WebP and AVIF files with Pillow, and the 16 bits of PNG files with imagecodecs."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import BinaryIO
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError, features
+
+from srcnn_tf.images.page import check_size, cmyk_to_rgb, unsupported
+
+AVIF = features.check("avif")
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP", *(["AVIF"] if AVIF else []))  # by content, whatever the extension says
+GREY_MODES = frozenset({"1", "L", "LA", "La"})
+COLOR_MODES = frozenset({"P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "YCbCr"})
+
+
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """Opens a regular file that is not empty; opening a pipe would wait forever."""
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is not a file")
+    if status.st_size == 0:
+        raise ValueError("it is empty")
+    return open(path, "rb")
+
+
+def open_image(file: BinaryIO, path: str | os.PathLike[str], max_pixels: int, advice: str) -> Image.Image:
+    """Opens an image with Pillow, which decodes no pixel yet, and checks the size that the file declares."""
+    if os.fstat(file.fileno()).st_size > 8 * max_pixels + 2**30:  # some decoders read the whole file first
+        raise ValueError(f"a file of {os.fstat(file.fileno()).st_size / 1e9:.1f} GB is too large")
+    file.seek(0)
+    try:
+        image = Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError:
+        names = "AVIF, BMP" if AVIF else "BMP"
+        raise ValueError(f"not {names}, GIF, JPEG, PNG, TIFF or WebP, or damaged at its beginning") from None
+    check_size(path, image.height, image.width, max_pixels, advice)
+    return image
+
+
+def decode(
+    image: Image.Image, file: BinaryIO, path: str | os.PathLike[str], warnings: list[str]
+) -> NDArray[np.uint8 | np.uint16]:
+    """Decodes the first frame to pixels as `Page` has them, not yet oriented.
+
+    A palette becomes RGB, or RGBA if it has transparency; 1 to 7 bits become 8; CMYK becomes RGB.
+    """
+    image.load()
+    if image.format == "PNG" and _png_bits(file) == 16:  # Pillow reduces 16-bit colour to 8 bits
+        file.seek(0)
+        pixels = imagecodecs.png_decode(file.read())
+    elif image.mode == "CMYK":
+        pixels = cmyk_to_rgb(image, image.info.get("icc_profile"), warnings)
+    elif image.mode in GREY_MODES | COLOR_MODES:
+        mode = ("L" if image.mode in GREY_MODES else "RGB") + ("A" if image.has_transparency_data else "")
+        pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+    else:
+        raise unsupported(path, f"Pillow mode {image.mode!r}")
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        kind = "only the first of {} images" if image.format == "MPO" else "animated: only the first of {} frames"
+        warnings.append(f"{kind.format(frames)} is read")
+    return pixels
+
+
+def _png_bits(file: BinaryIO) -> int:
+    file.seek(24)  # PNG specification, section 11.2.1: the bit depth in the header chunk
+    return file.read(1)[0]
+
+
+def exif_orientation(exif: bytes | None) -> int:
+    """Returns the orientation in EXIF data, 1 to 8; 1 if there is none or an impossible one, or the data is damaged."""
+    parsed = Image.Exif()
+    try:
+        parsed.load(exif or b"")
+        value = parsed.get(ExifTags.Base.Orientation)
+    except Exception:  # SyntaxError, struct.error and more
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
