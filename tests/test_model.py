@@ -1,43 +1,117 @@
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy import signal
 
-from srcnn_tf.model import LAYERS, border, srcnn
+from srcnn_tf.model import LAYERS, NarrowConv2D, border, plain_keras, srcnn
 
 
-def convolved(image, model):
-    """The network in NumPy: correlation without padding, ReLU after all layers but the last."""
+def convolved(image, weights):
+    """The network in NumPy, in float64: correlations without padding, ReLU after all layers but the last."""
     features = image.astype(np.float64)
-    for number, layer in enumerate(LAYERS):
-        kernel, bias = model.get_layer(layer).get_weights()
-        features = np.dstack(
-            [
-                sum(
-                    signal.correlate(
-                        features[..., channel], kernel[:, :, channel, out].astype(np.float64), mode="valid"
-                    )
-                    for channel in range(kernel.shape[2])
-                )
-                + bias[out]
-                for out in range(kernel.shape[3])
-            ]
-        )
-        if number < 2:
+    for number in range(0, len(weights), 2):
+        kernel, bias = weights[number].astype(np.float64), weights[number + 1]
+        filters = [
+            sum(
+                signal.correlate(features[..., channel], kernel[:, :, channel, out], mode="valid")
+                for channel in range(kernel.shape[2])
+            )
+            for out in range(kernel.shape[3])
+        ]
+        features = np.dstack(filters) + bias
+        if number < len(weights) - 2:
             features = np.maximum(features, 0)
     return features
 
 
+@pytest.mark.parametrize("batch", [1, 3], ids=["image", "patches"])
 @pytest.mark.parametrize(("filter_sizes", "c_dim"), [((9, 1, 5), 1), ((9, 5, 5), 1), ((11, 1, 7), 3)])
-def test_model_is_three_convolutions(filter_sizes, c_dim):
+def test_model_is_three_convolutions(filter_sizes, c_dim, batch):
     rng = np.random.default_rng(0)
     model = srcnn(filter_sizes, c_dim, initialization="he", seed=3)
     model.set_weights([values + rng.normal(0, 0.01, values.shape) for values in model.get_weights()])
-    image = rng.random((25, 23, c_dim))
-    found = model(image[np.newaxis].astype(np.float32)).numpy()[0]
-    taken = sum(filter_sizes) - 3
-    assert found.shape == (25 - taken, 23 - taken, c_dim)
-    assert border(model) == taken
-    np.testing.assert_allclose(found, convolved(image, model), atol=2e-5)
+    images = rng.random((batch, 25, 23, c_dim)).astype(np.float32)
+    removed = sum(filter_sizes) - 3
+    assert border(model) == removed
+    # Of shapes known beforehand, and of any.
+    any_shape = tf.function(model, input_signature=[tf.TensorSpec([None, None, None, c_dim], tf.float32)])
+    for found in (model(images).numpy(), any_shape(images).numpy()):
+        assert found.shape == (batch, 25 - removed, 23 - removed, c_dim)
+        for image, restored in zip(images, found, strict=True):
+            np.testing.assert_allclose(restored, convolved(image, model.get_weights()), atol=2e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 30, 21, 6), (4, 12, 11, 6)], ids=["image", "patches"])
+@pytest.mark.parametrize(("side", "c_out"), [(5, 1), (5, 3), (1, 1), (7, 2)])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_narrow_conv2d_and_its_gradients_are_those_of_conv2d(dtype, side, c_out, shape):
+    def rounded(values):
+        return tf.cast(tf.cast(tf.constant(values, tf.float32), dtype), tf.float32)
+
+    rng = np.random.default_rng(0)
+    inputs, kernel = rounded(rng.normal(size=shape)), rounded(rng.normal(size=(side, side, 6, c_out)))
+    upstream = rounded(rng.normal(size=(shape[0], shape[1] - side + 1, shape[2] - side + 1, c_out)))
+    results = []
+    for layer, values in (
+        (keras.layers.Conv2D(c_out, side), inputs),
+        (NarrowConv2D(c_out, side, autocast=False), tf.cast(inputs, dtype)),
+    ):
+        layer.build(shape)
+        layer.set_weights([kernel, rng.normal(size=c_out) if not results else layer_bias])
+        layer_bias = layer.bias.numpy()
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            output = layer(values)
+        assert output.dtype == tf.float32
+        results.append([output, *tape.gradient(output, [values, *layer.trainable_weights], upstream)])
+    for expected, found in zip(*results, strict=True):
+        expected, found = np.array(expected), np.array(tf.cast(found, tf.float32))
+        tolerance = 1e-5 if dtype == "float32" else 0.03
+        np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+    # In bfloat16, the products are computed in it.
+    assert dtype == "float32" or np.abs(results[0][0] - results[1][0]).max() > 1e-3
+
+
+def test_bfloat16_is_near_and_gives_float32():
+    images = tf.random.stateless_uniform([4, 33, 33, 1], [1, 2])
+    model = srcnn(initialization="he", compute_dtype="bfloat16")
+    found = model(images)
+    assert found.dtype == tf.float32
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    expected = np.stack([convolved(image, model.get_weights()) for image in images.numpy()])
+    assert 0 < np.abs(found - expected).max() / np.abs(expected).max() < 0.03
+
+
+def test_split_input_keeps_what_bfloat16_takes_from_the_image():
+    # Weights that bfloat16 holds, of the difference of neighbours, which is small: what is lost is the image's.
+    weights = [np.zeros(shape, np.float32) for shape in [(9, 9, 1, 2), 2, (1, 1, 2, 2), 2, (5, 5, 2, 1), 1]]
+    weights[0][4, 4, 0], weights[0][4, 3, 0] = (1, -1), (-1, 1)
+    weights[2][0, 0] = np.eye(2)
+    weights[4][2, 2, :, 0] = (1, -1)
+    image = np.random.default_rng(1).uniform(0.5, 0.51, (1, 33, 40, 1)).astype(np.float32)
+    expected = convolved(image[0], weights)
+    np.testing.assert_allclose(expected, image[0, 6:-6, 6:-6] - image[0, 6:-6, 5:-7], atol=1e-6)
+    errors = []
+    for split_input in (True, False):
+        model = srcnn(filters=(2, 2), compute_dtype="bfloat16", split_input=split_input)
+        model.set_weights([np.concatenate(weights[:1] * (1 + split_input), axis=2), *weights[1:]])
+        errors.append(np.abs(model(image)[0] - expected).max())
+    assert 0 < errors[0] < 1e-4 < 1e-3 < errors[1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_plain_keras_has_standard_layers_in_float32_alone(dtype):
+    model = srcnn((9, 3, 5), 3, initialization="he", name="srcnn_x3", compute_dtype=dtype)
+    plain = plain_keras(model)
+    assert plain.name == "srcnn_x3"
+    assert [layer.name for layer in plain.layers[1:]] == list(LAYERS)
+    assert [type(layer) for layer in plain.layers[1:]] == [keras.layers.Conv2D] * 3
+    assert {layer.dtype_policy.name for layer in plain.layers} == {"float32"}
+    for copied, original in zip(plain.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(copied, original)
+    image = np.random.default_rng(0).random((1, 20, 20, 3)).astype(np.float32)
+    np.testing.assert_allclose(plain(image)[0], convolved(image[0], model.get_weights()), atol=2e-5)
 
 
 @pytest.mark.parametrize(
@@ -49,31 +123,23 @@ def test_model_is_three_convolutions(filter_sizes, c_dim):
         ((9, 1, 5), 3, 9 * 9 * 3 * 64 + 64 + 64 * 32 + 32 + 5 * 5 * 32 * 3 + 3),
     ],
 )
-def test_parameter_count(filter_sizes, c_dim, count):
-    assert srcnn(filter_sizes, c_dim).count_params() == count
+def test_parameter_count_and_names(filter_sizes, c_dim, count):
+    model = srcnn(filter_sizes, c_dim)
+    assert model.count_params() == count
+    assert [layer.name for layer in model.layers[1:]] == ["patch_extraction", "nonlinear_mapping", "reconstruction"]
 
 
-def test_layers_have_names():
-    assert [layer.name for layer in srcnn().layers[1:]] == ["patch_extraction", "nonlinear_mapping", "reconstruction"]
-
-
-def test_gaussian_initialization_is_the_papers():
-    for layer in LAYERS:
-        kernel, bias = srcnn(filter_sizes=(9, 5, 5)).get_layer(layer).get_weights()
-        assert kernel.std() == pytest.approx(1e-3, rel=0.1)
-        assert abs(kernel.mean()) < 1e-4
+@pytest.mark.parametrize(
+    ("initialization", "deviations"),
+    [("gaussian", (1e-3, 1e-3, 1e-3)), ("he", (np.sqrt(2 / 81), np.sqrt(2 / 64), 1e-3))],
+)
+def test_initial_weights(initialization, deviations):
+    model = srcnn(initialization=initialization)
+    for layer, deviation in zip(LAYERS, deviations, strict=True):
+        kernel, bias = model.get_layer(layer).get_weights()
+        assert kernel.std() == pytest.approx(deviation, rel=0.1)
+        assert abs(kernel.mean()) < 0.1 * deviation
         assert not bias.any()
-
-
-def test_he_initialization_keeps_the_variance_before_each_relu():
-    model = srcnn(initialization="he")
-    first, second, last = (model.get_layer(layer).get_weights()[0] for layer in LAYERS)
-    assert first.std() == pytest.approx(np.sqrt(2 / 81), rel=0.1)
-    assert second.std() == pytest.approx(np.sqrt(2 / 64), rel=0.1)
-    assert last.std() == pytest.approx(1e-3, rel=0.1)
-
-
-def test_seed_makes_the_weights():
-    first, again, other = (srcnn(seed=seed).get_weights()[0] for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, other)
+    again, other = (srcnn(initialization=initialization, seed=seed).get_weights()[0] for seed in (0, 1))
+    np.testing.assert_array_equal(model.get_weights()[0], again)
+    assert not np.array_equal(again, other)
