@@ -1,1 +1,1 @@
-"""Weights that come with the package, each with a JSON file that says how they were made."""
+"""Weights: the shipped files, each with a JSON file that says how it was made, and `store`, which finds and loads them."""
