@@ -206,6 +206,7 @@ def test_ctrl_c_saves_and_the_same_command_resumes(run_main, make_picture, tmp_p
     assert message.count("\n") == 1
     again = start(tmp_path, *command)
     wait_for(again, f"Resuming from step {step} of 12000")
+    wait_for(again, "epoch ")
     again.send_signal(signal.SIGTERM)
     assert "Stopped by SIGTERM" in again.communicate(timeout=60)[1]
 
@@ -258,7 +259,7 @@ def test_a_full_disk_in_training_is_named_and_nothing_is_half_written(size, name
     assert done.returncode == 1
     assert done.stderr.startswith(f"{named}: cannot be written")
     left = [path for path in Path("checkpoint").rglob("*") if path.is_file()]
-    assert {path.name for path in left} <= {"train.h5", "config.json", "checkpoint"}
+    assert {path.name for path in left} <= {".lock", "train.h5", "config.json", "checkpoint"}
     assert "Done: 1 steps" in run_main("--epoch=1").stdout
 
 
