@@ -2,10 +2,10 @@
 
     import srcnn_tf
 
-    enlarged = srcnn_tf.upscale_image(image, scale=3)  # a NumPy array of any picture
+    upscaled = srcnn_tf.upscale_image(image, scale=3)  # a NumPy array of any image
     model = srcnn_tf.load_model(scale=3)  # a Keras model
 
-TensorFlow is loaded when one of the two is first used.
+TensorFlow is loaded when one of the two is first used. docs/architecture.md shows the modules and how data flows.
 """
 
 from __future__ import annotations

@@ -1,107 +1,193 @@
-"""The structure that everyone lives in: what may import what, what is pinned, what is promised."""
+"""The structure of the repository: what may import what, what is pinned, what the documents promise."""
 
 import ast
+import graphlib
 import json
 import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 
 import pytest
 from conftest import ROOT
 
-# Each line may import from the lines before it.
-LAYERS = [
-    ["errors"],
-    ["config", "files", "quiet", "exif", "pixels", "color", "background"],
-    ["png", "jpeg", "webp", "tiff_tags", "resize"],
-    ["tiff"],
-    ["photo"],
-    ["pictures"],
-    ["utils", "metrics", "optimizer", "startup"],
-    ["datasets", "forward", "pairs", "model", "rounding"],
-    ["checkpoint", "expansion", "fetch", "infer"],
-    ["report", "board", "progress", "step"],
-    ["recovery", "schedule"],
-    ["train", "evaluate", "upscale"],
+PACKAGE = ROOT / "srcnn_tf"
+# The modules and subpackages of the package. Each imports from itself and from the groups before its own.
+GROUPS = [
+    {"errors"},
+    {"files", "config"},
+    {"images"},
+    {"devices", "utils"},
+    {"model", "datasets"},
+    {"weights"},
+    {"inference"},
+    {"training"},
+    {"cli"},
 ]
-MODULES = [name for layer in LAYERS for name in layer]
+NO_MODULE = {"test_project.py", "test_tour.py", "test_fuzz.py"}  # test no single module
+SOURCES = [
+    ROOT / "main.py",
+    *(path for folder in ("srcnn_tf", "benchmarks", "tests") for path in (ROOT / folder).rglob("*.py")),
+]
+# What never needs TensorFlow, and must not load it.
+LIGHT = ["images", "datasets", "utils", "config", "files", "errors", "cli", "inference.report"]
 
 
-def imported(path):
-    """The modules of ours that a file imports, wherever in it."""
-    found = set()
+def module_name(path):
+    """The dotted name of a file of the repository: `srcnn_tf.images.read`, and `srcnn_tf.images` of its `__init__`."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
+
+
+def imports(path):
+    """The modules of the package that a file imports, wherever in it: pairs of local name and dotted name."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "srcnn_tf":
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("srcnn_tf."):
-            found.add(node.module.split(".")[1])
-    return found
+        if isinstance(node, ast.Import):
+            yield from ((alias.asname or alias.name, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((alias.asname or alias.name, f"{node.module}.{alias.name}") for alias in node.names)
 
 
-def test_every_module_has_its_place():
-    files = {path.stem for path in (ROOT / "srcnn_tf").glob("*.py")} - {"__init__"}
-    assert files == set(MODULES)
+def imported_modules(path):
+    names = {name for _, name in imports(path) if name.split(".")[0] == "srcnn_tf"}
+    found = {name if name in MODULES else name.rpartition(".")[0] for name in names}
+    return found - {"srcnn_tf"}  # for the version
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_imports_run_one_way(name):
-    number = next(number for number, layer in enumerate(LAYERS) if name in layer)
-    before = {module for layer in LAYERS[:number] for module in layer}
-    assert imported(ROOT / "srcnn_tf" / f"{name}.py") <= before
+def group(name):
+    part = name.split(".")[1]
+    return next(number for number, parts in enumerate(GROUPS) if part in parts)
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name != "startup"])
-def test_the_library_sees_no_flags(name):
-    text = (ROOT / "srcnn_tf" / f"{name}.py").read_text()
-    assert "absl" not in text
-    assert "sys.argv" not in text
+def test_every_module_has_its_group():
+    parts = {name.split(".")[1] for name in MODULES if "." in name}
+    assert parts - {"__main__"} == set().union(*GROUPS)
 
 
-@pytest.mark.parametrize(
-    "name", ["", ".utils", ".config", ".metrics", ".datasets", ".report", ".pairs", ".pictures", ".photo", ".fetch"]
-)
-def test_what_needs_no_tensorflow_loads_none(name):
-    program = f"import sys, srcnn_tf{name}; assert not {{'tensorflow', 'keras'}} & set(sys.modules)"
+@pytest.mark.parametrize("name", sorted(MODULES.keys() - {"srcnn_tf", "srcnn_tf.__main__"}))
+def test_imports_are_one_directional(name):
+    for other in imported_modules(MODULES[name]):
+        assert other.split(".")[1] == name.split(".")[1] or group(other) < group(name), other
+
+
+def test_no_modules_import_each_other():
+    graph = {name: imported_modules(path) for name, path in MODULES.items() if name != "srcnn_tf"}
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_private_names_are_used_in_their_module_only(path):
+    local = {name: full for name, full in imports(path) if re.match("srcnn_tf|benchmarks", full)}
+    private = [full for full in local.values() if re.search(r"\._[a-z]", full)]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in local:
+            private += [ast.unparse(node)] * bool(re.match("_[a-z]", node.attr))
+        elif isinstance(node, ast.Call) and any(ast.unparse(argument) in local for argument in node.args[:1]):
+            private += [ast.unparse(node)] * bool(re.match("'_[a-z]", " ".join(map(ast.unparse, node.args[1:2]))))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            private += re.findall(r"^(?:srcnn_tf|benchmarks)[.\w]*\._[a-z]\w*$", node.value)
+    assert private == []
+
+
+def test_no_folder_has_more_than_a_dozen_entries():
+    folders = [ROOT / "benchmarks", PACKAGE, *(path for path in PACKAGE.glob("[a-z]*") if path.is_dir())]
+    for folder in folders:
+        entries = [path for path in folder.glob("[a-z]*") if path.suffix == ".py" or path.is_dir()]
+        assert len(entries) <= 12, folder
+
+
+def test_tests_mirror_the_package():
+    paths = [path for path in (ROOT / "tests").rglob("test_*.py") if path.name not in NO_MODULE]
+    for path in paths:
+        folder, name = path.parent.relative_to(ROOT / "tests"), path.name.removeprefix("test_")
+        if folder.parts[:1] == ("benchmarks",):  # whose names would be those of other tests
+            assert (ROOT / folder / name.removeprefix("benchmark_")).is_file(), path
+        else:
+            assert (PACKAGE / folder / name).is_file(), path
+    assert max(Counter(path.name for path in paths).values()) == 1
+
+
+def test_what_needs_no_tensorflow_loads_none():
+    names = [name for name in MODULES if any(f"{name}.".startswith(f"srcnn_tf.{light}.") for light in LIGHT)]
+    assert len(names) > 15
+    program = (
+        f"import sys, srcnn_tf, {', '.join(names)}; assert not {{'tensorflow', 'keras', 'torch'}} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
 
+@pytest.mark.parametrize("name", sorted(MODULES.keys() - {"srcnn_tf.cli", "srcnn_tf.__main__"}))
+def test_the_library_sees_no_flags(name):
+    text = MODULES[name].read_text()
+    assert "absl import flags" not in text
+    assert "sys.argv" not in text
+
+
+def test_every_subpackage_says_what_it_contains():
+    for init in PACKAGE.glob("*/__init__.py"):
+        text = ast.get_docstring(ast.parse(init.read_text()))
+        missing = [
+            path.stem for path in init.parent.glob("*.py") if path != init and not re.search(rf"\b{path.stem}\b", text)
+        ]
+        assert missing == [], init
+
+
 def test_requirements_are_exact_and_are_those_of_the_package():
-    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and line[0] != "#"]
-    pinned = [re.fullmatch(r"([a-z0-9-]+)==[0-9.]+", line)[1] for line in lines]
+    pinned = {}
+    for name in ("requirements.txt", "requirements-dev.txt", "requirements-bench.txt"):
+        lines = [line for line in (ROOT / name).read_text().splitlines() if line and line[0] not in "#-"]
+        pinned[name] = [re.fullmatch(r"([a-z0-9-]+)==[0-9.]+", line)[1] for line in lines]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert pinned == [re.match(r"[a-z0-9-]+", requirement)[0] for requirement in project["dependencies"]]
-    assert {"tensorflow", "numpy", "h5py", "scipy", "imageio", "absl-py", "tensorboard"} <= set(pinned)
+    names = [re.match(r"[a-z0-9-]+", requirement)[0] for requirement in project["dependencies"]]
+    assert pinned["requirements.txt"] == names
+    assert {"pytest", "ruff", "mypy"} <= set(pinned["requirements-dev.txt"])
 
 
-def test_types_are_part_of_the_package():
-    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["srcnn_tf"]
-    assert "py.typed" in data
-    assert (ROOT / "srcnn_tf" / "py.typed").is_file()
+def test_types_and_data_files_are_part_of_the_package():
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    patterns = {PACKAGE.joinpath(*name.split(".")[1:]): patterns for name, patterns in data.items()}
+    included = {path for folder, patterns in patterns.items() for pattern in patterns for path in folder.glob(pattern)}
+    others = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert included == others
+    assert PACKAGE / "py.typed" in included
 
 
 def test_readme_begins_with_the_two_commands():
     commands = re.findall(r"^```(?:sh|bash)\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
     assert commands[0] == "pip install -r requirements.txt && python main.py --is_train=False --image_index=all\n"
     assert commands[1] == "pip install -r requirements-dev.txt && python -m pytest\n"
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 200
 
 
-def test_readme_names_every_flag():
+def test_the_documents_name_every_flag():
     from srcnn_tf.config import Config
 
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "docs" / "flags.md").read_text()
     assert [name for name in Config.__dataclass_fields__ if f"`{name}`" not in text] == []
 
 
 def test_every_link_in_the_documents_leads_somewhere():
-    for document in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
+    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
             assert (document.parent / target).exists(), (document.name, target)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "srcnn_tf" / "weights").glob("*.h5")), ids=lambda path: path.name)
+def test_the_documents_show_where_every_module_is():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    names = [path.name for path in PACKAGE.rglob("[a-z]*.py")]
+    assert [name for name in names if name not in text] == []
+
+
+def sidecars():
+    return {path: json.loads(path.read_text()) for path in sorted((PACKAGE / "weights").glob("*.json"))}
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "weights").glob("*.h5")), ids=lambda path: path.name)
 def test_shipped_weights_say_how_they_were_made(path):
-    sidecar = json.loads(path.with_name(path.name.replace(".weights.h5", ".json")).read_text())
+    sidecar = sidecars()[path.with_name(path.name.replace(".weights.h5", ".json"))]
     assert sidecar["command"].startswith("python main.py --is_train=True")
     assert sidecar["data"]["name"] == "T91"
     assert "--train_dir=Train/T91" in sidecar["command"]  # where --fetch puts it
@@ -112,25 +198,18 @@ def test_shipped_weights_say_how_they_were_made(path):
     assert path.stat().st_size < 300_000
 
 
-def test_shipped_weights_were_trained_on_these_pictures(shared):
-    from srcnn_tf import utils
-    from srcnn_tf.images import read
+def test_shipped_weights_were_trained_on_these_images(shared):
+    from srcnn_tf.images.read import fingerprint
+    from srcnn_tf.utils import prepare_data
 
-    sidecars = [json.loads(path.read_text()) for path in (ROOT / "srcnn_tf" / "weights").glob("*.json")]
     folder = shared / "data" / "T91"
-    digest = read.fingerprint(utils.prepare_data(folder), folder)
-    assert {sidecar["data"]["sha256"] for sidecar in sidecars} == {digest}
+    digest = fingerprint(prepare_data(folder), folder)
+    assert {sidecar["data"]["sha256"] for sidecar in sidecars().values()} == {digest}
 
 
-def test_readme_has_the_scores_of_the_shipped_weights():
-    """Those that benchmarks.reproduce put there: a new weights file needs it to be run again."""
-    text = (ROOT / "README.md").read_text()
-    for path in (ROOT / "srcnn_tf" / "weights").glob("*.json"):
-        for scores in json.loads(path.read_text())["scores"].values():
+def test_the_documents_have_the_scores_of_the_shipped_weights():
+    """Those that benchmarks.reproduce wrote: new weights need it to be run again."""
+    text = (ROOT / "docs" / "results.md").read_text()
+    for path, sidecar in sidecars().items():
+        for scores in sidecar["scores"].values():
             assert f"{scores['psnr_srcnn']:.2f} ({scores['ssim_srcnn']:.4f})" in text, path.name
-
-
-def test_readme_shows_where_every_module_is():
-    text = (ROOT / "README.md").read_text().split("## Layout")[1]
-    for name in [*MODULES, *(path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py"))]:
-        assert f"{name}.py" in text, name
