@@ -5,7 +5,7 @@ import sys
 from conftest import ROOT, program_environment
 
 
-def test_the_notebook_runs_from_top_to_bottom(tmp_path):
+def test_the_cells_of_the_notebook_run(tmp_path):
     cells = json.loads((ROOT / "docs" / "tour.ipynb").read_text(encoding="utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     assert len(code) >= 5

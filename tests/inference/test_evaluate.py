@@ -1,40 +1,42 @@
 import csv
 import json
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from srcnn_tf import utils
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError, UsageError
 from srcnn_tf.images import color, metrics
-from srcnn_tf.images.pictures import read_image
-from srcnn_tf.inference import report
+from srcnn_tf.images.read import read_image
 from srcnn_tf.inference.evaluate import evaluate
-from srcnn_tf.inference.tiling import Reconstructor, score
-from srcnn_tf.weights import checkpoint
+from srcnn_tf.inference.report import average_scores
+from srcnn_tf.inference.tiling import TiledModel, score
+from srcnn_tf.model import build_model
+from srcnn_tf.utils import prepare_data, preprocess
+from srcnn_tf.weights.store import find_model, run_directory, save_weights
 
 
 @pytest.fixture
 def config():
-    """A run with weights that change a picture."""
+    """A run whose weights are two means: over 9 x 9 pixels, then over 5 x 5."""
     config = Config(is_train=False)
-    model = checkpoint.build(config)
-    kernels = model.get_weights()
-    for kernel, value in ((0, 1 / 81), (2, 1 / 64), (4, 1 / (25 * 32))):
-        kernels[kernel][:] = value  # a mean over 9 x 9 pixels, then one over 5 x 5
-    model.set_weights(kernels)
-    checkpoint.publish(model, config, checkpoint.run_directory(config))
+    model = build_model(config)
+    weights = model.get_weights()
+    for index, value in ((0, 1 / 81), (2, 1 / 64), (4, 1 / (25 * 32))):
+        weights[index][:] = value
+    model.set_weights(weights)
+    save_weights(model, config, run_directory(config))
     return config
 
 
-def rows():
+def read_csv():
     return list(csv.DictReader(Path("sample/results.csv").read_text().splitlines()))
 
 
-def test_every_picture_gets_three_files_and_a_row(config, make_picture, capsys):
+def test_each_image_gets_three_files_a_row_and_a_line(config, make_picture, capsys):
     make_picture("Test/Set5/b.png")
     make_picture("Test/Set5/a.BMP", mode="L")
     make_picture("Test/c.png", rows=50)
@@ -45,138 +47,119 @@ def test_every_picture_gets_three_files_and_a_row(config, make_picture, capsys):
     for folder, name in names:
         for ending in ("bicubic", "srcnn", "comparison"):
             assert Path("sample", folder, f"{name}_{ending}.png").is_file()
-    assert [(row["set"], row["image"]) for row in rows()] == [(result.set, result.image) for result in results]
-    assert all(row["weights"] == "checkpoint/srcnn_21_x3_scipy/SRCNN.weights.h5" for row in rows())
+    assert [(row["set"], row["image"]) for row in read_csv()] == [(result.set, result.image) for result in results]
+    assert all(row["weights"] == "checkpoint/srcnn_21_x3_scipy/SRCNN.weights.h5" for row in read_csv())
     output = capsys.readouterr().out
     assert "Weights: checkpoint/srcnn_21_x3_scipy/SRCNN.weights.h5" in output
     assert all(f"{folder}/{name} " in output and f"{folder}: average" in output for folder, name in names)
     assert len(list(Path("logs/srcnn_21_x3_scipy/test").iterdir())) == 1
 
 
-def test_saved_pictures_are_what_was_scored(config, make_picture):
+def test_saved_images_are_those_that_were_scored(config, make_picture):
     path = make_picture("Test/a.png", rows=50, cols=61)
     (result,) = evaluate(config)
     image = read_image(path)
-    degraded, original = utils.degraded_pair(image)
-    pictures = {ending: read_image(f"sample/Test/a_{ending}.png") for ending in ("bicubic", "srcnn", "comparison")}
-    np.testing.assert_array_equal(pictures["bicubic"], color.to_image(degraded))
-    # The network of `config` takes two means; chroma is that of the degraded picture.
-    luma = _mean(_mean(np.pad(degraded[..., 0], 6, mode="edge"), 9), 5)
-    expected = color.to_image(np.dstack([luma, degraded[..., 1:]]))
-    assert np.abs(pictures["srcnn"].astype(int) - expected).max() <= 1
+    degraded, original = preprocess(image, config)
+    saved = {ending: read_image(f"sample/Test/a_{ending}.png") for ending in ("bicubic", "srcnn", "comparison")}
+    np.testing.assert_array_equal(saved["bicubic"], color.to_image(degraded))
+    luma = np.pad(degraded[..., 0], 6, mode="edge")
+    for side in (9, 5):
+        luma = np.lib.stride_tricks.sliding_window_view(luma, (side, side)).mean(axis=(2, 3))
+    expected = color.to_image(np.dstack([luma, degraded[..., 1:]]))  # chroma stays degraded
+    assert np.abs(saved["srcnn"].astype(int) - expected).max() <= 1
     truth = color.to_uint8(original[..., 0])
     assert result.psnr_bicubic == metrics.score(color.to_uint8(degraded[..., 0]), truth, 3).psnr
     assert result.psnr_srcnn == pytest.approx(metrics.score(color.to_uint8(luma), truth, 3).psnr, abs=0.01)
-    cropped = pictures["comparison"][-48:, -60:]
-    np.testing.assert_array_equal(cropped, image[:48, :60])
+    np.testing.assert_array_equal(saved["comparison"][-48:, -60:], image[:48, :60])
 
 
-def _mean(image, side):
-    return np.lib.stride_tricks.sliding_window_view(image, (side, side)).mean(axis=(2, 3))
-
-
-def test_grey_stays_grey(config, make_picture):
-    make_picture("Test/a.png", mode="L")
+@pytest.mark.parametrize("network", [{}, {"c_dim": 3}, {"c_dim": 3, "color_space": "rgb"}])
+def test_each_network_is_tested_on_color_and_grey(network, make_picture):
+    config = Config(is_train=False, **network)
+    save_weights(build_model(config), config, run_directory(config))
+    make_picture("Test/color.png")
+    make_picture("Test/grey.png", mode="L")
     evaluate(config)
-    assert read_image("sample/Test/a_srcnn.png").ndim == 2
+    assert read_image("sample/Test/color_srcnn.png").ndim == 3
+    assert read_image("sample/Test/grey_srcnn.png").ndim == 2
 
 
-@pytest.mark.parametrize(("number", "name"), [(0, "a"), (2, "c")])
-def test_one_picture_may_be_picked_from_the_sorted_list(number, name, make_picture):
-    published(Config())
-    for picture in "cab":
-        make_picture(f"Test/{picture}.png")
-    evaluate(Config(is_train=False, image_index=str(number)))
-    assert [row["image"] for row in rows()] == [name]
-
-
-def published(config):
-    checkpoint.publish(checkpoint.build(config), config, checkpoint.run_directory(config))
-
-
-def test_a_number_beyond_the_list_is_refused_before_anything_is_written(config, make_picture):
-    make_picture("Test/a.png")
-    with pytest.raises(UsageError, match=r"--image_index=1: there are 1 pictures below Test, expected 0 to 0"):
-        evaluate(Config(is_train=False, image_index="1"))
+def test_image_index_selects_from_the_sorted_list(config, make_picture):
+    for name in "cab":
+        make_picture(f"Test/{name}.png")
+    with pytest.raises(UsageError, match=r"--image_index=3: found 3 images below Test, expected an index from 0 to 2"):
+        evaluate(Config(is_train=False, image_index="3"))
     assert not Path("sample").exists()
+    for index, name in (("0", "a"), ("2", "c")):
+        evaluate(Config(is_train=False, image_index=index))
+        assert [row["image"] for row in read_csv()] == [name]
 
 
-def test_broken_and_small_pictures_are_named_and_the_rest_is_done(config, make_picture, capsys):
+def test_images_that_cannot_be_tested_are_reported_and_the_others_are_tested(config, make_picture, capsys):
     make_picture("Test/good.png")
     Path("Test/broken.png").write_bytes(b"nothing")
     make_picture("Test/small.png", rows=16)
     make_picture("Test/tiny.png", rows=2, cols=2)
-    with pytest.raises(RunError, match="3 of 4 pictures could not be tested; they are named above"):
+    make_picture("Test/twice.bmp")
+    make_picture("Test/twice.png", seed=1)
+    with pytest.raises(RunError, match="4 of 6 images could not be tested; see the messages above"):
         evaluate(config)
     problems = capsys.readouterr().err
-    assert "Problem: Test/broken.png: cannot be read as a picture" in problems
+    assert "Problem: Test/broken.png: cannot be read as " in problems
     assert "Problem: Test/small.png: 15 x 54 pixels are too few: SSIM needs 11 x 11" in problems
-    assert "Problem: Test/tiny.png: 2 x 2 pixels are too few to be reduced 3 times" in problems
-    assert [row["image"] for row in rows()] == ["good"]
-    assert sorted(path.name for path in Path("sample/Test").iterdir()) == [
-        f"good_{ending}.png" for ending in ("bicubic", "comparison", "srcnn")
-    ]
+    assert "Problem: Test/tiny.png: 2 x 2 pixels are too few to be " in problems
+    assert "Problem: Test/twice.png: an image with the name twice was already tested" in problems
+    assert [row["image"] for row in read_csv()] == ["good", "twice"]
+    endings = ("bicubic", "comparison", "srcnn")
+    expected = [f"{name}_{ending}.png" for name in ("good", "twice") for ending in endings]
+    assert sorted(path.name for path in Path("sample/Test").iterdir()) == expected
 
 
-def test_two_pictures_of_one_name_are_not_mixed_up(config, make_picture, capsys):
-    make_picture("Test/a.bmp")
-    make_picture("Test/a.png", seed=1)
-    with pytest.raises(RunError, match="1 of 2 pictures"):
-        evaluate(config)
-    assert "Test/a.png: another picture of this folder called a was tested" in capsys.readouterr().err
-
-
-def test_a_perfect_picture_is_inf(config, make_picture):
+def test_psnr_of_a_perfect_image_is_inf(config):
     Path("Test").mkdir()
     Image.new("L", (60, 60), 0).save("Test/black.png")
     (result,) = evaluate(config)
     assert result.psnr_srcnn == float("inf")
-    assert rows()[0]["psnr_srcnn"] == "inf"
+    assert read_csv()[0]["psnr_srcnn"] == "inf"
 
 
-def test_no_weights_is_an_error_that_says_where_it_looked(make_picture):
+def test_missing_weights_are_an_error_that_names_the_searched_file(make_picture):
     make_picture("Test/a.png")
     with pytest.raises(RunError, match=r"No weights .*--scale=7 .*no checkpoint/srcnn_21_x7_scipy/SRCNN\.weights\.h5"):
         evaluate(Config(is_train=False, scale=7))
     assert not Path("sample").exists()
 
 
-def test_a_place_that_cannot_be_written_is_named_for_each_picture(config, make_picture, capsys):
+def test_results_and_logs_that_cannot_be_written_are_reported(config, make_picture, capsys):
     make_picture("Test/a.png")
-    Path("sample").touch()
-    with pytest.raises(RunError, match="1 of 1 pictures"):
+    Path("logs").touch()
+    with pytest.raises(RunError, match="All images are tested, but the TensorBoard log could not be written"):
         evaluate(config)
-    assert "Problem: sample/Test/a_bicubic.png: cannot be written" in capsys.readouterr().err
+    assert [row["image"] for row in read_csv()] == ["a"]
+    assert "Problem: logs/srcnn_21_x3_scipy/test: the TensorBoard log cannot be written" in capsys.readouterr().err
+    Path("file").touch()
+    with pytest.raises(RunError, match="1 of 1 images"):
+        evaluate(Config(is_train=False, sample_dir="file"))
+    assert "Problem: file/Test/a_bicubic.png: cannot be written" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("color_space", ["ycbcr", "rgb"])
-def test_colour_network_is_tested_on_colour_and_grey(color_space, make_picture):
-    config = Config(is_train=False, c_dim=3, color_space=color_space)
-    published(config)
-    make_picture("Test/colour.png")
-    make_picture("Test/grey.png", mode="L")
-    evaluate(config)
-    assert read_image("sample/Test/colour_srcnn.png").ndim == 3
-    assert read_image("sample/Test/grey_srcnn.png").ndim == 2
+# --- on the paper's test images ---
 
 
-# --- on the paper's photographs ---
-
-
-def test_the_references_weights_score_what_they_should(shared):
-    """Measured for this project with the reference's published weights: PSNR of each picture, degraded and restored."""
+def test_weights_of_the_reference_score_what_was_measured(shared):
+    """Measured for this project with the reference's published weights: PSNR of each image, degraded and restored."""
     weights = str(shared / "reference" / "srcnn_21" / "SRCNN.model-2550000")
     results = evaluate(Config(is_train=False, test_dir=str(shared / "data" / "Set5"), weights=weights))
-    assert [result.psnr_bicubic for result in results] == pytest.approx(
-        [30.192, 28.407, 20.452, 30.260, 24.925], abs=0.001
-    )
-    assert [result.psnr_srcnn for result in results] == pytest.approx(
-        [31.329, 29.716, 21.751, 30.790, 26.193], abs=0.01
-    )
+    psnr_bicubic = [result.psnr_bicubic for result in results]
+    assert psnr_bicubic == pytest.approx([30.192, 28.407, 20.452, 30.260, 24.925], abs=0.001)
+    psnr_srcnn = [result.psnr_srcnn for result in results]
+    assert psnr_srcnn == pytest.approx([31.329, 29.716, 21.751, 30.790, 26.193], abs=0.01)
+    (result,) = evaluate(Config(is_train=False, test_dir=str(shared / "data" / "Set5"), image_index="2"))
+    assert result.image == results[2].image == "butterfly_GT"
     results = evaluate(Config(is_train=False, test_dir=str(shared / "data" / "Set14"), weights=weights))
-    found = dict(report.averages(results))["Set14"]
-    assert found["psnr_bicubic"] == pytest.approx(24.674, abs=0.001)
-    assert found["psnr_srcnn"] == pytest.approx(25.493, abs=0.01)
+    averages = average_scores(results)["Set14"]
+    assert averages["psnr_bicubic"] == pytest.approx(24.674, abs=0.001)
+    assert averages["psnr_srcnn"] == pytest.approx(25.493, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -193,22 +176,19 @@ def test_the_references_weights_score_what_they_should(shared):
         ("scipy", "9-1-5", 4, 27.78, 25.05),
     ],
 )
-def test_shipped_weights_score_what_is_promised(degradation, architecture, scale, set5, set14, shared):
-    """Without `evaluate`, whose files take longer than the scores."""
+def test_shipped_weights_score_what_their_sidecar_says(degradation, architecture, scale, set5, set14, shared):
+    """Without `evaluate`, as its files take longer than the scores."""
     config = Config(is_train=False, degradation=degradation, architecture=architecture, scale=scale)
-    sidecar = json.loads(checkpoint._shipped(config).with_suffix("").with_suffix(".json").read_text())
-    reconstruct = Reconstructor(checkpoint.restored_model(config)[0])
+    sidecar = json.loads((resources.files("srcnn_tf.weights") / f"{config.network_name}.json").read_text())
+    model, weights = find_model(config)
+    assert weights == "shipped"
+    restore = TiledModel(model)
     for name, least in (("Set5", set5), ("Set14", set14)):
         scores = []
-        for path in utils.prepare_data(shared / "data" / name):
-            degraded, original = utils.degraded_pair(read_image(path), scale, degradation)
-            bicubic, srcnn = (score(channels, original, config) for channels in (degraded, reconstruct(degraded)))
+        for path in prepare_data(shared / "data" / name):
+            degraded, original = preprocess(read_image(path), config)
+            bicubic, srcnn = (score(channels, original, config) for channels in (degraded, restore(degraded)))
             scores.append([bicubic.psnr, srcnn.psnr, bicubic.ssim, srcnn.ssim])
         found = np.mean(scores, axis=0)
         assert found[1] >= least
         assert list(sidecar["scores"][name].values()) == pytest.approx(found.tolist(), abs=5e-4)
-
-
-def test_number_two_of_set5_is_the_butterfly(shared):
-    (result,) = evaluate(Config(is_train=False, test_dir=str(shared / "data" / "Set5"), image_index="2"))
-    assert result.image == "butterfly_GT"
