@@ -1,7 +1,8 @@
-"""Decodes BMP, GIF, JPEG, PNG, WebP and AVIF files with Pillow, and the 16 bits of PNG files with imagecodecs."""
+"""Decodes BMP, GIF, JPEG, PNG, WebP and AVIF files with Pillow, and PNG files of 16 bits with imagecodecs."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from typing import BinaryIO
@@ -9,12 +10,13 @@ from typing import BinaryIO
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError, features
+from PIL import Image, UnidentifiedImageError, features
 
 from srcnn_tf.images.page import check_size, cmyk_to_rgb, unsupported
 
 AVIF = features.check("avif")
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP", *(["AVIF"] if AVIF else []))  # by content, whatever the extension says
+ORIENTATION = 0x0112  # EXIF tag
 GREY_MODES = frozenset({"1", "L", "LA", "La"})
 COLOR_MODES = frozenset({"P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "YCbCr"})
 
@@ -51,7 +53,8 @@ def decode(
     A palette becomes RGB, or RGBA if it has transparency; 1 to 7 bits become 8; CMYK becomes RGB.
     """
     image.load()
-    if image.format == "PNG" and _png_bits(file) == 16:  # Pillow reduces 16-bit colour to 8 bits
+    if image.format == "PNG" and _png_bits(file) != 8:
+        # Pillow reduces 16-bit colour to 8 bits, and mistakes which grey of 2 or 4 bits is transparent.
         file.seek(0)
         pixels = imagecodecs.png_decode(file.read())
     elif image.mode == "CMYK":
@@ -73,12 +76,17 @@ def _png_bits(file: BinaryIO) -> int:
     return file.read(1)[0]
 
 
+def load_exif(data: bytes | None) -> Image.Exif:
+    """Parses EXIF data; of damaged data, returns what can be read."""
+    exif = Image.Exif()
+    with contextlib.suppress(Exception):  # SyntaxError, struct.error and more
+        exif.load(data or b"")
+        dict(exif)  # which decodes the values
+        return exif
+    return Image.Exif()
+
+
 def exif_orientation(exif: bytes | None) -> int:
-    """Returns the orientation in EXIF data, 1 to 8; 1 if there is none or an impossible one, or the data is damaged."""
-    parsed = Image.Exif()
-    try:
-        parsed.load(exif or b"")
-        value = parsed.get(ExifTags.Base.Orientation)
-    except Exception:  # SyntaxError, struct.error and more
-        return 1
+    """Returns the orientation in EXIF data, 1 to 8; 1 if there is none or an impossible one."""
+    value = load_exif(exif).get(ORIENTATION)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1

@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from srcnn_tf.errors import RunError
 
-LOGGERS = ("tifffile", "imagecodecs")
+LOGGERS = ("PIL.TiffImagePlugin", "tifffile", "imagecodecs")
 MAX_PROFILE = 2**24  # bytes of an ICC profile in a PNG file; by default, Pillow refuses files with more than 1 MB
 
 _lock, _users, _restore = threading.Lock(), 0, contextlib.ExitStack()

@@ -12,11 +12,12 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from tifffile import TiffPage, TiffWriter
 
+from srcnn_tf.images.decode import ORIENTATION, load_exif
 from srcnn_tf.images.page import Dpi, Page
 
 EXIF, GPS, INTEROPERABILITY, SUB_IFDS = 0x8769, 0x8825, 0xA005, 0x014A  # directories within EXIF data
-ORIENTATION, WIDTH, HEIGHT = 0x0112, 0xA002, 0xA003
-DESCRIPTION = 0x010E
+WIDTH, HEIGHT, DESCRIPTION = 0xA002, 0xA003, 0x010E
+X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 TEXTS = (
     DESCRIPTION,
     0x010F,
@@ -27,29 +28,34 @@ TEXTS = (
     0x013C,
     0x8298,
 )  # make, model, software, date, artist, ...
-DAMAGED = "its EXIF data is damaged and left out"
+DAMAGED = "some or all of its EXIF data is damaged and left out"
 
 
 def image_dpi(image: Image.Image) -> Dpi:
-    """Returns the resolution of an image that Pillow opened."""
+    """Returns the resolution of an image that Pillow opened: the format's own, or else that of the EXIF data."""
     info = image.info
-    if image.format in ("JPEG", "MPO") and info.get("jfif_unit") not in (1, 2) and "exif" not in info:
-        return None  # Pillow makes one up
-    return _plausible(*info["dpi"]) if "dpi" in info else None
+    if "dpi" in info and (image.format not in ("JPEG", "MPO") or info.get("jfif_unit") in (1, 2)):  # else made up
+        return _dpi(*info["dpi"])
+    exif = load_exif(info.get("exif"))
+    return _dpi(exif.get(X_RESOLUTION), exif.get(Y_RESOLUTION), exif.get(RESOLUTION_UNIT, 2))
 
 
 def tiff_dpi(page: TiffPage) -> Dpi:
     """Returns the resolution of a TIFF page."""
     try:
-        per_inch = {2: 1, 3: 2.54}[int(page.tags.valueof(296, 2))]
-        (across, one), (down, other) = page.tags.valueof(282), page.tags.valueof(283)
-        return _plausible(across / one * per_inch, down / other * per_inch)
-    except (TypeError, ValueError, KeyError, ZeroDivisionError):  # missing or damaged
+        (across, one), (down, other) = page.tags.valueof(X_RESOLUTION), page.tags.valueof(Y_RESOLUTION)
+        return _dpi(across / one, down / other, int(page.tags.valueof(RESOLUTION_UNIT, 2)))
+    except (TypeError, ValueError, ZeroDivisionError):  # missing or damaged
         return None
 
 
-def _plausible(horizontal: float, vertical: float) -> Dpi:
-    dpi = round(float(horizontal), 2), round(float(vertical), 2)
+def _dpi(horizontal: Any, vertical: Any, unit: Any = 2) -> Dpi:
+    """Returns pixels per inch of a resolution with its EXIF or TIFF unit; None if it is missing or impossible."""
+    try:
+        inch = {2: 1.0, 3: 2.54}[unit]
+        dpi = round(float(horizontal) * inch, 2), round(float(vertical) * inch, 2)
+    except (TypeError, ValueError, KeyError):
+        return None
     return dpi if all(0 < value < 1e6 for value in dpi) else None
 
 
@@ -57,31 +63,37 @@ def updated_exif(page: Page, warnings: list[str]) -> Image.Exif | None:
     """Returns the page's EXIF data for its pixels: upright, with their size, and without the thumbnail."""
     if page.exif is None:
         return None
-    exif = Image.Exif()
-    rows, cols = page.pixels.shape[:2]
+    exif, (rows, cols) = load_exif(page.exif), page.pixels.shape[:2]
     try:
-        exif.load(page.exif)
         details = exif.get_ifd(EXIF) if EXIF in exif else {}
         for tags, tag, value in ((exif, ORIENTATION, 1), (details, WIDTH, cols), (details, HEIGHT, rows)):
             if tag in tags:
                 tags[tag] = value
         exif.pop(SUB_IFDS, None)  # offsets in the file that it was read from
-        for tags in (exif, details, exif.get_ifd(GPS) if GPS in exif else {}):
-            _keep_accents(tags)
+        gps = exif.get_ifd(GPS) if GPS in exif else {}
+        removed = [_remove_damaged(exif), _remove_damaged(details, EXIF), _remove_damaged(gps, GPS)]
         exif.tobytes()
-    except Exception:  # what Pillow raises on damaged data: SyntaxError, struct.error and more
-        warnings.append(DAMAGED)
-        return None
-    if not exif:
+    except Exception:  # SyntaxError, struct.error and more
+        exif = Image.Exif()
+    if not exif or any(removed):
         warnings.append(DAMAGED)
     return exif or None
 
 
-def _keep_accents(tags: MutableMapping[int, Any]) -> None:
-    """Gives texts that are not ASCII as the bytes that Pillow read, since it would write a question mark for each."""
+def _remove_damaged(tags: MutableMapping[int, Any], group: int | None = None) -> bool:
+    """Removes what Pillow cannot write, and keeps texts that are not ASCII; returns whether anything was removed."""
+    removed = False
     for tag, value in list(tags.items()):
-        if isinstance(value, str) and not value.isascii():
-            tags[tag] = value.encode("latin-1")
+        try:
+            if isinstance(value, str) and not value.isascii():  # Pillow would write a question mark for each accent
+                tags[tag] = value.encode("latin-1")
+            directory = ImageFileDirectory_v2(group=group)
+            directory[tag] = tags[tag]
+            directory.tobytes()
+        except Exception:  # TypeError, struct.error and more
+            del tags[tag]
+            removed = True
+    return removed
 
 
 def tiff_exif(page: TiffPage, warnings: list[str]) -> bytes | None:
@@ -93,10 +105,10 @@ def tiff_exif(page: TiffPage, warnings: list[str]) -> bytes | None:
         exif.update({tag: stored[tag] for tag in TEXTS if isinstance(stored.get(tag), str)})
         if page.is_ome or page.is_imagej or page.is_shaped:  # which describe planes and sizes, not the subject
             exif.pop(DESCRIPTION, None)
-        _keep_accents(exif)
+        _remove_damaged(exif)
         for directory in (EXIF, GPS):
             tags = {tag: value for tag, value in stored.get_ifd(directory).items() if tag != INTEROPERABILITY}
-            _keep_accents(tags)
+            _remove_damaged(tags)
             if tags:
                 exif[directory] = tags
         return exif.tobytes() if exif else None

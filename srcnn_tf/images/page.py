@@ -108,9 +108,9 @@ def matching_profile(profile: bytes | None, channels: int, warnings: list[str]) 
     """Returns the ICC profile if it is for images with so many channels."""
     if profile is None:
         return None
-    # ICC.1:2010, section 7.2: the colour space at byte 16, the signature at byte 36.
-    space = b"GRAY" if channels < 3 else b"RGB "
-    if len(profile) >= 128 and profile[36:40] == b"acsp" and profile[16:20] == space:
+    # ICC.1:2010, section 7.2: the size, the colour space at byte 16, the signature at byte 36.
+    complete = 128 <= int.from_bytes(profile[:4], "big") <= len(profile)
+    if complete and profile[16:20] == (b"GRAY" if channels < 3 else b"RGB ") and profile[36:40] == b"acsp":
         return profile
     warnings.append("its colour profile is damaged or for another kind of image, and left out")
     return None

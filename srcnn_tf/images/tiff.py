@@ -8,7 +8,6 @@ images nor exhaust the memory, everything a file declares is checked before a pa
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import struct
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from tifffile import TiffFile, TiffPage, TiffWriter
+from tifffile.tifffile import jpeg_shape
 
 from srcnn_tf.images.page import Page, channels_of, check_size, cmyk_to_rgb, unpremultiplied, unsupported
 
@@ -144,11 +144,11 @@ def _check_jpeg(page: TiffPage, content: bytes) -> None:
     """Checks that a strip or tile holds a complete JPEG image of its size, which the decoder would not."""
     rows, cols = page.imagelength, page.imagewidth
     height, width = (page.tilelength, page.tilewidth) if page.is_tiled else (min(page.rowsperstrip, rows), cols)
-    with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
-        if image.height not in {height, rows % height} or image.width not in {width, cols % width}:
-            raise ValueError(
-                f"a part of {width} x {height} pixels holds a JPEG image of {image.width} x {image.height}"
-            )
+    bits, found_rows, found_cols, _ = jpeg_shape(content)
+    if bits != 8 or found_rows not in {height, rows % height} or found_cols not in {width, cols % width}:
+        raise ValueError(
+            f"a part of {width} x {height} pixels holds a JPEG image of {found_cols} x {found_rows} pixels, {bits} bits"
+        )
     if not content.rstrip(b"\0\xff").endswith(b"\xd9"):
         raise ValueError("a JPEG image in it is incomplete")
 
