@@ -84,7 +84,7 @@ def test_tables_have_published_figures_and_ours(draw_set, figure, capsys, monkey
 
     config = Config(is_train=False, degradation="matlab", test_dir="Test/Set5")
     results = evaluate(config)
-    mean = dict(report.averages(results))["Set5"]
+    mean = report.average_scores(results)["Set5"]
     ours = rows(text, "**srcnn_tf 9-1-5**")[0]
     assert ours[1:4] == ["91 pictures", "here", f"{mean['psnr_srcnn']:.2f} ({mean['ssim_srcnn']:.4f})"]
     assert rows(text, "SRCNN 9-1-5")[0] == ["SRCNN 9-1-5", "91 pictures", "the paper", "32.39 (0.9033)", "29.00"]

@@ -67,8 +67,8 @@ def test_mutated_pictures_are_enlarged_or_named(part, capfd):
     for number in range(COUNT // 4):
         content, ending = files[number % len(files)]
         Path(f"in/{number:03d}.{ending}").write_bytes(mutated(content, rng))
-    with pytest.raises(RunError, match=f"of {COUNT // 4} pictures could not be enlarged"):
-        upscale.enlarge(Config(input="in", output="out", scale=2, max_megapixels=4))
+    with pytest.raises(RunError, match=f"of {COUNT // 4} images could not be upscaled"):
+        upscale.upscale_files(Config(input="in", output="out", scale=2, max_megapixels=4))
     captured = capfd.readouterr()
     named = {line.split()[1].rstrip(":") for line in captured.err.splitlines() if line.startswith("Problem: ")}
     made = {path.name for path in Path("out").iterdir()}
