@@ -45,7 +45,7 @@ def test_run_name(changes, name):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"epoch": 0}, "--epoch=0: expected 1 or more"),
         ({"batch_size": 0}, "--batch_size=0"),
@@ -72,20 +72,26 @@ def test_run_name(changes, name):
         ({"degradation": "blur"}, "--degradation=blur: expected one of scipy"),
         ({"image_index": "-1"}, "--image_index=-1: expected 'all' or a number"),
         ({"image_index": "third"}, "--image_index=third"),
+        ({"quality": 101}, "--quality=101: expected 1 to 100."),
+        ({"max_megapixels": float("inf")}, "--max_megapixels=inf: expected a number above 0"),
         ({"train_dir": ""}, "--train_dir is empty"),
+        ({"weights": ""}, "--weights is empty"),
         ({"fetch": ""}, "--fetch=: there is no set ''; expected some of T91, Set5, Set14"),
-        ({"fetch": "T91, Set5"}, "there is no set ' Set5'; expected some of T91, Set5, Set14, separated by commas alone"),
+        (
+            {"fetch": "T91, Set5"},
+            "there is no set ' Set5'; expected some of T91, Set5, Set14, separated by commas alone",
+        ),
         ({"fetch": "../T91"}, "there is no set '../T91'"),
     ],
 )
-def test_values_out_of_range_are_refused(changes, said):
+def test_invalid_values_are_usage_errors(changes, message):
     with pytest.raises(UsageError) as refused:
         Config(**changes)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
-def test_command_makes_the_configuration_again():
-    config = Config(recipe="reference", image_size=45, scale=2, architecture="9-5-5", train_dir="my pictures", epoch=3)
+def test_command_gives_the_same_configuration():
+    config = Config(recipe="reference", image_size=45, scale=2, architecture="9-5-5", train_dir="my images", epoch=3)
     words = shlex.split(config.command)
     assert words[:3] == ["python", "main.py", "--is_train=True"]
     given = dict(word.removeprefix("--").split("=", 1) for word in words[2:])
@@ -96,15 +102,15 @@ def test_command_makes_the_configuration_again():
         "image_size": "45",
         "epoch": "3",
         "scale": "2",
-        "train_dir": "my pictures",
+        "train_dir": "my images",
     }
 
 
-def test_command_never_throws_away_what_was_done():
+def test_command_never_discards_a_run():
     assert "resume" not in Config(resume=False).command
 
 
-def test_fetching_is_no_part_of_a_run():
+def test_fetch_does_not_identify_a_run():
     config = Config(fetch="T91,Set5,T91")
     assert config.sets == ("T91", "Set5")
     assert config.identity == Config().identity
@@ -112,6 +118,9 @@ def test_fetching_is_no_part_of_a_run():
 
 
 def test_identity_leaves_out_how_long_and_where():
+    # In this order they are in config.json, and in the message that shows how two runs differ.
+    names = "recipe learning_rate validation_split batch_size image_size label_size stride scale c_dim color_space"
+    assert list(Config().identity) == [*names.split(), "architecture", "filters", "degradation", "weights", "seed"]
     config = Config()
     same = dataclasses.replace(config, epoch=99, resume=False, precision="float32", sample_dir="a", log_dir="b")
     assert same.identity == config.identity
