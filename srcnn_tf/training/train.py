@@ -222,7 +222,6 @@ class Run:
 def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback]) -> None:
     """Trains to the last epoch with the callbacks of this program and others."""
     config, training_set, first_step = run.config, run.training_set, run.saved_step
-    print(f"{'Resuming from' if first_step else 'Starting at'} step {first_step} of {run.total_steps}; {run.directory}")
     schedule = _schedule(run)
     restore = TiledModel(run.state.ema_model, config.tile_size, config.rgb)
     log = TensorBoardLog(Path(config.log_dir, config.run_name))
@@ -240,6 +239,8 @@ def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback]) -> None:
     run.state.model.stop_training = False  # a callback may set it, as under Keras's fit
     callback_list = keras.callbacks.CallbackList([*own, *callbacks], model=run.state.model)
     with _stop_signals() as signals:
+        start = "Resuming from" if first_step else "Starting at"
+        print(f"{start} step {first_step} of {run.total_steps}; {run.directory}", flush=True)
         callback_list.on_train_begin()
         try:
             _train_epochs(run, schedule, restore, callback_list, signals)
