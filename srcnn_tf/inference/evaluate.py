@@ -12,11 +12,10 @@ from srcnn_tf.config import Config
 from srcnn_tf.datasets.samples import find_images
 from srcnn_tf.errors import RunError, UsageError
 from srcnn_tf.images.color import to_image
-from srcnn_tf.images.read import read_image
 from srcnn_tf.inference.report import Result, average_scores, format_psnr, format_table, side_by_side, write_csv
 from srcnn_tf.inference.tensorboard import crop_center, write_test_log
 from srcnn_tf.inference.tiling import TiledModel, score
-from srcnn_tf.utils import imsave, modcrop, preprocess
+from srcnn_tf.utils import imread, imsave, modcrop, preprocess
 from srcnn_tf.weights.store import find_model
 
 PREVIEW = 320  # rows and columns, at most, of each image in TensorBoard
@@ -90,7 +89,7 @@ def _evaluate_image(
     Returns:
         The scores, and the comparison for TensorBoard: uint8 RGB, cropped.
     """
-    image = read_image(path)
+    image = imread(path)
     try:
         degraded, original = preprocess(image, config)
         start = time.perf_counter()

@@ -25,6 +25,7 @@ from srcnn_tf.files import atomic_write
 from srcnn_tf.images.color import Floats, to_image
 from srcnn_tf.inference.tensorboard import TensorBoardLog, crop_center
 from srcnn_tf.model import LAYERS
+from srcnn_tf.utils import merge
 
 PRINT_EVERY = 10  # steps between two lines of the reference
 SECONDS_PER_LINE = 60  # at least, between two lines of a log file within an epoch
@@ -243,5 +244,5 @@ def draw_filters(model: keras.Model, rgb: bool = False, magnification: int = 8) 
     filters = np.pad(filters, ((0, 0), (0, 1), (0, 1)), constant_values=1)
     columns = math.isqrt(len(filters) - 1) + 1
     filters = np.pad(filters, ((0, -len(filters) % columns), (0, 0), (0, 0)), constant_values=1)
-    image = np.vstack([np.hstack(row) for row in filters.reshape(-1, columns, *filters.shape[1:])])
+    image = merge(filters[..., np.newaxis], (len(filters) // columns, columns))[..., 0]
     return np.kron(np.rint(image * 255).astype(np.uint8), np.ones((magnification, magnification), np.uint8))
