@@ -64,10 +64,8 @@ def decode(
         pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     else:
         raise unsupported(path, f"Pillow mode {image.mode!r}")
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1:
-        kind = "only the first of {} images" if image.format == "MPO" else "animated: only the first of {} frames"
-        warnings.append(f"{kind.format(frames)} is read")
+    if (frames := getattr(image, "n_frames", 1)) > 1:
+        warnings.append(f"only the first of {frames} frames is read")
     return pixels
 
 

@@ -17,17 +17,8 @@ from srcnn_tf.images.page import Dpi, Page
 
 EXIF, GPS, INTEROPERABILITY, SUB_IFDS = 0x8769, 0x8825, 0xA005, 0x014A  # directories within EXIF data
 WIDTH, HEIGHT, DESCRIPTION = 0xA002, 0xA003, 0x010E
-X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
-TEXTS = (
-    DESCRIPTION,
-    0x010F,
-    0x0110,
-    0x0131,
-    0x0132,
-    0x013B,
-    0x013C,
-    0x8298,
-)  # make, model, software, date, artist, ...
+# Also make, model, software, date, artist, computer and copyright.
+TEXTS = (DESCRIPTION, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x8298)
 DAMAGED = "some or all of its EXIF data is damaged and left out"
 
 
@@ -36,25 +27,19 @@ def image_dpi(image: Image.Image) -> Dpi:
     info = image.info
     if "dpi" in info and (image.format not in ("JPEG", "MPO") or info.get("jfif_unit") in (1, 2)):  # else made up
         return _dpi(*info["dpi"])
-    exif = load_exif(info.get("exif"))
-    return _dpi(exif.get(X_RESOLUTION), exif.get(Y_RESOLUTION), exif.get(RESOLUTION_UNIT, 2))
+    return _exif_dpi(load_exif(info.get("exif")))
 
 
-def tiff_dpi(page: TiffPage) -> Dpi:
-    """Returns the resolution of a TIFF page."""
+def _exif_dpi(exif: Image.Exif) -> Dpi:
+    inch = {2: 1.0, 3: 2.54}.get(exif.get(0x0128, 2), 0.0)  # of the unit: none, inch, centimetre
+    return _dpi(exif.get(0x011A), exif.get(0x011B), inch)
+
+
+def _dpi(horizontal: Any, vertical: Any, inch: float = 1) -> Dpi:
+    """Returns pixels per inch, rounded since units are converted; None if they are missing or impossible."""
     try:
-        (across, one), (down, other) = page.tags.valueof(X_RESOLUTION), page.tags.valueof(Y_RESOLUTION)
-        return _dpi(across / one, down / other, int(page.tags.valueof(RESOLUTION_UNIT, 2)))
-    except (TypeError, ValueError, ZeroDivisionError):  # missing or damaged
-        return None
-
-
-def _dpi(horizontal: Any, vertical: Any, unit: Any = 2) -> Dpi:
-    """Returns pixels per inch of a resolution with its EXIF or TIFF unit; None if it is missing or impossible."""
-    try:
-        inch = {2: 1.0, 3: 2.54}[unit]
         dpi = round(float(horizontal) * inch, 2), round(float(vertical) * inch, 2)
-    except (TypeError, ValueError, KeyError):
+    except (TypeError, ValueError):
         return None
     return dpi if all(0 < value < 1e6 for value in dpi) else None
 
@@ -96,25 +81,26 @@ def _remove_damaged(tags: MutableMapping[int, Any], group: int | None = None) ->
     return removed
 
 
-def tiff_exif(page: TiffPage, warnings: list[str]) -> bytes | None:
-    """Returns the texts and the EXIF and GPS directories of a TIFF page as EXIF data."""
-    stored, exif = Image.Exif(), Image.Exif()
+def tiff_metadata(page: TiffPage, warnings: list[str]) -> tuple[bytes | None, Dpi]:
+    """Returns the texts and the EXIF and GPS directories of a TIFF page as EXIF data; and its resolution."""
+    stored, exif, dpi = Image.Exif(), Image.Exif(), None
     try:
         stored.endian, stored.bigtiff = page.parent.byteorder, page.parent.is_bigtiff
         stored.load_from_fp(cast(IO[bytes], page.parent.filehandle), page.offset)
+        dpi = _exif_dpi(stored)
         exif.update({tag: stored[tag] for tag in TEXTS if isinstance(stored.get(tag), str)})
         if page.is_ome or page.is_imagej or page.is_shaped:  # which describe planes and sizes, not the subject
             exif.pop(DESCRIPTION, None)
         _remove_damaged(exif)
         for directory in (EXIF, GPS):
             tags = {tag: value for tag, value in stored.get_ifd(directory).items() if tag != INTEROPERABILITY}
-            _remove_damaged(tags)
+            _remove_damaged(tags, directory)
             if tags:
                 exif[directory] = tags
-        return exif.tobytes() if exif else None
+        return (exif.tobytes() if exif else None), dpi
     except Exception:  # as in `updated_exif`
         warnings.append(DAMAGED)
-        return None
+        return None, dpi
 
 
 def write_tiff_exif(writer: TiffWriter, exif: Image.Exif) -> list[tuple]:

@@ -109,8 +109,8 @@ def matching_profile(profile: bytes | None, channels: int, warnings: list[str]) 
     if profile is None:
         return None
     # ICC.1:2010, section 7.2: the size, the colour space at byte 16, the signature at byte 36.
-    complete = 128 <= int.from_bytes(profile[:4], "big") <= len(profile)
-    if complete and profile[16:20] == (b"GRAY" if channels < 3 else b"RGB ") and profile[36:40] == b"acsp":
+    complete = 128 <= int.from_bytes(profile[:4], "big") <= len(profile) and profile[36:40] == b"acsp"
+    if complete and profile[16:20] == (b"GRAY" if channels < 3 else b"RGB "):
         return profile
     warnings.append("its colour profile is damaged or for another kind of image, and left out")
     return None

@@ -13,7 +13,7 @@ from tifffile import TiffPage
 from srcnn_tf.images import tiff
 from srcnn_tf.images.decode import decode, exif_orientation, open_file, open_image
 from srcnn_tf.images.library_errors import library_errors
-from srcnn_tf.images.metadata import image_dpi, tiff_dpi, tiff_exif
+from srcnn_tf.images.metadata import image_dpi, tiff_metadata
 from srcnn_tf.images.page import Dpi, Page, channels_of, matching_profile, oriented
 
 
@@ -76,7 +76,6 @@ class ImageReader:
             prefix = f"page {tiff_page.index + 1}: " if tiff_page and len(self) > 1 else ""
             self.warnings += [prefix + warning for warning in warnings]
             yield page
-            del page  # before the next one is decoded
 
     def _read_image(self, warnings: list[str]) -> Page:
         image = open_image(self._file, *self._limits)
@@ -91,7 +90,7 @@ class ImageReader:
 def _read_tiff(page: TiffPage, warnings: list[str]) -> Page:
     pixels = tiff.decode_page(page, warnings)
     profile = None if page.photometric == tiff.CMYK else tiff.profile_of(page)
-    return _page(pixels, tiff.orientation_of(page), profile, tiff_exif(page, warnings), tiff_dpi(page), warnings)
+    return _page(pixels, tiff.orientation_of(page), profile, *tiff_metadata(page, warnings), warnings)
 
 
 def _page(

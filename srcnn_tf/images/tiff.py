@@ -29,6 +29,7 @@ TILE_SLACK = 4096  # rows and columns that tiles may have beyond the image
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6  # photometric interpretations
 SAMPLES = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3}  # of a pixel, without extra ones
 BITS = {WHITE_IS_ZERO: range(1, 17), BLACK_IS_ZERO: range(1, 17), RGB: (8, 16), PALETTE: (1, 2, 4, 8)}  # else 8
+MAX_EXTRA = {BLACK_IS_ZERO: 1, RGB: 65535}  # extra samples, else 0
 JPEG = 7
 # None, CCITT RLE, 3 and 4, LZW, JPEG, deflate, PackBits, deflate, LZMA, Zstandard: those that tifffile decodes into as
 # many bytes as were asked for. JPEG 2000, WebP and others hold images whose own size would have to be checked.
@@ -109,9 +110,7 @@ def _check_kind(path: str | os.PathLike[str], page: TiffPage) -> None:
         f"compression {page.compression!r}": page.compression not in COMPRESSIONS,
         "YCbCr that is not JPEG": color == YCBCR and page.compression != JPEG,
         "inks other than CMYK": color == CMYK and page.tags.valueof(332, 1) != 1,
-        f"{page.photometric!r} with {samples} samples per pixel": extra < 0
-        or (extra > 0 and color not in (BLACK_IS_ZERO, RGB))
-        or (extra > 1 and color != RGB),
+        f"{page.photometric!r} with {samples} samples per pixel": not 0 <= extra <= MAX_EXTRA.get(color, 0),
         f"predictor {page.predictor!r}": page.predictor not in (1, 2),
     }
     for kind, found in kinds.items():
@@ -146,9 +145,8 @@ def _check_jpeg(page: TiffPage, content: bytes) -> None:
     height, width = (page.tilelength, page.tilewidth) if page.is_tiled else (min(page.rowsperstrip, rows), cols)
     bits, found_rows, found_cols, _ = jpeg_shape(content)
     if bits != 8 or found_rows not in {height, rows % height} or found_cols not in {width, cols % width}:
-        raise ValueError(
-            f"a part of {width} x {height} pixels holds a JPEG image of {found_cols} x {found_rows} pixels, {bits} bits"
-        )
+        size = f"{found_cols} x {found_rows} pixels, {bits} bits"
+        raise ValueError(f"a part of {width} x {height} pixels holds a JPEG image of {size}")
     if not content.rstrip(b"\0\xff").endswith(b"\xd9"):
         raise ValueError("a JPEG image in it is incomplete")
 
@@ -165,9 +163,8 @@ def decode_page(page: TiffPage, warnings: list[str]) -> NDArray[np.uint8 | np.ui
     else:
         pixels = _to_full_range(samples, page.bitspersample)
         if page.photometric == CMYK:
-            pixels = cmyk_to_rgb(
-                Image.frombytes("CMYK", pixels.shape[1::-1], pixels.tobytes()), profile_of(page), warnings
-            )
+            image = Image.frombytes("CMYK", pixels.shape[1::-1], pixels.tobytes())
+            pixels = cmyk_to_rgb(image, profile_of(page), warnings)
         elif page.photometric == WHITE_IS_ZERO:
             pixels = np.iinfo(pixels.dtype).max - pixels
         else:
@@ -189,12 +186,11 @@ def profile_of(page: TiffPage) -> bytes | None:
 
 def _to_full_range(samples: NDArray, bits: int) -> NDArray[np.uint8 | np.uint16]:
     """Scales samples to 0..255, or to 0..65535 if they have more than eight bits."""
-    dtype = np.uint8 if bits <= 8 else np.uint16
+    full, dtype = (255, np.uint8) if bits <= 8 else (65535, np.uint16)
     if bits in (8, 16):
         return samples.astype(dtype, copy=False)
-    return np.floor(np.arange(2**bits) * (np.iinfo(dtype).max / (2**bits - 1)) + 0.5).astype(dtype)[
-        samples.astype(np.uint16)
-    ]
+    table = np.floor(np.arange(2**bits) * (full / (2**bits - 1)) + 0.5).astype(dtype)
+    return table[samples.astype(np.uint16)]
 
 
 def _select_channels(pixels: NDArray, page: TiffPage, warnings: list[str]) -> NDArray:
@@ -207,10 +203,8 @@ def _select_channels(pixels: NDArray, page: TiffPage, warnings: list[str]) -> ND
     alphas = [index for index, kind in enumerate(kinds) if kind in (PREMULTIPLIED, ALPHA)][:1]
     if extra > len(alphas):
         warnings.append(f"{extra - len(alphas)} channels besides its colours are left out")
-    if not extra:
-        return pixels
-    selected = pixels[..., [*range(colors), *(colors + index for index in alphas)]]
-    return unpremultiplied(selected) if alphas and kinds[alphas[0]] == PREMULTIPLIED else selected
+        pixels = pixels[..., [*range(colors), *(colors + index for index in alphas)]]
+    return unpremultiplied(pixels) if alphas and kinds[alphas[0]] == PREMULTIPLIED else pixels
 
 
 def write_page(writer: TiffWriter, page: Page, tags: list) -> None:

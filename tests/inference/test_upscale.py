@@ -425,7 +425,7 @@ def test_sixteen_bits_alpha_and_pages_are_kept_and_of_an_animation_the_first_fra
         expected = srcnn_tf.upscale_image(np.asarray(image), 2, precision="float32")
         np.testing.assert_array_equal(np.asarray(found), expected)
     assert abs(read_image("out/frames_x2.png").mean() - 50) < 2
-    assert "frames.gif: animated: only the first of 2 frames is read" in capsys.readouterr().out
+    assert "frames.gif: only the first of 2 frames is read" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
