@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from srcnn_tf.training.soap import SOAP
 
@@ -8,24 +9,25 @@ from srcnn_tf.training.soap import SOAP
 class NumpySOAP:
     """The paper's algorithm 3 for one matrix in float64, written from the paper for these tests."""
 
-    def __init__(self, shape, rate, sides=(True, True), settled_after=1000, beta=0.9, refresh_every=3, epsilon=1e-8):
-        self.settled_after = settled_after
-        self.rate, self.beta, self.refresh_every, self.epsilon, self.sides = rate, beta, refresh_every, epsilon, sides
+    rate, beta, refresh_every, epsilon = 0.01, 0.9, 3, 1e-8
+
+    def __init__(self, shape, sides, settled_after):
+        self.sides, self.settled_after = sides, settled_after
         self.mean, self.square = np.zeros(shape), np.zeros(shape)
         self.factors = [np.zeros((side, side)) for side in shape]
         self.bases = [np.eye(side) for side in shape]
         self.calls = 0
 
     def change(self, gradient):
-        """What to take from the variable."""
+        """Returns what to subtract from the variable."""
         left, right = self.bases
         change = np.zeros_like(gradient)
         if self.calls:
             self.mean = self.beta * self.mean + (1 - self.beta) * gradient
             self.square = self.beta * self.square + (1 - self.beta) * (left.T @ gradient @ right) ** 2
             correction = 1 - self.beta**self.calls
-            turned = (left.T @ self.mean @ right) / correction
-            change = self.rate * left @ (turned / (np.sqrt(self.square / correction) + self.epsilon)) @ right.T
+            rotated = (left.T @ self.mean @ right) / correction
+            change = self.rate * left @ (rotated / (np.sqrt(self.square / correction) + self.epsilon)) @ right.T
         products = (gradient @ gradient.T, gradient.T @ gradient)
         for side in range(2):
             self.factors[side] = self.beta * self.factors[side] + (1 - self.beta) * products[side]
@@ -53,7 +55,6 @@ def gradients(shape, steps):
 @pytest.mark.parametrize(
     ("shape", "max_side", "sides", "settled_after"),
     [
-        ((4, 4), 8, (True, True), None),
         ((2, 2, 1, 4), 8, (True, True), None),
         ((6, 3), 4, (False, True), None),
         ((3, 6), 4, (True, False), None),
@@ -62,7 +63,7 @@ def gradients(shape, steps):
 )
 def test_equals_the_numpy_version(shape, max_side, sides, settled_after):
     matrix = (int(np.prod(shape[:-1])), shape[-1])
-    oracle = NumpySOAP(matrix, rate=0.01, sides=sides, settled_after=settled_after or 1000)
+    oracle = NumpySOAP(matrix, sides, settled_after or 1000)
     optimizer = SOAP(0.01, beta_1=0.9, beta_2=0.9, refresh_every=3, settled_after=settled_after, max_side=max_side)
     start = np.random.default_rng(0).normal(size=matrix)
     variable = keras.Variable(start.reshape(shape))
@@ -71,6 +72,10 @@ def test_equals_the_numpy_version(shape, max_side, sides, settled_after):
         start = start - oracle.change(gradient)
         optimizer.apply([keras.ops.convert_to_tensor(gradient.reshape(shape))], [variable])
         np.testing.assert_allclose(np.reshape(variable, matrix), start, rtol=0, atol=1e-7)  # the rate is float32
+    bases = [np.array(variable) for variable in optimizer.variables if "basis" in variable.path]
+    assert len(bases) == sum(sides)
+    for basis in bases:
+        np.testing.assert_allclose(basis.T @ basis, np.eye(len(basis)), atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(5,), (), (1, 1), (3, 3, 1, 1)])
@@ -79,7 +84,7 @@ def test_vectors_and_scalars_are_trained_too(shape):
     variable = keras.Variable(np.zeros(shape, np.float32))
     optimizer = SOAP(0.05)
     optimizer.build([variable])
-    for _ in range(200):
+    for _ in range(100):
         optimizer.apply([2 * (variable - target)], [variable])
     np.testing.assert_allclose(variable, target, atol=0.02)
 
@@ -95,8 +100,8 @@ def test_vectors_are_trained_by_adam():
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-def test_solves_a_problem_that_is_bent_in_every_axis_sooner_than_adam():
-    # Least squares whose curvature spans six decades, along directions no coordinate axis points in.
+def test_solves_an_ill_conditioned_rotated_problem_sooner_than_adam():
+    # Least squares whose curvature spans six decades, along directions that are no coordinate axes.
     rng = np.random.default_rng(1)
     inputs = rng.normal(size=(256, 12)) * np.geomspace(1, 1e-3, 12) @ np.linalg.qr(rng.normal(size=(12, 12)))[0]
     truth = rng.normal(size=(12, 6)) @ np.linalg.qr(rng.normal(size=(6, 6)))[0]
@@ -104,26 +109,19 @@ def test_solves_a_problem_that_is_bent_in_every_axis_sooner_than_adam():
     def final_loss(optimizer):
         variable = keras.Variable(np.zeros((12, 6), np.float32))
         optimizer.build([variable])
-        for _ in range(300):
-            error = inputs @ (np.array(variable) - truth)
-            gradient = (inputs.T @ error / len(inputs)).astype(np.float32)
-            optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+        curvature = tf.constant(inputs.T @ inputs / len(inputs), tf.float32)
+
+        @tf.function
+        def steps():
+            for _ in tf.range(300):
+                optimizer.apply([curvature @ (variable.value - tf.constant(truth, tf.float32))], [variable])
+
+        steps()
         return np.mean((inputs @ (np.array(variable) - truth)) ** 2)
 
     rates = (1e-2, 3e-2, 1e-1)
     adam = min(final_loss(keras.optimizers.Adam(rate, beta_1=0.95, beta_2=0.95)) for rate in rates)
     assert min(final_loss(SOAP(rate)) for rate in rates) < adam / 2
-
-
-def test_bases_stay_orthogonal():
-    variable = keras.Variable(np.zeros((5, 4), np.float32))
-    optimizer = SOAP(0.01, refresh_every=1)
-    optimizer.build([variable])
-    for gradient in gradients((5, 4), steps=30):
-        optimizer.apply([keras.ops.convert_to_tensor(gradient, "float32")], [variable])
-    for basis in optimizer._bases[0]:
-        basis = np.array(basis)
-        np.testing.assert_allclose(basis.T @ basis, np.eye(len(basis)), atol=1e-5)
 
 
 def test_works_under_keras_fit_and_is_saved_with_the_model():
@@ -132,8 +130,8 @@ def test_works_under_keras_fit_and_is_saved_with_the_model():
     targets = inputs @ rng.normal(size=(5, 2)).astype(np.float32)
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2, kernel_initializer="zeros")])
     model.compile(SOAP(0.05, refresh_every=4), "mse")
-    history = model.fit(inputs, targets, epochs=100, verbose=0).history["loss"]
-    assert history[-1] < history[0] / 100
+    history = model.fit(inputs, targets, epochs=40, verbose=0).history["loss"]
+    assert history[-1] < history[0] / 20
     model.save("model.keras")
     again = keras.models.load_model("model.keras").optimizer
     assert again.get_config() == model.optimizer.get_config()
