@@ -1,6 +1,8 @@
 import contextlib
 import os
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -11,56 +13,70 @@ from scipy import ndimage
 from srcnn_tf import utils
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.images import color, metrics, read
+from srcnn_tf.images import color, metrics
+from srcnn_tf.images.read import fingerprint, read_image
 
-# --- finding ---
+TRAIN_FILE = Path("checkpoint/train.h5")
 
 
-def test_prepare_data_searches_subfolders_in_order_and_knows_every_ending(tmp_path):
-    names = ["b.BMP", "a/z.png", "a/y.JPG", "c.jpeg", "d.Tif", "e.tiff", "f.webp", "a/b/x.bmp"]
-    for name in [*names, "notes.txt", ".hidden.png", "png"]:
+def image_patches(path, config, **options):
+    return utils.extract_patches(*utils.preprocess(utils.imread(path), config, config.c_dim, **options), config)
+
+
+def prepare(config):
+    paths = utils.prepare_data(config.train_dir)
+    return utils.input_setup(config, paths, fingerprint(paths, config.train_dir))
+
+
+def patches_per_image():
+    with utils.open_data(TRAIN_FILE) as file:
+        return file["patches_per_image"][()].tolist()
+
+
+# --- image files ---
+
+
+def test_prepare_data_searches_subfolders_in_order_and_links_once(tmp_path):
+    names = ["b.BMP", "a/z.png", "a/y.JPG", "c.jpeg", "d.Tif", "e.tiff", "f.webp", "a/b/x.bmp", "real/r.png"]
+    for name in [*names, "notes.txt", ".hidden.png", "png", ".hidden/a.png"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    found = utils.prepare_data(tmp_path)
-    assert found == sorted(tmp_path / name for name in names)
-
-
-def test_prepare_data_follows_links_once(tmp_path):
-    (tmp_path / "real").mkdir()
-    (tmp_path / "real" / "a.png").touch()
+    (tmp_path / "real" / "loop").symlink_to(tmp_path / "real")
+    assert utils.prepare_data(tmp_path) == sorted(tmp_path / name for name in names)
     (tmp_path / "Train").mkdir()
     (tmp_path / "Train" / "linked").symlink_to(tmp_path / "real")
-    (tmp_path / "real" / "loop").symlink_to(tmp_path / "real")
-    assert utils.prepare_data(tmp_path / "Train") == [tmp_path / "Train" / "linked" / "a.png"]
-
-
-def test_prepare_data_of_a_missing_folder_is_empty():
+    assert utils.prepare_data(tmp_path / "Train") == [tmp_path / "Train" / "linked" / "r.png"]
     assert utils.prepare_data("nowhere") == []
 
 
-# --- reading ---
+def test_a_folder_that_may_not_be_read_is_named(make_picture, monkeypatch):
+    make_picture("in/secret/a.png")
+    scandir = os.scandir
+
+    def refuse(folder):  # the tests may run as root, who may read everything
+        if str(folder).endswith("secret"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError, match="in/secret"):
+        utils.prepare_data("in")
 
 
-def test_luma_is_the_full_range_one(make_picture):
-    path = make_picture("a.png")
-    rgb = read.read_image(path).astype(float)
-    luma = utils.imread(path)
-    assert luma.shape == rgb.shape[:2]
-    # The round trip through 8-bit YCbCr moves each channel by 2 at the most.
-    np.testing.assert_allclose(luma, rgb @ [0.299, 0.587, 0.114], atol=2)
+def test_imsave_writes_what_imread_reads():
+    for image in (drawn(9, 11), drawn(9, 11)[..., 0]):
+        utils.imsave(image, "new/folder/a.png")
+        np.testing.assert_array_equal(utils.imread("new/folder/a.png"), image)
+    assert os.listdir("new/folder") == ["a.png"]
+    Path("file").touch()
+    with pytest.raises(RunError, match=r"file/a\.png: cannot be written \(.*\); free space"):
+        utils.imsave(image, "file/a.png")
 
 
-def test_grey_is_used_as_it_is(make_picture):
-    path = make_picture("a.png", mode="L")
-    np.testing.assert_allclose(utils.imread(path), read.read_image(path), atol=1e-12)
-    chroma = utils.imread(path, is_grayscale=False)[..., 1:]
-    np.testing.assert_allclose(chroma, 128)
+# --- degradation and patches ---
 
 
-# --- degrading and cutting ---
-
-
-def test_modcrop_cuts_bottom_and_right():
+def test_modcrop_crops_bottom_and_right():
     image = np.arange(70).reshape(7, 10)
     np.testing.assert_array_equal(utils.modcrop(image, 3), image[:6, :9])
     assert utils.modcrop(drawn(7, 10), 4).shape == (4, 8, 3)
@@ -81,7 +97,7 @@ def test_degrade_differs_from_the_reference_only_where_its_edge_is_black(scale):
         return ndimage.zoom(ndimage.zoom(line, 1 / scale, prefilter=False), scale, prefilter=False)
 
     def ours(line):
-        # Equal columns, so that what lies across does nothing.
+        # Equal columns, so that the other axis has no influence.
         return utils.degrade(np.repeat(line[:, np.newaxis], 12, axis=1), scale)[:, 5]
 
     black = 0
@@ -93,203 +109,6 @@ def test_degrade_differs_from_the_reference_only_where_its_edge_is_black(scale):
         np.testing.assert_allclose(ours(np.ones(size)), 1)
         np.testing.assert_allclose(ours(line)[same], reference(line)[same], atol=1e-12)
     assert black  # 150 pixels at scale 3, for one
-
-
-def test_sub_images_are_cut_row_by_row():
-    image = np.arange(7 * 9).reshape(7, 9, 1).astype(float)
-    found = utils.sub_images(image, size=3, stride=2)
-    expected = [image[row : row + 3, col : col + 3] for row in (0, 2, 4) for col in (0, 2, 4, 6)]
-    np.testing.assert_array_equal(found, expected)
-    assert utils.sub_images(image, size=8, stride=1).shape == (0, 8, 8, 1)
-
-
-def test_merging_what_was_cut_gives_the_picture():
-    image = drawn(63, 84).astype(float)
-    np.testing.assert_array_equal(utils.merge(utils.sub_images(image, 21, 21), (3, 4)), image)
-
-
-def test_pairs_equal_the_references(golden):
-    truth = np.load(golden / "reference_patches.npz")
-    config = Config(train_dir=str(golden / "Train"))
-    found = [utils.training_pairs(path, config) for path in utils.prepare_data(golden / "Train")]
-    data, label = (np.concatenate(part).astype(np.float32) for part in zip(*found, strict=True))
-    np.testing.assert_allclose(data, truth["train_data"], atol=1e-7, rtol=0)
-    np.testing.assert_allclose(label, truth["train_label"], atol=1e-7, rtol=0)
-
-
-@pytest.mark.parametrize("phase", [(1, 0), (0, 2), (2, 1)])
-def test_another_phase_is_as_if_the_picture_began_elsewhere(phase):
-    image = drawn(100, 110)
-    config = Config(degradation="matlab")
-    data, label = utils.cut_pairs(image, config, phase)
-    usual = utils.cut_pairs(image, config)
-    np.testing.assert_array_equal(label, usual[1])
-    assert data.shape == usual[0].shape
-    row, col = (-side % 3 for side in phase)
-    elsewhere = utils.degraded_pair(image[row:, col:], 3, "matlab")[0]
-    # The third of the third of five rows of six pairs each: far from the sides, where it matters what is beyond.
-    here = elsewhere[28 - row : 61 - row, 28 - col : 61 - col, :1]
-    np.testing.assert_allclose(data[14], here, atol=1e-6)
-    assert np.abs(data - usual[0]).max() > 1e-3
-
-
-def test_test_pairs_equal_the_references(golden):
-    truth = np.load(golden / "reference_patches.npz")
-    data, label = utils.training_pairs(golden / "Test" / "Set5" / "s3.bmp", Config(stride=21))
-    np.testing.assert_allclose(data, truth["test_data"], atol=1e-7, rtol=0)
-    np.testing.assert_allclose(label, truth["test_label"], atol=1e-7, rtol=0)
-
-
-def test_label_is_the_centre_of_its_data_for_every_architecture(make_picture):
-    path = make_picture("a.png", mode="L")
-    for architecture in ("9-1-5", "9-5-5", "11-1-7"):
-        config = Config(architecture=architecture, stride=5)
-        original = utils.preprocess(path)[1]
-        margin = config.border // 2
-        data, label = utils.training_pairs(path, config)
-        assert len(data) == len(label)
-        inside = original[margin : margin + config.label_size, margin + 5 : margin + 5 + config.label_size]
-        np.testing.assert_array_equal(label[1, ..., 0], inside.astype(np.float32))
-
-
-# --- the training file ---
-
-
-def prepare(config):
-    paths = utils.prepare_data(config.train_dir)
-    return utils.input_setup(config, paths, read.fingerprint(paths, config.train_dir))
-
-
-def test_the_training_file_holds_the_references_pairs(golden):
-    truth = np.load(golden / "reference_patches.npz")
-    config = Config(train_dir=str(golden / "Train"))
-    assert prepare(config) == []
-    data, label = utils.read_data("checkpoint/train.h5")
-    assert (data.dtype, label.dtype) == (np.float32, np.float32)
-    np.testing.assert_allclose(data, truth["train_data"], atol=1e-7, rtol=0)
-    np.testing.assert_allclose(label, truth["train_label"], atol=1e-7, rtol=0)
-    assert utils.read_counts("checkpoint/train.h5").sum() == 46
-    with h5py.File("checkpoint/train.h5") as file:
-        assert file["data"].chunks is not None
-    assert os.listdir("checkpoint") == ["train.h5"]
-
-
-def test_t91_gives_21884_pairs(shared):
-    config = Config(train_dir=str(shared / "data" / "T91"))
-    assert prepare(config) == []
-    assert utils.read_data("checkpoint/train.h5")[0].shape == (21884, 33, 33, 1)
-
-
-def test_colour_pairs_have_three_channels(golden):
-    prepare(Config(train_dir=str(golden / "Train"), c_dim=3))
-    data, label = utils.read_data("checkpoint/train.h5")
-    assert data.shape == (46, 33, 33, 3)
-    assert label.shape == (46, 21, 21, 3)
-    np.testing.assert_allclose(data[..., 0], np.load(golden / "reference_patches.npz")["train_data"][..., 0], atol=1e-7)
-
-
-def test_rgb_pairs_are_the_picture_itself(golden):
-    config = Config(train_dir=str(golden / "Train"), c_dim=3, color_space="rgb", degradation="matlab")
-    prepare(config)
-    _, label = utils.read_data("checkpoint/train.h5")
-    image = read.read_image(utils.prepare_data(golden / "Train")[0])
-    rgb = image if image.ndim == 3 else np.dstack([image] * 3)
-    np.testing.assert_allclose(label[0], rgb[6:27, 6:27] / 255, atol=1e-7)
-    prepare(Config(train_dir=str(golden / "Train"), c_dim=3, degradation="matlab"))
-    assert not np.array_equal(utils.read_data("checkpoint/train.h5")[1], label)
-
-
-@pytest.mark.parametrize("change", ["nothing", "stride", "picture", "name", "truncated"])
-def test_the_training_file_is_made_again_only_when_needed(change, make_picture):
-    picture = make_picture("Train/a.png")
-    config = Config(stride=7)
-    prepare(config)
-    file = Path("checkpoint/train.h5")
-    before, stamp = file.read_bytes(), file.stat().st_mtime_ns
-    if change == "stride":
-        config = Config(stride=5)
-    elif change == "picture":
-        make_picture("Train/a.png", seed=1)
-    elif change == "name":
-        picture.rename(picture.with_name("b.png"))
-    elif change == "truncated":
-        file.write_bytes(before[: len(before) * 2 // 3])
-        stamp = file.stat().st_mtime_ns
-    prepare(config)
-    assert (file.stat().st_mtime_ns == stamp) == (change == "nothing")
-    assert len(utils.read_data(file)[0]) == (3 * 4 if change != "stride" else 4 * 5)
-
-
-def test_unusable_pictures_are_warned_of_each_time(make_picture):
-    make_picture("Train/good.png")
-    make_picture("Train/small.png", rows=20)
-    Path("Train/broken.png").write_bytes(b"nothing")
-    for _ in range(2):
-        broken, small = prepare(Config())
-        assert "broken.png: cannot be read" in broken
-        assert "small.png: 18 x 54 pixels are smaller than one sub-image of 33 x 33" in small
-    assert utils.read_counts("checkpoint/train.h5").tolist() == [0, 4, 0]
-
-
-def test_no_usable_picture_leaves_no_file(make_picture):
-    make_picture("Train/small.png", rows=20)
-    with pytest.raises(RunError, match=r"None of the 1 pictures below Train .*small\.png"):
-        prepare(Config())
-    assert os.listdir("checkpoint") == []
-
-
-def test_flipped_bits_in_the_training_file_are_noticed(make_picture):
-    make_picture("Train/a.png")
-    prepare(Config(stride=5))
-    file = Path("checkpoint/train.h5")
-    content = bytearray(file.read_bytes())
-    with h5py.File(file) as opened:
-        place = opened["data"].id.get_chunk_info(0).byte_offset
-    content[place + 100] ^= 0xFF
-    file.write_bytes(content)
-    with pytest.raises(RunError, match=r"train\.h5: cannot be read .*delete it, and it is made again"):
-        utils.read_data(file)
-
-
-def test_a_link_to_nowhere_and_an_odd_name_are_only_warned_of(make_picture):
-    make_picture("Train/good.png")
-    Path("Train/link.png").symlink_to("nowhere.png")
-    os.rename(make_picture("Train/odd.png"), b"Train/\xff.png")
-    (complaint,) = prepare(Config())
-    assert "link.png: cannot be read" in complaint
-    assert utils.read_counts("checkpoint/train.h5").tolist() == [4, 0, 4]
-
-
-def test_every_kind_of_damage_to_the_training_file_is_noticed_or_harmless(make_picture):
-    make_picture("Train/a.png")
-    prepare(Config())
-    file = Path("checkpoint/train.h5")
-    whole = file.read_bytes()
-    data = utils.read_data(file)[0]
-    rng = np.random.default_rng(0)
-    for place in rng.integers(0, 8000, 60):  # where HDF5 keeps its own affairs
-        content = bytearray(whole)
-        content[place] ^= 1 << rng.integers(8)
-        file.write_bytes(content)
-        prepare(Config())
-        with contextlib.suppress(RunError):
-            assert utils.read_data(file)[0].shape == data.shape
-
-
-def test_imsave_writes_what_is_read_back():
-    image = drawn(9, 11)
-    utils.imsave(image, "new/folder/a.png")
-    np.testing.assert_array_equal(read.read_image("new/folder/a.png"), image)
-    assert os.listdir("new/folder") == ["a.png"]
-
-
-def test_unwritable_places_are_named():
-    Path("file").touch()
-    with pytest.raises(RunError, match=r"file/a\.png: cannot be written \(.*\); free space"):
-        utils.imsave(drawn(9, 11), "file/a.png")
-
-
-# --- the paper's degradation ---
 
 
 @pytest.mark.parametrize(
@@ -304,10 +123,10 @@ def test_unwritable_places_are_named():
     ],
 )
 def test_bicubic_is_the_papers_to_the_second_decimal(shared, name, scale, psnr, ssim):
-    scores = {}
+    scores, config = {}, Config(scale=scale, degradation="matlab")
     for path in utils.prepare_data(shared / "data" / name):
-        pair = utils.degraded_pair(read.read_image(path), scale, "matlab")
-        scores[path.stem] = metrics.score(*(color.to_uint8(channels[..., 0]) for channels in pair), scale)
+        channels = utils.preprocess(utils.imread(path), config, c_dim=1)
+        scores[path.stem] = metrics.score(*(color.to_uint8(luma[..., 0]) for luma in channels), scale)
     found = [np.mean([getattr(score, kind) for score in scores.values()]) for kind in ("psnr", "ssim")]
     assert [round(found[0], 2), round(found[1], 4)] == [psnr, ssim]
     if (name, scale) == ("Set5", 3):
@@ -315,31 +134,209 @@ def test_bicubic_is_the_papers_to_the_second_decimal(shared, name, scale, psnr, 
         assert butterfly == pytest.approx(24.0379, abs=1e-4)
 
 
-def test_matlabs_degradation_is_not_rounded_in_between(make_picture):
-    path = make_picture("a.png", rows=48, cols=54)
-    degraded, original = utils.preprocess(path, 3, degradation="matlab")
+def test_matlabs_degradation_is_of_rounded_luma_and_not_rounded_in_between():
+    image = drawn(48, 54)
+    degraded, original = utils.preprocess(image, Config(degradation="matlab"), c_dim=1)
+    np.testing.assert_array_equal(original, color.to_luma(image, studio=True))
     np.testing.assert_allclose(original * 255, np.round(original * 255), atol=1e-9)
     assert np.abs(degraded * 255 - np.round(degraded * 255)).max() > 0.4
-    luma = color.to_luma(read.read_image(path), studio=True)[..., 0]
-    np.testing.assert_array_equal(original, luma)
+
+
+@pytest.mark.parametrize("architecture", ["9-1-5", "9-5-5", "11-1-7"])
+def test_patches_are_extracted_row_by_row_and_labels_are_their_centres(architecture):
+    config = Config(architecture=architecture, stride=5)
+    degraded, original = utils.preprocess(drawn(48, 54), config, c_dim=3)
+    data, label = utils.extract_patches(degraded, original, config)
+    corners = [(row, col) for row in range(0, 16, 5) for col in range(0, 22, 5)]
+    assert len(data) == len(label) == len(corners) == 20
+    margin = config.border // 2
+    for number, (row, col) in enumerate(corners):
+        inner = np.s_[row + margin : row + 33 - margin, col + margin : col + 33 - margin]
+        np.testing.assert_array_equal(data[number], degraded[row : row + 33, col : col + 33].astype(np.float32))
+        np.testing.assert_array_equal(label[number], original[inner].astype(np.float32))
+    for rows, cols, message in ((2, 48, "too few to be reduced 3 times"), (30, 48, "smaller than one patch of 33")):
+        with pytest.raises(ValueError, match=f"{rows} x {cols} pixels are {message}"):
+            utils.extract_patches(*utils.preprocess(drawn(rows, cols), config), config)
+
+
+def test_merge_joins_patches_row_by_row():
+    image = drawn(6, 12)
+    patches = np.stack([image[row : row + 3, col : col + 4] for row in (0, 3) for col in (0, 4, 8)])
+    np.testing.assert_array_equal(utils.merge(patches, (2, 3)), image)
+
+
+@pytest.mark.parametrize("offset", [(1, 0), (0, 2), (2, 1)])
+def test_a_grid_offset_is_as_if_the_image_began_elsewhere(offset, make_picture):
+    path, config = make_picture("a.png", rows=100, cols=110), Config(degradation="matlab")
+    data, label = image_patches(path, config, grid_offset=offset)
+    usual_data, usual_label = image_patches(path, config)
+    np.testing.assert_array_equal(label, usual_label)
+    assert data.shape == usual_data.shape
+    row, col = (-side % 3 for side in offset)
+    elsewhere = utils.preprocess(read_image(path)[row:, col:], config, c_dim=1)[0]
+    # The third patch of the third of five rows of six: far from the edges, where it matters what is beyond.
+    np.testing.assert_allclose(data[14], elsewhere[28 - row : 61 - row, 28 - col : 61 - col], atol=1e-6)
+    assert np.abs(data - usual_data).max() > 1e-3
 
 
 @pytest.mark.parametrize(("scale", "count"), [(2, 21910), (3, 21884), (4, 21772)])
-def test_t91_gives_the_papers_numbers_of_sub_images(shared, scale, count):
-    config = Config(scale=scale, degradation="matlab")
-    sizes = [read.declared_size(path) for path in utils.prepare_data(shared / "data" / "T91")]
-    assert sum(utils._count_pairs(size, config) for size in sizes) == count
+def test_t91_gives_the_papers_number_of_patches(shared, scale, count):
+    config, found = Config(scale=scale), 0
+    for path in utils.prepare_data(shared / "data" / "T91"):
+        channels = np.zeros((*utils.modcrop(utils.imread(path), scale).shape[:2], 1))
+        found += len(utils.extract_patches(channels, channels, config)[0])
+    assert found == count
 
 
-def test_a_folder_that_may_not_be_read_is_named(make_picture, monkeypatch):
-    make_picture("in/secret/a.png")
-    scandir = os.scandir
+# --- the training file ---
 
-    def refuse(folder):  # the tests may run as root, who may read everything
-        if str(folder).endswith("secret"):
-            raise PermissionError(13, "Permission denied", str(folder))
-        return scandir(folder)
 
-    monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(PermissionError, match="in/secret"):
-        utils.prepare_data("in")
+def test_patches_equal_the_references(golden):
+    truth = np.load(golden / "reference_patches.npz")
+    assert prepare(Config(train_dir=str(golden / "Train"))) == []
+    train = utils.read_data(TRAIN_FILE)
+    test = image_patches(golden / "Test" / "Set5" / "s3.bmp", Config(stride=21))
+    for name, found in (("train", train), ("test", test)):
+        for part, array in zip(("data", "label"), found, strict=True):
+            assert array.dtype == np.float32
+            np.testing.assert_allclose(array, truth[f"{name}_{part}"], atol=1e-7, rtol=0)
+    assert os.listdir("checkpoint") == ["train.h5"]
+    with h5py.File(TRAIN_FILE) as file:
+        assert sum(file["patches_per_image"]) == 46
+        for number, path in enumerate(utils.prepare_data(golden / "Train")):
+            np.testing.assert_array_equal(file[f"images/{number}"], read_image(path))
+
+
+def test_colour_patches_have_three_channels(golden):
+    folder = {"train_dir": str(golden / "Train"), "c_dim": 3}
+    prepare(Config(**folder))
+    data, label = utils.read_data(TRAIN_FILE)
+    assert (data.shape, label.shape) == ((46, 33, 33, 3), (46, 21, 21, 3))
+    np.testing.assert_allclose(data[..., 0], np.load(golden / "reference_patches.npz")["train_data"][..., 0], atol=1e-7)
+    prepare(Config(**folder, color_space="rgb", degradation="matlab"))
+    _, label = utils.read_data(TRAIN_FILE)
+    image = read_image(utils.prepare_data(golden / "Train")[0])
+    rgb = image if image.ndim == 3 else np.dstack([image] * 3)
+    np.testing.assert_allclose(label[0], rgb[6:27, 6:27] / 255, atol=1e-7)
+    prepare(Config(**folder, degradation="matlab"))
+    assert not np.array_equal(utils.read_data(TRAIN_FILE)[1], label)
+
+
+@pytest.mark.parametrize("change", ["nothing", "stride", "image", "name", "truncated"])
+def test_the_training_file_is_written_again_only_when_needed(change, make_picture):
+    path = make_picture("Train/a.png")
+    prepare(Config(stride=7))
+    if change == "image":
+        make_picture("Train/a.png", seed=1)
+    elif change == "name":
+        path.rename(path.with_name("b.png"))
+    elif change == "truncated":
+        TRAIN_FILE.write_bytes(TRAIN_FILE.read_bytes()[: TRAIN_FILE.stat().st_size * 2 // 3])
+    stamp = TRAIN_FILE.stat().st_mtime_ns
+    prepare(Config(stride=5 if change == "stride" else 7))
+    assert (TRAIN_FILE.stat().st_mtime_ns == stamp) == (change == "nothing")
+    assert len(utils.read_data(TRAIN_FILE)[0]) == (4 * 5 if change == "stride" else 3 * 4)
+
+
+def test_unusable_images_are_warned_of_each_time(make_picture):
+    make_picture("Train/good.png")
+    make_picture("Train/small.png", rows=20)
+    Path("Train/broken.png").write_bytes(b"nothing")
+    Path("Train/link.png").symlink_to("nowhere.png")
+    os.rename(make_picture("Train/odd.png"), b"Train/\xff.png")
+    for _ in range(2):
+        broken, link, small = prepare(Config())
+        assert "broken.png: cannot be read" in broken
+        assert "link.png: cannot be read" in link
+        assert "small.png: 18 x 54 pixels are smaller than one patch of 33 x 33" in small
+        assert patches_per_image() == [0, 4, 0, 0, 4]
+    for name in (b"good.png", b"\xff.png"):
+        os.unlink(b"Train/" + name)
+    TRAIN_FILE.unlink()
+    with pytest.raises(RunError, match=r"None of the 3 images below Train can be used .*small\.png"):
+        prepare(Config())
+    assert os.listdir("checkpoint") == []
+
+
+def test_damage_to_the_training_file_is_noticed_or_harmless(make_picture):
+    make_picture("Train/a.png")
+    prepare(Config())
+    whole, data = TRAIN_FILE.read_bytes(), utils.read_data(TRAIN_FILE)[0]
+    with h5py.File(TRAIN_FILE) as file:
+        chunk = file["data"].id.get_chunk_info(0).byte_offset
+
+    def damage(position, bits):
+        TRAIN_FILE.write_bytes(whole[:position] + bytes([whole[position] ^ bits]) + whole[position + 1 :])
+
+    damage(chunk + 100, 0xFF)
+    with pytest.raises(RunError, match=r"train\.h5: cannot be read .*Delete it, and the same command creates it again"):
+        utils.read_data(TRAIN_FILE)
+    rng = np.random.default_rng(0)
+    for position in rng.integers(0, 8000, 60):  # where HDF5 keeps its structure
+        damage(position, 1 << rng.integers(8))
+        prepare(Config())
+        with contextlib.suppress(RunError):
+            assert utils.read_data(TRAIN_FILE)[0].shape == data.shape
+
+
+def test_disk_space_is_checked_first(make_picture, monkeypatch):
+    for number in range(5):
+        make_picture(f"Train/{number}.png", rows=79, cols=88)  # 8 x 10 patches
+    config = Config(stride=6)
+    assert 5 * 80 * utils.patch_bytes(config) == 5 * 80 * (33 * 33 + 21 * 21) * 4 == 2448000
+    # What a killed run left takes no space.
+    left = Path("checkpoint/.writing-train.h5")
+    left.parent.mkdir()
+    left.write_bytes(bytes(1000))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=0 if left.exists() else 2447999))
+    message = r"train\.h5: the patches of 5 images take 0\.00245 GB, but only 0\.00245 GB are free\. Free some disk"
+    with pytest.raises(RunError, match=message):
+        prepare(config)
+    assert os.listdir("checkpoint") == []
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=2448000))
+    prepare(config)
+    data, label = utils.read_data(TRAIN_FILE)
+    assert data.nbytes + label.nbytes == 2448000
+    # Some of the patches, from each of the seven chunks.
+    indices = np.array([0, 3, 63, 64, 200, 300, 399])
+    for some, array in zip(utils.read_data(TRAIN_FILE, indices), (data, label), strict=True):
+        np.testing.assert_array_equal(some, array[indices])
+
+
+@pytest.mark.parametrize(("name", "threads", "kept"), [("LARGE_IMAGE", 1, True), ("IN_MEMORY", 8, False)])
+def test_large_images_one_after_the_other_and_large_sets_without_images(name, threads, kept, make_picture, monkeypatch):
+    make_picture("Train/a.png")
+    used = []
+    monkeypatch.setattr(utils, "cores", lambda: 8)
+    monkeypatch.setattr(utils, "map_in_threads", lambda function, items, n: used.append(n) or map(function, items))
+    monkeypatch.setattr(utils, name, 4 * utils.patch_bytes(Config()) - 1)
+    prepare(Config())
+    assert used == [threads]
+    with h5py.File(TRAIN_FILE) as file:
+        assert ("images" in file) == kept
+
+
+# --- threads ---
+
+
+def test_results_of_threads_come_in_order_and_not_far_ahead():
+    begun = [threading.Event() for _ in range(9)]
+
+    def work(number):
+        begun[number].set()
+        if number == 0:  # the first takes longer than the others
+            assert begun[2].wait(10)
+        return number * number
+
+    results = utils.map_in_threads(work, range(9), threads=3)
+    assert next(results) == 0
+    assert begun[3].wait(10)
+    assert not begun[4].is_set()
+    assert list(results) == [1, 4, 9, 16, 25, 36, 49, 64]
+
+
+def test_an_error_in_a_thread_is_raised_in_its_place():
+    results = utils.map_in_threads(lambda number: 1 // (number - 1), [0, 1, 2], threads=1)
+    assert next(results) == -1
+    with pytest.raises(ZeroDivisionError):
+        next(results)

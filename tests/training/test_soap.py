@@ -84,7 +84,7 @@ def test_vectors_and_scalars_are_trained_too(shape):
     variable = keras.Variable(np.zeros(shape, np.float32))
     optimizer = SOAP(0.05)
     optimizer.build([variable])
-    for _ in range(100):
+    for _ in range(200):
         optimizer.apply([2 * (variable - target)], [variable])
     np.testing.assert_allclose(variable, target, atol=0.02)
 
