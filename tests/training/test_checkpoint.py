@@ -1,0 +1,138 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from srcnn_tf.config import RECIPES, Config
+from srcnn_tf.errors import RunError
+from srcnn_tf.training import checkpoint
+from srcnn_tf.training.step import create_state
+from srcnn_tf.weights.store import save_weights
+
+RUN = Path("run")
+
+
+def small_state(recipe="modern", seed=0):
+    return create_state(Config(recipe=recipe, filters="3,2", seed=seed), RECIPES[recipe])
+
+
+def save(state, step, folder=RUN):
+    state.step.assign(step)
+    checkpoint.save_checkpoint(folder, state)
+
+
+def values(state):
+    """All numbers of the state, by the name of the field."""
+    fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    return {
+        name: [np.array(variable) for variable in getattr(field, "variables", [field])]
+        for name, field in fields.items()
+    }
+
+
+@pytest.mark.parametrize("recipe", ["modern", "reference", "paper"])
+def test_every_field_of_the_state_is_saved_and_restored(recipe):
+    state, other = small_state(recipe), small_state(recipe, seed=1)
+    rng = np.random.default_rng(0)
+    for field in dataclasses.fields(state):
+        for variable in getattr(getattr(state, field.name), "variables", [getattr(state, field.name)]):
+            variable.assign(rng.integers(1, 10**6, variable.shape))
+    expected = values(state)
+    checkpoint.save_checkpoint(RUN, state)
+    for name, arrays in values(other).items():
+        for before, array in zip(arrays, expected[name], strict=True):
+            assert not np.array_equal(before, array)
+    checkpoint.restore_checkpoint(RUN, other)
+    for name, arrays in values(other).items():
+        assert arrays or (name, recipe) == ("overparameterization", recipe)
+        for array, restored in zip(expected[name], arrays, strict=True):
+            np.testing.assert_array_equal(restored, array)
+
+
+@pytest.mark.parametrize("folder", ["run", "a [b]* c"])
+def test_the_newest_checkpoints_are_kept_in_a_folder_of_any_name(folder):
+    state, folder = small_state(), Path(folder)
+    assert checkpoint.latest_checkpoint(folder) is None
+    for step in range(500, 3000, 500):
+        save(state, step, folder)
+    expected = {f"SRCNN.model-{step}.index" for step in (1500, 2000, 2500)}
+    assert {path.name for path in folder.iterdir() if path.suffix == ".index"} == expected
+    assert len(list(folder.iterdir())) == 2 * 3 + 1
+    assert checkpoint.latest_checkpoint(folder) == folder / "SRCNN.model-2500"
+    assert tf.train.latest_checkpoint(str(folder)) == str(folder / "SRCNN.model-2500")
+    save(state, 3000, folder)
+    assert not (folder / "SRCNN.model-1500.index").exists()
+
+
+@pytest.mark.parametrize("damage", ["data", "index"])
+def test_damaged_checkpoint_says_what_to_delete_and_the_one_before_is_used(damage):
+    state = small_state()
+    for step in (500, 1000):
+        save(state, step)
+    (path,) = RUN.glob(f"SRCNN.model-1000.{damage}*")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(RunError, match=r"Delete run/SRCNN\.model-1000\.\* .* resumes from SRCNN\.model-500"):
+        checkpoint.restore_checkpoint(RUN, small_state())
+    for file in RUN.glob("SRCNN.model-1000.*"):
+        file.unlink()
+    checkpoint.restore_checkpoint(RUN, state)
+    assert int(state.step) == 500
+    # A checkpoint that is killed while it is written is none.
+    Path("run/SRCNN.model-1000.data-00000-of-00001").write_bytes(b"killed")
+    assert checkpoint.latest_checkpoint(RUN) == Path("run/SRCNN.model-500")
+    with pytest.raises(
+        RunError, match=r"SRCNN\.model-500: .*of another version of this program.* the run then restarts"
+    ):
+        checkpoint.restore_checkpoint(RUN, small_state("paper"))
+
+
+def test_checkpoint_that_cannot_be_written_is_named():
+    RUN.touch()
+    with pytest.raises(RunError, match=r"run/SRCNN\.model-500: cannot be written .*the former checkpoints are kept"):
+        save(small_state(), 500)
+
+
+def test_what_a_killed_process_left_is_deleted_and_files_of_others_are_not():
+    state = small_state()
+    for delete in (lambda: save(state, 1000), lambda: checkpoint.clear_run(RUN)):
+        Path("run/SRCNN.model-500_temp").mkdir(parents=True)
+        Path("run/SRCNN.model-500_temp/part-00000").touch()
+        delete()
+        assert not Path("run/SRCNN.model-500_temp").exists()
+    save(state, 500)
+    save_weights(state.ema_model, Config(), RUN)
+    checkpoint.write_record(RUN, {})
+    Path("run/notes.txt").touch()
+    checkpoint.clear_run(RUN)
+    assert [path.name for path in RUN.iterdir()] == ["notes.txt"]
+
+
+def test_record_is_read_as_written():
+    config = Config(seed=3, filters="3,2")
+    record = {"config": dataclasses.asdict(config), "data": {"sha256": "0", "images": 1, "patches": 2}, "step": 7}
+    checkpoint.write_record(RUN, record)
+    assert checkpoint.read_record(RUN) == record | {"config": config}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "",
+        "{}",
+        "[1]",
+        '{"config": {"precision": "of another version"}, "data": {"sha256": "", "images": 1}, "step": 1}',
+        '{"config": {"scale": 0}, "data": {"sha256": "", "images": 1}, "step": 1}',
+        '{"config": {}, "data": {"sha256": "", "pictures": 1}, "step": 1}',
+    ],
+)
+def test_damaged_record_is_named(content):
+    RUN.mkdir()
+    if content is not None:
+        Path("run/config.json").write_text(content)
+    with pytest.raises(RunError, match=r"run/config\.json: cannot be read .*--resume=False"):
+        checkpoint.read_record(RUN)
