@@ -46,7 +46,7 @@ def test_every_field_of_the_state_is_saved_and_restored(recipe):
             assert not np.array_equal(before, array)
     checkpoint.restore_checkpoint(RUN, other)
     for name, arrays in values(other).items():
-        assert arrays or (name, recipe) == ("overparameterization", recipe)
+        assert arrays or name == "overparameterization"  # other recipes train the model's own variables
         for array, restored in zip(expected[name], arrays, strict=True):
             np.testing.assert_array_equal(restored, array)
 
@@ -61,7 +61,8 @@ def test_the_newest_checkpoints_are_kept_in_a_folder_of_any_name(folder):
     assert {path.name for path in folder.iterdir() if path.suffix == ".index"} == expected
     assert len(list(folder.iterdir())) == 2 * 3 + 1
     assert checkpoint.latest_checkpoint(folder) == folder / "SRCNN.model-2500"
-    assert tf.train.latest_checkpoint(str(folder)) == str(folder / "SRCNN.model-2500")
+    if folder == RUN:  # TensorFlow takes the name of a folder for a pattern
+        assert tf.train.latest_checkpoint("run") == "run/SRCNN.model-2500"
     save(state, 3000, folder)
     assert not (folder / "SRCNN.model-1500.index").exists()
 
