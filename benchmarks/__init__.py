@@ -1,1 +1,13 @@
-"""Measurements, and the tools that make what is shipped: run as modules from the repository's root."""
+"""Measurements, and tools that make what is shipped. Run them from the repository's root: `python -m benchmarks.train`.
+
+reproduce   scores of all shipped weights next to published ones -> docs/results.md (published: the published figures)
+train       training speed next to Keras, PyTorch and the reference's way
+data        preparing training data, and memory with many images
+upscale     seconds and memory of upscaling
+previous    speed of this checkout next to that of another commit
+curves      PSNR by iteration, next to the authors' own training
+color       the paper's table of colour channels
+ship        copies the weights of a finished run into the package
+
+`common` has what several of them use. requirements-bench.txt has the competitors, and matplotlib.
+"""

@@ -1,63 +1,64 @@
-"""A training as a curve to lay beside the authors' own: PSNR of Set5's sub-images by iteration.
+"""Trains, and measures PSNR by iteration as the authors' solver did; draws the curves next to the authors' own.
 
     python -m benchmarks.curves --recipe=paper --degradation=matlab --epoch=295 \
-        --train_dir=path/to/T91 --test_dir=path/to/Set5
+        --train_dir=Train/T91 --test_dir=Test/Set5
 
-It takes the flags of main.py, trains as that does (295 epochs of T91 are 50,150 iterations), and writes
-docs/curves/<recipe>_<network>.csv with the columns `steps,psnr`; `python -m benchmarks.reproduce` draws them all.
-Checkpoints and logs go below checkpoint/curves and logs/curves. A run that was stopped goes on by the same command:
-its rows stay, and those of steps that it does again are replaced.
+It has the flags of main.py, trains like it (295 epochs of T91 are 50,150 iterations), and ends with
 
-What is measured is what the authors' solver tested: sub-images of Set5, cut as for training but side by side, with a
+    The curve is in docs/curves/paper_x3_matlab.csv.
+
+with the columns `steps,psnr`. `python -m benchmarks.reproduce` draws all curves. Checkpoints and logs go below
+checkpoint/curves and logs/curves. The same command resumes a stopped run, and replaces rows of repeated steps.
+
+What is measured is what the authors' solver tested: patches of Set5, extracted as for training but adjacent, with the
 label's side as the stride; neither clipped nor rounded; one mean squared error over all. They are restored with the
-weights as they are at that step. Recipe `modern` publishes an average of these, which is ahead of its curve until the
-rate has come down.
+weights of that step. Recipe `modern` saves EMA weights, which are ahead of its curve until the learning rate is low.
 """
 
 from __future__ import annotations
 
 import csv
-import dataclasses
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import app
 from numpy.typing import NDArray
 
-from srcnn_tf import utils
+from benchmarks.common import load_patches, report_errors
+from benchmarks.published import AUTHORS_CURVE
+from srcnn_tf import cli
 from srcnn_tf.config import Config
-from srcnn_tf.datasets import samples as datasets
-from srcnn_tf.errors import RunError, StoppedError, UsageError
+from srcnn_tf.datasets.samples import find_images
+from srcnn_tf.devices import load_tensorflow
+from srcnn_tf.errors import RunError
 from srcnn_tf.files import atomic_write
 
 FOLDER = Path("docs", "curves")
 COLUMNS = ["steps", "psnr"]
-# Steps to measure at, six in each decade, about evenly on a logarithmic axis. The authors' curve is known at 5 x 10^n.
+# Steps to measure at, six per decade, about even on a logarithmic axis. The authors' curve is known at 5 x 10^n.
 MARKS = [round(lead * 10**decade) for decade in range(2, 9) for lead in (1, 1.5, 2, 3, 5, 7)]
-BATCH = 128  # sub-images restored at once
+BATCH = 128  # patches restored at once
+PSNR_RANGE = (27, 33)  # dB, of the figure: untrained weights begin at 12, which would hide all differences
 
 Row = tuple[int, float]  # steps, dB
 
 
 class Curve:
-    """The rows of a curve, in a file that is whole at any moment."""
+    """The rows of a curve, kept in a file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._rows = read(path) if path.exists() else []
 
     def due(self, step: int) -> bool:
-        """Whether a mark was passed since the last row before `step`.
-
-        What rows there are decides, not which steps this process did: it may go on with another's run.
-        """
+        """Returns whether a mark was passed since the last row before `step`, whichever process wrote that row."""
         last = max((steps for steps, _ in self._rows if steps < step), default=0)
         return any(last < mark <= step for mark in MARKS)
 
     def add(self, step: int, psnr: float) -> None:
-        """Adds a row. Those from `step` on are of a run that was killed after its last checkpoint, and go."""
+        """Adds a row, and drops those from `step` on, which a run killed after its last checkpoint has left."""
         self._rows = [*(row for row in self._rows if row[0] < step), (step, psnr)]
         with atomic_write(self._path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -65,21 +66,18 @@ class Curve:
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a curve's file."""
+    """Reads the rows of a curve's file."""
     with open(path, newline="", encoding="utf-8") as file:
         return [(int(row["steps"]), float(row["psnr"])) for row in csv.DictReader(file)]
 
 
-def test_pairs(config: Config) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Sub-images and labels of the pictures below `config.test_dir`, cut side by side as the authors' test set is."""
-    cut = dataclasses.replace(config, stride=config.label_size)
-    pairs = [utils.training_pairs(path, cut) for path in datasets.find_pictures(config, "test_dir")]
-    data, label = (np.concatenate(part) for part in zip(*pairs, strict=True))
-    return data, label
+def test_patches(config: Config) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Extracts the patches and labels of the images below `config.test_dir`, adjacent as in the authors' test set."""
+    return load_patches(find_images(config, "test_dir"), replace(config, stride=config.label_size))
 
 
 def pooled_psnr(model: Any, data: NDArray[np.float32], label: NDArray[np.float32]) -> float:
-    """PSNR in dB of all sub-images together, for values in [0, 1]."""
+    """Returns the PSNR in dB of the mean squared error over all patches, with values in [0, 1]."""
     squares = 0.0
     for begin in range(0, len(data), BATCH):
         restored = np.asarray(model(data[begin : begin + BATCH], training=False), np.float64)
@@ -88,54 +86,86 @@ def pooled_psnr(model: Any, data: NDArray[np.float32], label: NDArray[np.float32
 
 
 def bicubic_psnr(config: Config) -> float:
-    """What `pooled_psnr` is without any network."""
+    """Returns `pooled_psnr` without any network."""
     margin = config.border // 2
-    return pooled_psnr(lambda data, training: data[:, margin:-margin, margin:-margin], *test_pairs(config))
+    return pooled_psnr(lambda data, training: data[:, margin:-margin, margin:-margin], *test_patches(config))
 
 
 def measure(config: Config, curve: Curve) -> None:
-    """Trains as `config` says, and adds to the curve on the way, and at the end."""
+    """Trains, and adds rows to the curve at `MARKS` and at the end."""
     import keras
 
+    from srcnn_tf.model import build_model
     from srcnn_tf.training.train import train
 
-    pairs = test_pairs(config)
+    patches, float32_model = test_patches(config), build_model(config)
 
     class Measure(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
             self.step = batch
             if curve.due(batch):
-                curve.add(batch, pooled_psnr(self.model, *pairs))
+                self.add_row()
 
         def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
             if epoch + 1 == config.epoch:
-                curve.add(self.step, pooled_psnr(self.model, *pairs))
+                self.add_row()
+
+        def add_row(self) -> None:
+            float32_model.set_weights(self.model.get_weights())
+            curve.add(self.step, pooled_psnr(float32_model, *patches))
 
     train(config, [Measure()])
 
 
-def main(config: Config) -> int:
-    """Trains, measures, and says where the curve is."""
-    from srcnn_tf.devices import load_tensorflow
+def draw(target: Path, bicubic: float | None = None) -> None:
+    """Draws all curves in `FOLDER`, and the authors' own, as a PNG file.
 
+    Args:
+        target: the file.
+        bicubic: dB of the degraded patches, for a horizontal line.
+
+    Raises:
+        RunError: matplotlib is not installed, or the file cannot be written.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise RunError(
+            f"{target}: not drawn, because matplotlib is not installed. Run `pip install -r requirements-bench.txt`, "
+            "then this command again."
+        ) from error
+    # White, not transparent: black text must be readable on a dark page too.
+    figure = Figure(figsize=(8, 4.8), facecolor="white", layout="constrained")
+    axes = figure.add_subplot(xscale="log")
+    axes.plot(*zip(*AUTHORS_CURVE, strict=True), "o-", color="black", label="the authors' Caffe solver, 91 images")
+    for path in sorted(FOLDER.glob("*.csv")):
+        recipe, _, network = path.stem.partition("_")
+        axes.plot(
+            *zip(*read(path), strict=True), ".-", label=f"srcnn_tf, --recipe={recipe} ({network.replace('_', ' ')})"
+        )
+    if bicubic is not None:
+        axes.axhline(bicubic, color="gray", linestyle="--", label="bicubic")
+    axes.set_ylim(PSNR_RANGE)
+    axes.set_xlabel("iterations (batches of 128 patches)")
+    axes.set_ylabel("PSNR of Set5's patches, pooled (dB)")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    with atomic_write(target) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def main() -> None:
+    """Trains, measures, and prints where the curve is."""
+    config = cli.parse(sys.argv)
+    if config is None:  # --help
+        return
     name = f"{config.recipe}_{config.network_name.removeprefix('srcnn_')}"
     folders = {flag: str(Path(getattr(config, flag), "curves", name)) for flag in ("checkpoint_dir", "log_dir")}
+    print(f"Computing on: {load_tensorflow(is_train=True)}", flush=True)
     path = FOLDER / f"{name}.csv"
-    try:
-        print(f"Computing on: {load_tensorflow(is_train=True)}", flush=True)
-        measure(dataclasses.replace(config, **folders), Curve(path))
-    except StoppedError as error:
-        print("Stopped; the same command goes on.", file=sys.stderr)
-        return error.exit_status
-    except (UsageError, RunError) as error:
-        print(error, file=sys.stderr)
-        return error.exit_status
+    measure(replace(config, **folders), Curve(path))
     print(f"The curve is in {path}.")
-    return 0
 
 
 if __name__ == "__main__":
-    Path("benchmarks").is_dir() or sys.exit("Run this from the repository's root.")
-    from main import parse  # its flags are for this process alone: other benchmarks have flags of the same names
-
-    app.run(main, flags_parser=parse)
+    sys.exit(report_errors(main))

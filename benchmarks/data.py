@@ -1,50 +1,54 @@
-"""Preparing the pictures beside the reference's way, and memory with far more pictures than fit it.
+"""Preparing training data next to the reference's way, and memory with more images than fit in it.
 
-    python -m benchmarks.data --train_dir=path/to/T91
+    python -m benchmarks.data --train_dir=Train/T91
 
-First each prepares the same folder, in turns, each time in a new process. Then drawn pictures, a thousand and ten
-thousand, are prepared and trained on for an epoch, and the largest resident memory of each process is printed.
+First, both ways prepare the same folder in turns, each time in a new process; medians are printed. Then 1,000 and
+10,000 synthetic images are prepared and trained on for one epoch, which takes 7 GB of disk below `--scratch`:
+
+    | preparing | seconds | relative speed |
+    |---|---|---|
+    | the reference's way | 1.11 | 1.00 |
+    | srcnn_tf | 0.28 | 3.90 |
+
+    | synthetic images | patches | prepared in | memory | training speed | memory |
+    |---|---|---|---|---|---|
+    | 1,000 | 49,000, 0.30 GB | 1.1 s | 148 MB | 4575 patches/s | 941 MB |
+    | 10,000 | 490,000, 3.00 GB | 11.4 s | 178 MB | 6536 patches/s | 985 MB |
+
+Memory is the peak resident set of the process; TensorFlow alone takes 0.6 GB of it.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
-from absl import app, flags
-from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from benchmarks.process import run
+from benchmarks.common import ROOT, Finished, report_errors, run_python, synthetic_image
 from srcnn_tf import utils
 from srcnn_tf.config import Config
+from srcnn_tf.datasets.samples import find_images
+from srcnn_tf.errors import RunError
 from srcnn_tf.images.read import fingerprint
 
-SIDE = 128  # rows and cols of a drawn picture: 49 sub-images
-PICTURE_BYTES = SIDE * SIDE * 3 + 54
-COUNTS = (1_000, 10_000)
-
-_TRAIN_DIR = flags.DEFINE_string("train_dir", None, "Folder of training pictures. Default: drawn ones only.")
-_TURNS = flags.DEFINE_integer("turns", 5, "Times each way of preparing is measured.")
-_SCRATCH = flags.DEFINE_string("scratch", None, "Folder for what is drawn and prepared. Default: the system's.")
-_CHILD = flags.DEFINE_enum("child", None, ["reference", "ours"], "Prepares `train_dir` and prints the seconds.")
+SIDE, PATCHES = 128, 49  # rows and columns of a synthetic image, and its number of patches
 
 
-# --- the two ways -----------------------------------------------------------------------------------
-
-
-def prepare_as_the_reference(pictures: list[Path], target: Path) -> None:
-    """The reference's steps 2 to 6 in its own manner: every window by itself, all in float64 and in memory."""
+def prepare_like_reference(paths: Sequence[Path], target: Path) -> None:
+    """The reference's steps 2 to 6 in its own manner: one window at a time, all in float64 and in memory."""
     data, label = [], []
-    for path in pictures:
+    for path in paths:
         # What SciPy's imread of that time did for flatten=True, mode='YCbCr'.
         luma = np.asarray(Image.open(path).convert("YCbCr").convert("F")).astype(np.float64)
         original = utils.modcrop(luma, 3) / 255
@@ -58,92 +62,87 @@ def prepare_as_the_reference(pictures: list[Path], target: Path) -> None:
         file.create_dataset("label", data=np.asarray(label))
 
 
-def prepare_as_we_do(pictures: list[Path], scratch: str) -> None:
-    """What the program does, its fingerprint of the pictures included."""
-    utils.input_setup(
-        Config(train_dir=_TRAIN_DIR.value, checkpoint_dir=scratch), pictures, fingerprint(pictures, _TRAIN_DIR.value)
-    )
-
-
-def prepare(way: str) -> float:
-    """Seconds to prepare `train_dir`."""
-    pictures = utils.prepare_data(_TRAIN_DIR.value)
-    with tempfile.TemporaryDirectory(dir=_SCRATCH.value) as scratch:
+def prepare(way: str, train_dir: str, scratch: str | None) -> float:
+    """Returns the seconds that one way, `reference` or `srcnn_tf`, takes to prepare a folder."""
+    with tempfile.TemporaryDirectory(dir=scratch) as directory:
+        config = Config(train_dir=train_dir, checkpoint_dir=directory)
+        paths = find_images(config, "train_dir")
         start = time.perf_counter()
         if way == "reference":
-            prepare_as_the_reference(pictures, Path(scratch, "train.h5"))
+            prepare_like_reference(paths, Path(directory, "train.h5"))
         else:
-            prepare_as_we_do(pictures, scratch)
+            utils.input_setup(config, paths, fingerprint(paths, train_dir))
         return time.perf_counter() - start
 
 
-# --- measuring --------------------------------------------------------------------------------------
+def run_child(way: str, train_dir: str | Path, scratch: str | None) -> Finished:
+    """Runs `prepare` in a new process."""
+    options = [f"--child={way}", f"--train_dir={train_dir}", *([f"--scratch={scratch}"] if scratch else [])]
+    return run_python("-m", "benchmarks.data", *options)
 
 
-def child(way: str, folder: str) -> tuple[float, float]:
-    """Seconds to prepare a folder in a new process, and its memory in MB."""
-    command = ["-m", "benchmarks.data", f"--child={way}", f"--train_dir={folder}"]
-    output, memory = run(command + ([f"--scratch={_SCRATCH.value}"] if _SCRATCH.value else []))
-    return float(output), memory
-
-
-def compare() -> None:
-    """Prints the two ways of preparing beside each other."""
-    seconds: dict[str, list[float]] = {"reference": [], "ours": []}
-    for _ in range(_TURNS.value):
+def print_comparison(train_dir: str, turns: int, scratch: str | None) -> None:
+    """Measures both ways in turns and prints the first table."""
+    seconds: dict[str, list[float]] = {"reference": [], "srcnn_tf": []}
+    for _ in range(turns):
         for way, found in seconds.items():
-            found.append(child(way, _TRAIN_DIR.value)[0])
-    medians = {way: statistics.median(found) for way, found in seconds.items()}
-    print("| preparing | seconds | times as fast |\n|---|---|---|")
-    print(f"| the reference's way | {medians['reference']:.2f} | 1.00 |")
-    print(f"| srcnn_tf | {medians['ours']:.2f} | {medians['reference'] / medians['ours']:.2f} |\n")
+            found.append(float(run_child(way, train_dir, scratch).output))
+    reference, ours = (statistics.median(found) for found in seconds.values())
+    print("| preparing | seconds | relative speed |\n|---|---|---|")
+    print(f"| the reference's way | {reference:.2f} | 1.00 |")
+    print(f"| srcnn_tf | {ours:.2f} | {reference / ours:.2f} |\n")
 
 
-def draw(count: int, folder: Path) -> None:
-    """Draws that many pictures: a plane wave each, of its own direction and length, with noise."""
-    row, col = np.mgrid[:SIDE, :SIDE]
-    for number in range(count):
-        rng = np.random.default_rng(number)
-        across, down, shift = rng.uniform(-1, 1, 3)
-        wave: NDArray = np.sin(across * row + down * col + 6 * shift)[..., np.newaxis]
-        picture = 128 + 80 * wave + rng.normal(0, 8, (SIDE, SIDE, 3))
-        target = folder / f"{number // 1000}" / f"{number}.bmp"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(target)
+def print_many(counts: Sequence[int], scratch: str | None) -> None:
+    """Prepares and trains on synthetic images, and prints the second table.
 
-
-def many() -> None:
-    """Prints seconds and memory for drawn pictures, few and many."""
-    needed = max(COUNTS) * (PICTURE_BYTES + 2 * 49 * utils.pair_bytes(Config()))
-    free = shutil.disk_usage(_SCRATCH.value or tempfile.gettempdir()).free
+    Raises:
+        RunError: there is not enough disk space.
+    """
+    patch_bytes = PATCHES * utils.patch_bytes(Config())
+    needed, free = (
+        max(counts) * (SIDE**2 * 3 + 2 * patch_bytes),
+        shutil.disk_usage(scratch or tempfile.gettempdir()).free,
+    )
     if needed > free:
-        sys.exit(f"This takes {needed / 1e9:.1f} GB of disk, and {free / 1e9:.1f} GB are free: name another --scratch.")
-    print("| drawn pictures | sub-images | prepared in | memory | trained at | memory |\n|---|---|---|---|---|---|")
-    for count in COUNTS:
-        with tempfile.TemporaryDirectory(dir=_SCRATCH.value) as scratch:
-            folder = Path(scratch, "pictures")
-            draw(count, folder)
-            seconds, memory = child("ours", str(folder))
-            folders = [f"--train_dir={folder}", f"--checkpoint_dir={scratch}", f"--log_dir={scratch}/logs"]
-            output, trained_memory = run(["main.py", *folders, "--epoch=1"])
-        found = re.search(r"epoch 1/1: .* (\d+) patches/s", output)
+        raise RunError(
+            f"This takes {needed / 1e9:.1f} GB of disk, but only {free / 1e9:.1f} GB are free: name another --scratch."
+        )
+    print("| synthetic images | patches | prepared in | memory | training speed | memory |\n|---|---|---|---|---|---|")
+    for count in counts:
+        with tempfile.TemporaryDirectory(dir=scratch) as directory:
+            images = Path(directory, "images")
+            images.mkdir()
+            for number in range(count):
+                Image.fromarray(synthetic_image(SIDE, SIDE, number)).save(images / f"{number}.bmp")
+            prepared = run_child("srcnn_tf", images, scratch)
+            folders = [f"--train_dir={images}", f"--checkpoint_dir={directory}", f"--log_dir={directory}/logs"]
+            trained = run_python(ROOT / "main.py", *folders, "--epoch=1")
+        speed = re.findall(r"epoch 1/1: .* (\d+) patches/s", trained.output)[-1]
         print(
-            f"| {count:,} | {count * 49:,}, {count * 49 * utils.pair_bytes(Config()) / 1e9:.2f} GB | {seconds:.1f} s "
-            f"| {memory:.0f} MB | {found[1] if found else '?'} patches/s | {trained_memory:.0f} MB |",
+            f"| {count:,} | {count * PATCHES:,}, {count * patch_bytes / 1e9:.2f} GB | {float(prepared.output):.1f} s "
+            f"| {prepared.megabytes:.0f} MB | {speed} patches/s | {trained.megabytes:.0f} MB |",
             flush=True,
         )
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Measures, and prints Markdown tables."""
-    if _CHILD.value:
-        print(prepare(_CHILD.value))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.data", allow_abbrev=False)
+    parser.add_argument("--train_dir", help="Folder of training images. Default: synthetic images only.")
+    parser.add_argument("--turns", type=int, default=5, help="Turns to prepare `train_dir`. Default: 5.")
+    parser.add_argument("--counts", type=int, nargs="*", default=[1_000, 10_000], help="Numbers of synthetic images.")
+    parser.add_argument("--scratch", help="Folder for temporary files. Default: the system's.")
+    parser.add_argument("--child", choices=["reference", "srcnn_tf"], help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.child:
+        print(prepare(given.child, given.train_dir, given.scratch))
         return
-    if _TRAIN_DIR.value:
-        compare()
-    many()
+    if given.train_dir:
+        print_comparison(given.train_dir, given.turns, given.scratch)
+    if given.counts:
+        print_many(given.counts, given.scratch)
 
 
 if __name__ == "__main__":
-    Path("benchmarks").is_dir() or sys.exit("Run this from the repository's root.")
-    app.run(main)
+    sys.exit(report_errors(main))

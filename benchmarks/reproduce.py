@@ -1,305 +1,291 @@
-"""The paper's tables beside ours, for all weights in the package.
+"""Tests all shipped weights on the paper's images, and writes the scores next to published ones into docs/results.md.
 
     python main.py --fetch=Set5,Set14
-    python -m benchmarks.reproduce --test_dir=Test
+    python -m benchmarks.reproduce
 
-Tests all weights in srcnn_tf/weights as main.py does, on Set5 and Set14 (B100 and Urban100 too, where they are below
-`--test_dir`), and prints Markdown: averages beside published figures, whether bicubic is the paper's, and every
-picture. The same goes to docs/results.md, with a figure of the curves in docs/curves (made by benchmarks/curves.py;
-drawing them needs requirements-bench.txt), and the averages go into README.md, between the two comments that mark their
-place. It takes 15 seconds for each weights.
+It tests as main.py does, and prints and writes Markdown: averages next to published ones, all images, and how the
+weights were made. It draws the curves of docs/curves (see `benchmarks.curves`; needs requirements-bench.txt). It takes
+about 15 seconds per weights file. One line must say
 
-Ends with status 1 if something was missing, or bicubic is not the paper's. All else is done, but the README waits until
-nothing is wrong.
+    Self-check: bicubic equals the paper's to the last decimal printed (Set5 x2, Set5 x3, Set5 x4, Set14 x2, ...).
+
+The exit status is 1 if it does not, or if anything else is missing; all the rest is written.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import io
 import json
-import os
 import shlex
 import statistics
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
-from importlib import resources
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import curves, figure, tables
-from benchmarks.published import BICUBIC, SETS, Method, Score
-from srcnn_tf import utils
+from benchmarks import curves
+from benchmarks.common import ROOT
+from benchmarks.published import BICUBIC, OTHER, PAPER, PUBLISHED, SETS, Column, Method, Score
+from srcnn_tf import cli, utils
 from srcnn_tf.config import Config
+from srcnn_tf.devices import load_tensorflow
 from srcnn_tf.errors import RunError
 from srcnn_tf.files import atomic_write
-from srcnn_tf.inference import report
+from srcnn_tf.inference.report import Result, average_scores
 
-WEIGHTS = Path(str(resources.files("srcnn_tf.weights")))
-WANTED = ("Set5", "Set14")  # the paper's; of the other sets there are second-hand figures
+WEIGHTS = ROOT / "srcnn_tf" / "weights"
 FIGURE = "curves.png"
-BEGIN, END = "<!-- reproduce -->", "<!-- /reproduce -->"  # what is between them in the README is written here
+HERE = "here"  # the source of what is measured now
+DEGRADATIONS = {
+    "matlab": "`--degradation=matlab`, the paper's: MATLAB's bicubic, studio-range luma",
+    "scipy": "`--degradation=scipy`, the reference's: SciPy's zoom, which loses more, full-range luma",
+}
 
-Folders = dict[str, Path]  # of sets, by name
-
-
-# --- what there is to test, and to test with --------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class Weights:
-    """A weights file of the package.
-
-    Attributes:
-        config: to test it.
-        sidecar: how it was made.
-    """
-
-    config: Config
-    sidecar: dict[str, Any]
-
-    @property
-    def network(self) -> str:
-        """What is special about the network itself: '9-1-5', or '9-5-5 128-64'."""
-        special = self.config.network_name.split("_")[3:]
-        return " ".join(dict.fromkeys([self.config.architecture, *special]))
+Shipped = list[tuple[Config, dict[str, Any]]]  # weights: the configuration to test them, and their sidecar
+Methods = dict[str, list[Method]]  # what was measured, by degradation: bicubic first, then a row per network
 
 
-Measured = tuple[Weights, dict[str, list[report.Result]]]  # and its results by set
-
-
-def shipped() -> list[Weights]:
-    """All weights in the package, by the commands in their JSON files."""
-    found = []
+def shipped() -> Shipped:
+    """Lists all weights of the package, by the commands in their sidecars."""
+    found: Shipped = []
     for path in sorted(WEIGHTS.glob("*.json")):
         sidecar = json.loads(path.read_text(encoding="utf-8"))
-        *_, last = sidecar["command"].split(" && ")  # of a run that went on
-        flags = dict(word.removeprefix("--").split("=", 1) for word in shlex.split(last)[2:])
-        config = Config(**{name: _value(text) for name, text in flags.items()} | {"is_train": False})
-        found.append(Weights(dataclasses.replace(config, weights=str(path.with_suffix(".weights.h5"))), sidecar))
+        config = cli.parse(shlex.split(sidecar["command"])[1:])
+        assert config is not None
+        found.append((replace(config, is_train=False, weights=str(path.with_suffix(".weights.h5"))), sidecar))
     return found
 
 
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+# --- Tests ---
 
 
-def find_sets(test_dir: str) -> Folders:
-    """The folders of sets at or below a folder; of several of one name, the first with pictures."""
+def find_sets(test_dir: str) -> dict[str, Path]:
+    """Finds the folders of `SETS` at or below a folder; of several folders of one name, the first one with images."""
     root = Path(test_dir)
     folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir())]
     found = {name: [path for path in folders if path.resolve().name == name] for name in SETS}
-    with_pictures = {name: [path for path in paths if utils.prepare_data(path)] for name, paths in found.items()}
-    return {name: paths[0] for name, paths in with_pictures.items() if paths}
+    with_images = {name: [path for path in paths if utils.prepare_data(path)] for name, paths in found.items()}
+    return {name: paths[0] for name, paths in with_images.items() if paths}
 
 
-def missing(folders: Folders, test_dir: str) -> list[str]:
-    """What is to be said of the sets: those that are wanted and absent, and those that are not whole."""
+def check_sets(sets: dict[str, Path], test_dir: str) -> list[str]:
+    """Returns a message for sets that are missing, and for each set that is incomplete."""
     problems = []
-    if absent := [name for name in WANTED if name not in folders]:
+    if absent := [name for name in SETS if name not in sets]:
         command = ["python", "main.py", f"--fetch={','.join(absent)}"]
         command += [f"--test_dir={test_dir}"] if test_dir != Config.test_dir else []
         problems.append(
-            f"{' and '.join(absent)}: no folder of that name with pictures in it at or below {test_dir}. "
-            f"`{shlex.join(command)}` gets it."
+            f"{' and '.join(absent)}: no folder of that name with images at or below {test_dir}. "
+            f"`{shlex.join(command)}` downloads it."
         )
-    for name, folder in folders.items():
-        count = len(utils.prepare_data(folder))
-        if count != SETS[name]:
-            problems.append(f"{folder}: expected the {SETS[name]} pictures of {name}, found {count}.")
+    for name, folder in sets.items():
+        if (count := len(utils.prepare_data(folder))) != SETS[name]:
+            problems.append(f"{folder}: expected the {SETS[name]} images of {name}, found {count}.")
     return problems
 
 
-# --- testing ----------------------------------------------------------------------------------------
-
-
-def tested(weights: Weights, name: str, folder: Path) -> list[report.Result]:
-    """Tests weights on a set as main.py does, and leaves nothing behind.
+def test_set(config: Config, name: str, folder: Path) -> list[Result]:
+    """Tests weights on a set as main.py does, without its output.
 
     Raises:
-        RunError: some pictures could not be tested; they are named on the terminal.
+        RunError: some images could not be tested; they are reported.
     """
     from srcnn_tf.inference.evaluate import evaluate
 
     with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(io.StringIO()):
-        config = dataclasses.replace(weights.config, test_dir=str(folder), sample_dir=scratch, log_dir=scratch)
-        results = evaluate(config)
-    # The pictures of Set5 are called baby_GT and so on: the ground truth.
-    return [dataclasses.replace(found, set=name, image=found.image.removesuffix("_GT")) for found in results]
+        results = evaluate(replace(config, test_dir=str(folder), sample_dir=scratch, log_dir=scratch))
+    # The images of Set5 are called baby_GT and so on: the ground truth.
+    return [replace(result, set=name, image=result.image.removesuffix("_GT")) for result in results]
 
 
-def measure(folders: Folders, problems: list[str]) -> list[Measured]:
+def measure(sets: dict[str, Path], device: str, problems: list[str]) -> Methods:
     """Tests all weights on all sets; what could not be tested is added to `problems`."""
-    measured = []
-    for weights in shipped():
-        results = {}
-        for name, folder in folders.items():
-            print(f"Testing {weights.config.network_name} on {name}.", file=sys.stderr, flush=True)
+    rows: dict[str, dict[str, Method]] = {degradation: {} for degradation in DEGRADATIONS}
+    for config, sidecar in shipped():
+        network = " ".join(dict.fromkeys([config.architecture, *config.network_name.split("_")[3:]]))
+        for name, folder in sets.items():
+            print(f"Testing {config.network_name} on {name}.", file=sys.stderr, flush=True)
             try:
-                results[name] = tested(weights, name, folder)
+                results = test_set(config, name, folder)
             except RunError as error:
-                problems.append(f"{weights.config.network_name} on {name}: {error}")
-        measured.append((weights, results))
-    return measured
+                problems.append(f"{config.network_name} on {name}: {error}")
+                continue
+            methods, column = rows[config.degradation], (name, config.scale)
+            label, data = "bicubic" if config.studio_range else "degraded image", f"{sidecar['data']['images']} images"
+            bicubic = methods.setdefault(BICUBIC, Method(label, BICUBIC, "", HERE, {}))
+            srcnn = methods.setdefault(
+                network, Method(f"**srcnn_tf {network}**", network, data, HERE, {}, machine=device)
+            )
+            for method, kind in ((bicubic, "bicubic"), (srcnn, "srcnn")):
+                method.averages[column] = _score(results, kind)
+                method.images[column] = {result.image: _score([result], kind) for result in results}
+    return {degradation: list(methods.values()) for degradation, methods in rows.items() if methods}
 
 
-def as_methods(degradation: str, measured: Iterable[Measured], device: str) -> list[Method]:
-    """What was measured under one degradation as rows of tables: bicubic, and each network at all its scales."""
-    bicubic = Method("bicubic" if degradation == "matlab" else "degraded picture", BICUBIC, "", tables.HERE, {})
-    networks: dict[str, Method] = {}
-    for weights, results in measured:
-        name, data = weights.network, f"{weights.sidecar['data']['pictures']} pictures"
-        row = Method(f"**srcnn_tf {name}**", name, data, tables.HERE, {}, machine=device)
-        for set_name, found in results.items():
-            place = set_name, weights.config.scale
-            for method, kind in ((bicubic, "bicubic"), (networks.setdefault(name, row), "srcnn")):
-                method.averages[place] = _score(found, kind)
-                method.pictures[place] = {result.image: _score([result], kind) for result in found}
-    return [bicubic, *networks.values()]
-
-
-def _score(results: list[report.Result], kind: str) -> Score:
-    ((_, means),) = report.averages(results)
+def _score(results: list[Result], kind: str) -> Score:
+    (means,) = average_scores(results).values()
     seconds = statistics.mean(result.seconds for result in results) if kind == "srcnn" else None
     return Score(means[f"psnr_{kind}"], means[f"ssim_{kind}"], seconds)
 
 
-# --- writing ----------------------------------------------------------------------------------------
+# --- Tables ---
 
 
-Ours = dict[str, list[Method]]  # by degradation
-
-
-def summary(ours: Ours, image: str) -> str:
-    """The averages under each degradation, whether bicubic is the paper's, and the curves."""
-    parts = [tables.summary(degradation, methods) for degradation, methods in ours.items()]
-    checks = [tables.self_check(ours["matlab"])[0]] if "matlab" in ours else []
-    return "\n\n".join([*parts, *checks, *([image] if image else [])])
-
-
-def page(averages: str, ours: Ours, measured: Iterable[Measured]) -> str:
-    """All that was measured, as Markdown."""
+def format_page(methods: Methods, weights: Shipped, has_figure: bool) -> str:
+    """Formats all that was measured as Markdown."""
     made = [
-        [weights.config.network_name, f"{weights.sidecar['seconds']:.0f}", f"`{weights.sidecar['command']}`"]
-        for weights, _ in measured
+        [config.network_name, f"{sidecar['seconds']:.0f}", f"`{sidecar['command']}`"] for config, sidecar in weights
     ]
     parts = [
-        "# Results beside what is published",
-        "Made by `python -m benchmarks.reproduce`, which tests all weights in the package; not to be edited. Scores "
-        "are of luma; edge pixels replicated, results rounded to 8 bits, as many pixels shaved as the scale. Averages "
-        "are means over a set's pictures. The first picture of a set bears what TensorFlow does once.",
-        averages,
-        "The curves are the PSNR of the 1,113 sub-images of Set5 that the authors' solver tested (x3; 33 x 33 pixels, "
-        "labels side by side), neither clipped nor rounded, by their mean squared error. The authors' points are the "
-        "losses that they logged, as 10 log10(441 / (2 loss)). `python -m benchmarks.curves` makes ours.",
-        "## Picture by picture",
-        *(tables.by_picture(degradation, methods) for degradation, methods in ours.items()),
+        "# Results next to published ones",
+        "Generated by `python -m benchmarks.reproduce`, which tests all shipped weights; do not edit. Scores are of "
+        "luma, with edge pixels replicated, results rounded to 8 bits, and `scale` pixels shaved from each side. "
+        "Averages are means over the images of a set. The seconds of a set's first image include TensorFlow's start-up "
+        "work.",
+        *(format_averages(degradation, measured) for degradation, measured in methods.items()),
+        *([self_check(methods["matlab"])[0]] if "matlab" in methods else []),
+        *([f"![PSNR by iteration: ours and the authors' own]({FIGURE})"] if has_figure else []),
+        "The curves show the PSNR of the mean squared error over the 1,113 patches of Set5 that the authors' solver "
+        "tested (x3; 33 x 33 pixels, adjacent labels), neither clipped nor rounded. The authors' points are the losses "
+        "that they logged, as 10 log10(441 / (2 loss)). `python -m benchmarks.curves` measures ours.",
+        "## Image by image",
+        *(format_images(degradation, measured) for degradation, measured in methods.items()),
         "## How the weights were made",
-        tables.markdown(["weights", "seconds", "command"], made),
+        format_table(["weights", "seconds", "command"], made),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def rewrite(readme: Path, text: str) -> None:
-    """Puts `text` between the two marks of a Markdown file; one without them is left as it is."""
-    whole = readme.read_text(encoding="utf-8") if readme.is_file() else ""
-    before, begin, rest = whole.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if begin and end:
-        _write(readme, f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+def format_averages(degradation: str, measured: Sequence[Method]) -> str:
+    """Formats the averages of each set and scale, one row per method: scores, then seconds."""
+    methods, columns = _with_published(degradation, measured), _columns(measured)
+    names = [_column_name(column) for column in columns]
+    found = [(method, [method.averages.get(column) for column in columns]) for method in methods]
+    scores = [[method.name, method.trained_on, method.source, *map(_format_score, row)] for method, row in found]
+    seconds = [
+        [method.name, method.machine, *map(_format_seconds, row)]
+        for method, row in found
+        if any(map(_format_seconds, row))
+    ]
+    return "\n\n".join(
+        [
+            f"{DEGRADATIONS[degradation]}. PSNR in dB (SSIM):",
+            format_table(["", "trained on", "figures from", *names], scores),
+            "Seconds per image, in the network:",
+            format_table(["", "on", *names], seconds),
+        ]
+    )
 
 
-def _write(path: Path, text: str) -> None:
-    with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+def format_images(degradation: str, measured: Sequence[Method]) -> str:
+    """Formats a table for each set and scale, one row per image."""
+    tables = []
+    for column in _columns(measured):
+        methods = [method for method in _with_published(degradation, measured) if column in method.images]
+        timed = [method for method in methods if method.source == HERE and method.network != BICUBIC]
+        header = ["", *(f"{m.name}, {m.source}" if m.network == BICUBIC else m.name for m in methods)]
+        header += [f"seconds, {method.network}" for method in timed]
+        rows = [
+            [name, *(_format_score(method.images[column].get(name)) for method in methods)]
+            + [_format_seconds(method.images[column][name]) for method in timed]
+            for name in timed[0].images[column]
+        ]
+        rows.append(
+            ["average", *(_format_score(method.averages.get(column)) for method in methods)]
+            + [_format_seconds(method.averages[column]) for method in timed]
+        )
+        tables.append(f"### {_column_name(column)}, {degradation}\n\n{format_table(header, rows)}")
+    return "\n\n".join(tables)
 
 
-def _image(target: Path, document: Path) -> str:
-    """Shows the figure in a document, if it is there."""
-    link = _link(target, document)
-    return f"![PSNR by iteration, ours beside the authors' own]({link})" if target.is_file() else ""
+def self_check(measured: Sequence[Method]) -> tuple[str, bool]:
+    """Compares the bicubic scores with the paper's, which are equal if the whole protocol is.
+
+    Returns:
+        The result in words, and whether nothing is wrong.
+    """
+    (found,) = (method.averages for method in measured if method.network == BICUBIC)
+    (printed,) = (m.averages for m in PUBLISHED["matlab"] if m.network == BICUBIC and m.source == PAPER)
+    common = [column for column in _columns(measured) if column in printed]
+    wrong = [
+        f"{_column_name(column)} is {_format_score(found[column])}, not {_format_score(printed[column])}"
+        for column in common
+        if _format_score(found[column]) != _format_score(printed[column])
+    ]
+    if wrong:
+        return f"Self-check: FAILED, bicubic is not the paper's: no score is comparable. {'; '.join(wrong)}.", False
+    names = ", ".join(map(_column_name, common))
+    return f"Self-check: bicubic equals the paper's to the last decimal printed ({names}).", True
 
 
-def _link(target: Path, document: Path) -> str:
-    return Path(os.path.relpath(target, document.parent)).as_posix()
+def _with_published(degradation: str, measured: Sequence[Method]) -> list[Method]:
+    """Inserts the published rows of the same networks, sets and scales before the measured ones."""
+    columns = _columns(measured)
+    networks = dict.fromkeys([BICUBIC, OTHER, *(method.network for method in measured)])
+    methods = [m for m in (*PUBLISHED[degradation], *measured) if set(columns) & m.averages.keys()]
+    return [method for network in networks for method in methods if method.network == network]
 
 
-def by_degradation(measured: list[Measured], device: str) -> Ours:
-    """What was measured as rows of tables."""
-    return {
-        degradation: as_methods(degradation, members, device)
-        for degradation in tables.DEGRADATIONS
-        if (members := [pair for pair in measured if pair[0].config.degradation == degradation and pair[1]])
-    }
+def _columns(methods: Iterable[Method]) -> list[Column]:
+    """Returns the sets and scales of methods, in the order of papers."""
+    return sorted({c for method in methods for c in method.averages}, key=lambda c: (list(SETS).index(c[0]), c[1]))
 
 
-def publish(ours: Ours, measured: list[Measured], output: Path, readme: Path | None) -> None:
-    """Prints the page, and writes it; its averages go into the README too, if there is to be one."""
-    drawn = output.with_name(FIGURE)
-    text = page(summary(ours, _image(drawn, output)), ours, measured)
-    print(text, end="")
-    _write(output, text)
-    if readme is not None:
-        link = _link(output, readme)
-        more = f"Every picture, and how the weights were made: [{link}]({link})."
-        rewrite(readme, f"{summary(ours, _image(drawn, readme))}\n\n{more}")
+def _column_name(column: Column) -> str:
+    return f"{column[0]} x{column[1]}"
+
+
+def _format_score(score: Score | None) -> str:
+    if score is None:
+        return ""
+    return f"{score.psnr:.2f}" + ("" if score.ssim is None else f" ({score.ssim:.4f})")
+
+
+def _format_seconds(score: Score | None) -> str:
+    return "" if score is None or score.seconds is None else f"{score.seconds:.2f}"
+
+
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Formats a Markdown table whose columns are aligned as text too."""
+    widths = [max(3, *map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = [header, ["-" * width for width in widths], *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Tests, draws, prints, writes; says what is missing."""
-    given = _parse(argv)
-    folders = find_sets(given.test_dir)
-    problems = missing(folders, given.test_dir)
-    if folders:
-        from srcnn_tf.devices import load_tensorflow
-
-        device = load_tensorflow(is_train=False)
-        measured = measure(folders, problems)
-        ours = by_degradation(measured, device)
-        check, right = tables.self_check(ours["matlab"]) if "matlab" in ours else ("", True)
-        problems += [] if right else [check]
-        readme = None if problems else given.readme
+    """Tests, draws, prints and writes; reports problems and returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.reproduce", allow_abbrev=False)
+    parser.add_argument("--test_dir", default=Config.test_dir, help="Folder with Set5 and Set14. Default: %(default)s.")
+    parser.add_argument(
+        "--output", default="docs/results.md", type=Path, help="File to write, beside the figure. Default: %(default)s."
+    )
+    given = parser.parse_args(argv)
+    sets = find_sets(given.test_dir)
+    problems = check_sets(sets, given.test_dir)
+    if sets:
+        methods = measure(sets, load_tensorflow(is_train=False), problems)
+        if "matlab" in methods and not self_check(methods["matlab"])[1]:
+            problems.append(self_check(methods["matlab"])[0])
+        figure = given.output.with_name(FIGURE)
         try:
-            figure.draw(given.output.with_name(FIGURE), _bicubic(folders))
+            set5 = Config(degradation="matlab", test_dir=str(sets.get("Set5")))
+            curves.draw(figure, curves.bicubic_psnr(set5) if "Set5" in sets else None)
         except RunError as error:
             problems.append(str(error))
-        publish(ours, measured, given.output, readme)
+        page = format_page(methods, shipped(), figure.is_file())
+        print(page, end="")
+        with atomic_write(given.output) as temporary:
+            temporary.write_text(page, encoding="utf-8")
     for problem in problems:
         print(f"Problem: {problem}", file=sys.stderr)
     return 1 if problems else 0
 
 
-def _bicubic(folders: Folders) -> float | None:
-    """What the figure's curves have to pass."""
-    if "Set5" not in folders:
-        return None
-    return curves.bicubic_psnr(Config(degradation="matlab", test_dir=str(folders["Set5"])))
-
-
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.reproduce", allow_abbrev=False)
-    parser.add_argument("--test_dir", default=Config.test_dir, help="Folder with Set5 and Set14. Default: %(default)s.")
-    parser.add_argument(
-        "--output",
-        default="docs/results.md",
-        type=Path,
-        help="Where the tables go, the figure beside it. Default: %(default)s.",
-    )
-    parser.add_argument(
-        "--readme",
-        default="README.md",
-        type=Path,
-        help="Where the averages go, between two marks. Default: %(default)s.",
-    )
-    return parser.parse_args(argv)
-
-
 if __name__ == "__main__":
-    Path("benchmarks").is_dir() or sys.exit("Run this from the repository's root.")
     sys.exit(main())

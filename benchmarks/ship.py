@@ -1,53 +1,62 @@
-"""Puts a finished run's weights into the package, with a JSON file that says how to make them again.
+"""Copies the weights of a finished run into the package, with a JSON sidecar that says how to make them again.
 
-    python -m benchmarks.ship checkpoint/srcnn_21_x3_scipy COMMIT Set5=DIR Set14=DIR [EPOCHS ...]
+    python -m benchmarks.ship checkpoint/srcnn_21_x3_scipy COMMIT Set5=Test/Set5 Set14=Test/Set14
 
-COMMIT is the one whose code trained them. EPOCHS are those that the run was first to have, if it went on with more. The
-scores are measured here, by the program's own test.
+COMMIT is the commit that trained them. Each NAME=FOLDER is tested here, and its scores go into the sidecar. It prints
+the tables of the tests and ends with
+
+    Shipped: srcnn_tf/weights/srcnn_x3_scipy.weights.h5
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.common import ROOT, report_errors
 from srcnn_tf.config import Config
-from srcnn_tf.devices import compute_dtype
-from srcnn_tf.inference import report
-from srcnn_tf.inference.evaluate import evaluate
-from srcnn_tf.weights import checkpoint
+from srcnn_tf.devices import compute_dtype, load_tensorflow
+from srcnn_tf.errors import RunError
 
-PACKAGE = Path(__file__).resolve().parent.parent / "srcnn_tf" / "weights"
+PACKAGE = ROOT / "srcnn_tf" / "weights"
 
 
-def main(run: str, commit: str, *rest: str) -> None:
-    """Copies the weights of `run` and writes their JSON file; `rest` is `name=folder` of test pictures, and epochs."""
-    record = checkpoint.read_record(Path(run))
+def ship(run: Path, commit: str, test_sets: dict[str, str]) -> Path:
+    """Tests the weights of a run on folders of images, and copies them with their sidecar; returns the new file.
+
+    Raises:
+        RunError: the run is not finished, or a test failed.
+    """
+    from srcnn_tf.inference.evaluate import evaluate
+    from srcnn_tf.inference.report import average_scores
+    from srcnn_tf.training.checkpoint import read_record
+    from srcnn_tf.weights.store import WEIGHTS_FILE
+
+    record = read_record(run)
     trained = record["config"]
     if record["step"] != record["steps"]:
-        sys.exit(f"{run} is not finished: {record['step']} of {record['steps']} steps.")
+        raise RunError(
+            f"{run} is not finished: {record['step']} of {record['steps']} steps. Train it to the end first."
+        )
     scores = {}
-    for name, folder in (word.split("=", 1) for word in rest if "=" in word):
+    for name, folder in test_sets.items():
         with tempfile.TemporaryDirectory() as scratch:
-            config = dataclasses.replace(
-                trained, is_train=False, test_dir=folder, weights=run, sample_dir=scratch, log_dir=scratch
+            test = replace(
+                trained, is_train=False, test_dir=folder, weights=str(run), sample_dir=scratch, log_dir=scratch
             )
-            averages = dict(report.averages(evaluate(config)))
-        (found,) = averages.values()
-        scores[name] = {key: round(value, 4) for key, value in found.items()}
-    # Folders on the machine that trained say nothing to others, and the size of tiles changes nothing.
+            (means,) = average_scores(evaluate(test)).values()
+        scores[name] = {column: round(value, 4) for column, value in means.items()}
+    # The command for another machine: images where --fetch puts them, the compute dtype that `auto` was here, and
+    # neither the folders of this machine nor what does not change the weights.
     data = Path(trained.train_dir).name
-    plain = {name: getattr(Config, name) for name in ("checkpoint_dir", "sample_dir", "log_dir", "tile_size")}
-    # What `auto` was there, it may not be on another machine; the pictures are where --fetch puts them.
-    precision = compute_dtype(trained)
-    again = dataclasses.replace(trained, train_dir=f"Train/{data}", precision=precision, **plain)
-    lengths = [*(int(word) for word in rest if word.isdecimal()), trained.epoch]
+    defaults = {name: getattr(Config, name) for name in ("checkpoint_dir", "sample_dir", "log_dir", "tile_size")}
+    command = replace(trained, train_dir=f"Train/{data}", precision=compute_dtype(trained), **defaults).command
     sidecar = {
-        "command": " && ".join(dataclasses.replace(again, epoch=length).command for length in lengths),
+        "command": command,
         "recipe": trained.recipe,
         "data": {"name": data} | record["data"],
         "epochs": trained.epoch,
@@ -58,12 +67,19 @@ def main(run: str, commit: str, *rest: str) -> None:
         "scores": scores,
     }
     target = PACKAGE / f"{trained.network_name}.weights.h5"
-    shutil.copyfile(Path(run, checkpoint.WEIGHTS), target)
+    shutil.copyfile(run / WEIGHTS_FILE, target)
     target.with_name(f"{trained.network_name}.json").write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
-    print(f"Shipped {target}")
+    return target
+
+
+def main() -> None:
+    """Ships the run that the command line names."""
+    if len(sys.argv) < 4 or not all("=" in word for word in sys.argv[3:]):
+        sys.exit(__doc__)
+    run, commit, *test_sets = sys.argv[1:]
+    load_tensorflow(is_train=False)
+    print(f"Shipped: {ship(Path(run), commit, dict(word.split('=', 1) for word in test_sets))}")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
-        sys.exit(__doc__)
-    main(*sys.argv[1:])
+    sys.exit(report_errors(main))

@@ -1,22 +1,32 @@
-"""Training, ours beside others, in one run on one machine: patches a second, and seconds to a quality.
+"""Training speed and time to a PSNR, next to Keras, PyTorch and the reference's way, in turns on one machine.
 
-    pip install -r requirements-bench.txt
-    python -m benchmarks.train --train_dir=path/to/T91 --test_dir=path/to/Set5
+    python -m benchmarks.train --train_dir=Train/T91 --test_dir=Test/Set5 --turns=2
 
-Network 9-1-5, x3, batches of 128. Ours is the program itself with all it does: shuffling, flips, SOAP, averaging,
-checkpoints, TensorBoard. Each of the others is a plain loop over the same sub-images in memory. Each runs in a process
-of its own; they take turns, and the median of the turns is printed, since machines are noisy. Ratios say more than
-figures.
+Network 9-1-5, x3, batches of 128. srcnn_tf runs the whole program: shuffling, augmentation, SOAP, EMA, checkpoints,
+validation and TensorBoard. The others are plain loops over the same patches in memory, without validation. Each runs in
+a process of its own. Medians of the turns, as Markdown:
 
-Quality is the average PSNR of the test pictures. For the others its time runs from the program's first line, without
-what measuring takes; for ours it is that of the whole command.
+    | | patches/s | relative to the reference |
+    |---|---|---|
+    | the reference (TensorFlow 1 graph, feed_dict, SGD) | 3321 | 1.00 |
+    ...
+    | srcnn_tf, defaults | 5774 | 1.74 |
+
+    | | to 27.956 dB | to 29.9 dB |
+    |---|---|---|
+    ...
+    | srcnn_tf, `--epoch=6` | | 26 s, 30.19 dB |
+
+The second table is printed with `--test_dir` only. PSNR is the average over its images. Validation time is not counted
+for the others; for srcnn_tf it is the whole command.
 """
 
 from __future__ import annotations
 
+import argparse
+import csv
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,20 +34,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
 from numpy.typing import NDArray
 
-BATCH = 128
-WARM_UP, STEPS = 20, 300  # steps that are not counted, and that are
-QUALITIES = (27.956, 29.9)  # dB on Set5: what the reference's published weights reach, and nearly two more
-MEASURE_EVERY = 40  # steps
-PATIENCE = 60.0  # seconds
+from benchmarks.common import ROOT, load_patches, report_errors, run_python
+from srcnn_tf import utils
+from srcnn_tf.config import Config
+from srcnn_tf.datasets.samples import find_images
+from srcnn_tf.errors import RunError
+from srcnn_tf.images import metrics
+from srcnn_tf.images.color import to_uint8
 
-_TRAIN_DIR = flags.DEFINE_string("train_dir", None, "Folder of training pictures.", required=True)
-_TEST_DIR = flags.DEFINE_string("test_dir", None, "Folder of test pictures. Default: speed alone is measured.")
-_TURNS = flags.DEFINE_integer("turns", 3, "Times each speed is measured.")
-_CHILD = flags.DEFINE_string("child", None, "Measures this one alone and prints JSON.")
-_QUALITY = flags.DEFINE_boolean("quality", False, "What the child measures: time to a quality, not speed.")
+BATCH = 128
+WARM_UP, STEPS = 20, 300  # steps before the measurement, and measured ones
+# dB on Set5: the score of the reference's published weights, and nearly two more; and epochs of ours that exceed them.
+TARGETS = {27.956: 1, 29.9: 6}
+VALIDATE_EVERY = 40  # steps
+PATIENCE = 60.0  # seconds
 
 Images = NDArray[np.float32]
 Predict = Callable[[Images], Images]  # (1, rows, cols, 1) to (1, rows - 12, cols - 12, 1)
@@ -48,11 +60,11 @@ class EnoughError(Exception):
     """Ends a training from within."""
 
 
-# --- the others: each trains until `after_step` has had enough --------------------------------------
+# --- The others: each trains until `after_step` raises `EnoughError` ---
 
 
 def reference(data: Images, label: Images, after_step: AfterStep) -> None:
-    """The reference's way: a TensorFlow 1 graph, placeholders fed from NumPy, plain gradient descent, in order."""
+    """Trains the reference's way: a TensorFlow 1 graph, placeholders fed from NumPy, gradient descent, in order."""
     import tensorflow.compat.v1 as tf
 
     tf.disable_eager_execution()
@@ -64,33 +76,33 @@ def reference(data: Images, label: Images, after_step: AfterStep) -> None:
         features = tf.nn.conv2d(features, kernel, [1, 1, 1, 1], "VALID") + tf.Variable(tf.zeros(shape[-1:]))
         features = tf.nn.relu(features) if number < 2 else features
     loss = tf.reduce_mean(tf.square(labels - features))
-    descend = tf.train.GradientDescentOptimizer(1e-4).minimize(loss)
+    update = tf.train.GradientDescentOptimizer(1e-4).minimize(loss)
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         while True:
             for begin in range(0, len(data) - BATCH + 1, BATCH):
-                chosen = slice(begin, begin + BATCH)
-                session.run([descend, loss], {images: data[chosen], labels: label[chosen]})
-                after_step(lambda picture: session.run(features, {images: picture}))
+                batch = slice(begin, begin + BATCH)
+                session.run([update, loss], {images: data[batch], labels: label[batch]})
+                after_step(lambda image: session.run(features, {images: image}))
 
 
 def keras_fit(data: Images, label: Images, after_step: AfterStep) -> None:
-    """Keras `fit` with Adam over arrays in memory, shuffled, its defaults otherwise."""
+    """Trains with Keras's `fit` and Adam on arrays in memory, shuffled, otherwise its defaults."""
     import keras
 
-    from srcnn_tf.model import srcnn
+    from srcnn_tf.model import plain_keras, srcnn
 
     class AfterBatch(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-            after_step(lambda picture: np.asarray(model(picture)))
+            after_step(lambda image: np.asarray(model(image)))
 
-    model = srcnn(initialization="he")
+    model = plain_keras(srcnn(initialization="he"))
     model.compile(keras.optimizers.Adam(1e-3), "mse")
     model.fit(data, label, batch_size=BATCH, epochs=1000, verbose=0, callbacks=[AfterBatch()])
 
 
 def pytorch(compiled: bool) -> Callable[[Images, Images, AfterStep], None]:
-    """PyTorch with Adam, shuffled, eager or through `torch.compile`."""
+    """Returns a training with PyTorch and Adam, shuffled, eager or with `torch.compile`."""
 
     def train(data: Images, label: Images, after_step: AfterStep) -> None:
         import torch
@@ -99,22 +111,22 @@ def pytorch(compiled: bool) -> Callable[[Images, Images, AfterStep], None]:
         images, labels = (torch.from_numpy(array.transpose(0, 3, 1, 2).copy()) for array in (data, label))
         layers = [nn.Conv2d(1, 64, 9), nn.ReLU(), nn.Conv2d(64, 32, 1), nn.ReLU(), nn.Conv2d(32, 1, 5)]
         model = nn.Sequential(*layers)
-        for number, initialize in ((0, nn.init.kaiming_normal_), (2, nn.init.kaiming_normal_)):
-            initialize(layers[number].weight, nonlinearity="relu")
+        for number in (0, 2):
+            nn.init.kaiming_normal_(layers[number].weight, nonlinearity="relu")
         nn.init.normal_(layers[4].weight, std=1e-3)
         for number in (0, 2, 4):
             nn.init.zeros_(layers[number].bias)
         optimizer = torch.optim.Adam(model.parameters(), 1e-3)
         run = torch.compile(model) if compiled else model
 
-        def predict(picture: Images) -> Images:
+        def predict(image: Images) -> Images:
             with torch.no_grad():
-                return model(torch.from_numpy(picture.transpose(0, 3, 1, 2))).numpy().transpose(0, 2, 3, 1)
+                return model(torch.from_numpy(image.transpose(0, 3, 1, 2))).numpy().transpose(0, 2, 3, 1)
 
         while True:
-            for chosen in torch.randperm(len(images))[: len(images) // BATCH * BATCH].split(BATCH):
+            for batch in torch.randperm(len(images))[: len(images) // BATCH * BATCH].split(BATCH):
                 optimizer.zero_grad()
-                nn.functional.mse_loss(run(images[chosen]), labels[chosen]).backward()
+                nn.functional.mse_loss(run(images[batch]), labels[batch]).backward()
                 optimizer.step()
                 after_step(predict)
 
@@ -122,30 +134,19 @@ def pytorch(compiled: bool) -> Callable[[Images, Images, AfterStep], None]:
 
 
 OTHERS = {
-    "the reference's way (TensorFlow 1 graph, feed_dict, SGD)": reference,
+    "the reference (TensorFlow 1 graph, feed_dict, SGD)": reference,
     "Keras fit, Adam": keras_fit,
     "PyTorch eager, Adam": pytorch(compiled=False),
     "PyTorch torch.compile, Adam": pytorch(compiled=True),
 }
 OURS = {"srcnn_tf, `--precision=float32`": "float32", "srcnn_tf, defaults": "auto"}
-OUR_EPOCHS = (1, 6)  # `--epoch`, enough for each of QUALITIES
 
 
-# --- measuring: in a process of its own -------------------------------------------------------------
+# --- Measurements, each in a process of its own ---
 
 
-def load(train_dir: str) -> tuple[Images, Images]:
-    """The sub-images `(n, 33, 33, 1)` and labels `(n, 21, 21, 1)` of a folder, float32."""
-    from srcnn_tf import utils
-    from srcnn_tf.config import Config
-
-    pairs = [utils.training_pairs(path, Config()) for path in utils.prepare_data(train_dir)]
-    data, label = (np.concatenate(part) for part in zip(*pairs, strict=True))
-    return data, label
-
-
-def speed_of_other(name: str) -> float:
-    """Patches a second."""
+def speed_of_other(name: str, train_dir: str) -> float:
+    """Returns patches per second."""
     times: list[float] = []
 
     def after_step(predict: Predict) -> None:
@@ -154,166 +155,155 @@ def speed_of_other(name: str) -> float:
             raise EnoughError
 
     try:
-        OTHERS[name](*load(_TRAIN_DIR.value), after_step)
+        OTHERS[name](*_training_patches(train_dir), after_step)
     except EnoughError:
         return STEPS * BATCH / (times[-1] - times[WARM_UP - 1])
     raise AssertionError
 
 
-def quality_of_other(name: str, start: float) -> list[float | None]:
-    """Seconds from `start` to each of `QUALITIES`; None for what takes longer than `PATIENCE`."""
-    pictures = test_pictures()
+def times_of_other(name: str, train_dir: str, test_dir: str, start: float) -> list[float | None]:
+    """Returns the seconds from `start` to each of `TARGETS`; None for what takes longer than `PATIENCE`."""
+    config = Config(test_dir=test_dir)
+    images = [utils.preprocess(utils.imread(path), config) for path in find_images(config, "test_dir")]
     reached: list[float | None] = []
-    steps, measuring = 0, 0.0
+    steps, validation = 0, 0.0
+
+    def average_psnr(predict: Predict) -> float:
+        scores = []
+        for degraded, original in images:
+            padded = np.pad(degraded[..., :1].astype(np.float32), ((6, 6), (6, 6), (0, 0)), mode="edge")
+            restored = to_uint8(predict(padded[np.newaxis])[0, ..., 0])
+            scores.append(metrics.score(restored, to_uint8(original[..., 0]), config.scale).psnr)
+        return float(np.mean(scores))
 
     def after_step(predict: Predict) -> None:
-        nonlocal steps, measuring
+        nonlocal steps, validation
         steps += 1
         now = time.time()
-        if steps % MEASURE_EVERY == 0:
-            found = average_psnr(pictures, predict)
-            while len(reached) < len(QUALITIES) and found >= QUALITIES[len(reached)]:
-                reached.append(now - start - measuring)
-            measuring += time.time() - now
-        if len(reached) == len(QUALITIES) or now - start - measuring > PATIENCE:
+        if steps % VALIDATE_EVERY == 0:
+            psnr = average_psnr(predict)
+            reached.extend([now - start - validation] * (sum(psnr >= target for target in TARGETS) - len(reached)))
+            validation += time.time() - now
+        if len(reached) == len(TARGETS) or now - start - validation > PATIENCE:
             raise EnoughError
 
     try:
-        OTHERS[name](*load(_TRAIN_DIR.value), after_step)
+        OTHERS[name](*_training_patches(train_dir), after_step)
     except EnoughError:
-        return reached + [None] * (len(QUALITIES) - len(reached))
+        return reached + [None] * (len(TARGETS) - len(reached))
     raise AssertionError
 
 
-def test_pictures() -> list[tuple[NDArray, NDArray]]:
-    """Degraded and original channels of the test pictures."""
-    from srcnn_tf import utils
-    from srcnn_tf.images.read import read_image
-
-    return [utils.degraded_pair(read_image(path)) for path in utils.prepare_data(_TEST_DIR.value)]
+def _training_patches(train_dir: str) -> tuple[Images, Images]:
+    config = Config(train_dir=train_dir)
+    return load_patches(find_images(config, "train_dir"), config)
 
 
-def average_psnr(pictures: list[tuple[NDArray, NDArray]], predict: Predict) -> float:
-    """The average PSNR in dB under the program's protocol."""
-    from srcnn_tf.images.color import to_uint8
-    from srcnn_tf.images.metrics import score
+def speed_of_ours(precision: str, train_dir: str) -> float:
+    """Returns patches per second from the end of the third epoch to that of the ninth, with all that happens between.
 
-    found = []
-    for degraded, original in pictures:
-        padded = np.pad(degraded[..., :1].astype(np.float32), ((6, 6), (6, 6), (0, 0)), mode="edge")
-        restored = predict(padded[np.newaxis])[0, ..., 0]
-        found.append(score(to_uint8(restored), to_uint8(original[..., 0]), scale=3).psnr)
-    return float(np.mean(found))
-
-
-def speed_of_ours(precision: str) -> float:
-    """Patches a second from the third epoch's end to the ninth's: with checkpoints, measuring, and TensorBoard.
-
-    T91 has 161 steps an epoch, so that SOAP settles in the fourth, and two or three checkpoints are written.
+    T91 has 161 steps per epoch: SOAP settles in the fourth, and two or three checkpoints are written.
     """
     from srcnn_tf.devices import load_tensorflow
 
     load_tensorflow(is_train=True)
     import keras
 
-    from srcnn_tf.config import Config
     from srcnn_tf.training.train import train
 
-    class Speed(keras.callbacks.Callback):
+    class EpochEnds(keras.callbacks.Callback):
         def on_train_begin(self, logs: dict | None = None) -> None:
-            self.steps, self.ends = [], []
+            self.ends: list[tuple[int, float]] = []  # steps, seconds
 
         def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
             self.step = batch
 
         def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-            self.steps.append(self.step)
-            self.ends.append(time.perf_counter())
+            self.ends.append((self.step, time.perf_counter()))
 
-    speed = Speed()
+    epoch_ends = EpochEnds()
     with tempfile.TemporaryDirectory() as scratch:
-        config = Config(
-            train_dir=_TRAIN_DIR.value, epoch=9, precision=precision, checkpoint_dir=scratch, log_dir=scratch
-        )
-        train(config, [speed])
-    return (speed.steps[8] - speed.steps[2]) * BATCH / (speed.ends[8] - speed.ends[2])
+        config = Config(train_dir=train_dir, epoch=9, precision=precision, checkpoint_dir=scratch, log_dir=scratch)
+        train(config, [epoch_ends])
+    (first_step, first_end), (last_step, last_end) = epoch_ends.ends[2], epoch_ends.ends[8]
+    return (last_step - first_step) * BATCH / (last_end - first_end)
 
 
-# --- all of them, in turns --------------------------------------------------------------------------
-
-
-def child(name: str, quality: bool = False) -> object:
-    """What a process of its own measures; None if it fails, with the reason on the terminal."""
-    command = [sys.executable, "-m", "benchmarks.train", f"--train_dir={_TRAIN_DIR.value}", f"--child={name}"]
-    command += [f"--quality={quality}"] + ([f"--test_dir={_TEST_DIR.value}"] if _TEST_DIR.value else [])
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = done.stderr.strip().splitlines() or [f"ended by {done.returncode}, perhaps for want of memory"]
-        print(f"{name}: not measured ({reason[-1]})", file=sys.stderr)
-        return None
-    return json.loads(done.stdout.strip().splitlines()[-1])
-
-
-def quality_of_ours(epoch: int) -> tuple[float, float]:
-    """Seconds of the whole training command, and the dB that a test then finds."""
+def time_of_ours(epoch: int, train_dir: str, test_dir: str) -> tuple[float, float]:
+    """Returns the seconds of the whole training command, and the dB that a test then finds."""
     with tempfile.TemporaryDirectory() as scratch:
         folders = [f"--{name}_dir={scratch}" for name in ("checkpoint", "log", "sample")]
-        command = [sys.executable, "main.py", *folders]
-        training = [*command, f"--train_dir={_TRAIN_DIR.value}", f"--epoch={epoch}"]
-        start = time.perf_counter()
-        subprocess.run(training, capture_output=True, check=True)
-        seconds = time.perf_counter() - start
-        test = [*command, "--is_train=False", f"--test_dir={_TEST_DIR.value}"]
-        subprocess.run(test, capture_output=True, check=True)
-        rows = np.genfromtxt(Path(scratch, "results.csv"), delimiter=",", names=True, usecols=("psnr_srcnn",))
-    return seconds, float(np.mean(rows["psnr_srcnn"]))
+        training = run_python(ROOT / "main.py", *folders, f"--train_dir={train_dir}", f"--epoch={epoch}")
+        run_python(ROOT / "main.py", *folders, "--is_train=False", f"--test_dir={test_dir}")
+        with open(Path(scratch, "results.csv"), newline="", encoding="utf-8") as file:
+            psnr = statistics.mean(float(row["psnr_srcnn"]) for row in csv.DictReader(file))
+    return training.seconds, psnr
 
 
-def print_speeds() -> None:
+# --- All of them, in turns ---
+
+
+def run_child(name: str, train_dir: str, test_dir: str | None = None) -> object:
+    """Measures the speed, or with `test_dir` the times, in a new process; None if that fails, which is reported."""
+    options = [f"--child={name}", f"--train_dir={train_dir}", *([f"--test_dir={test_dir}"] if test_dir else [])]
+    try:
+        return json.loads(run_python("-m", "benchmarks.train", *options).output.splitlines()[-1])
+    except RunError as error:
+        print(f"{name}: not measured. {error}", file=sys.stderr, flush=True)
+        return None
+
+
+def print_speeds(train_dir: str, turns: int) -> None:
     """Measures and prints the table of speeds."""
     speeds: dict[str, list[float]] = {name: [] for name in (*OTHERS, *OURS)}
-    for turn in range(_TURNS.value):
+    for turn in range(turns):
         for name, found in speeds.items():
-            speed = child(name)
+            speed = run_child(name, train_dir)
             if isinstance(speed, float):
                 found.append(speed)
                 print(f"turn {turn + 1}: {name}: {speed:.0f} patches/s", file=sys.stderr, flush=True)
     medians = {name: statistics.median(found) for name, found in speeds.items() if found}
     base = medians.get(next(iter(OTHERS)), np.nan)
-    print("| | patches/s | times the reference's way |\n|---|---|---|")
+    print("| | patches/s | relative to the reference |\n|---|---|---|")
     for name, median in medians.items():
         print(f"| {name} | {median:.0f} | {median / base:.2f} |")
 
 
-def print_times() -> None:
-    """Measures and prints the table of times to a quality."""
-    print("\n| | " + " | ".join(f"to {quality} dB" for quality in QUALITIES) + " |\n|---|---|---|")
+def print_times(train_dir: str, test_dir: str) -> None:
+    """Measures and prints the table of times to a PSNR."""
+    print("\n| | " + " | ".join(f"to {target} dB" for target in TARGETS) + " |\n|---|---|---|")
     for name in OTHERS:
-        reached = child(name, quality=True)
+        reached = run_child(name, train_dir, test_dir)
         if isinstance(reached, list):
             cells = [f"{seconds:.0f} s" if seconds else f"not in {PATIENCE:.0f} s" for seconds in reached]
             print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
-    for number, (epoch, quality) in enumerate(zip(OUR_EPOCHS, QUALITIES, strict=True)):
-        seconds, found = quality_of_ours(epoch)
-        cells = [""] * len(QUALITIES)
-        cells[number] = f"{seconds:.0f} s, {found:.2f} dB" if found >= quality else f"missed: {found:.2f} dB"
+    for number, (target, epoch) in enumerate(TARGETS.items()):
+        seconds, psnr = time_of_ours(epoch, train_dir, test_dir)
+        cells = [""] * len(TARGETS)
+        cells[number] = f"{seconds:.0f} s, {psnr:.2f} dB" if psnr >= target else f"missed: {psnr:.2f} dB"
         print(f"| srcnn_tf, `--epoch={epoch}` | " + " | ".join(cells) + " |", flush=True)
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Measures, and prints Markdown tables."""
     start = time.time()
-    name = _CHILD.value
-    if name is None:
-        print_speeds()
-        if _TEST_DIR.value:
-            print_times()
-    elif name in OURS:
-        print(json.dumps(speed_of_ours(OURS[name])))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.train", allow_abbrev=False)
+    parser.add_argument("--train_dir", required=True, help="Folder of training images.")
+    parser.add_argument("--test_dir", help="Folder of test images. Default: only speeds are measured.")
+    parser.add_argument("--turns", type=int, default=3, help="Turns to measure each speed. Default: 3.")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.child in OURS:
+        print(json.dumps(speed_of_ours(OURS[given.child], given.train_dir)))
+    elif given.child and given.test_dir:
+        print(json.dumps(times_of_other(given.child, given.train_dir, given.test_dir, start)))
+    elif given.child:
+        print(json.dumps(speed_of_other(given.child, given.train_dir)))
     else:
-        print(json.dumps(quality_of_other(name, start) if _QUALITY.value else speed_of_other(name)))
+        print_speeds(given.train_dir, given.turns)
+        if given.test_dir:
+            print_times(given.train_dir, given.test_dir)
 
 
 if __name__ == "__main__":
-    Path("benchmarks").is_dir() or sys.exit("Run this from the repository's root.")
-    app.run(main)
+    sys.exit(report_errors(main))
