@@ -20,7 +20,7 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +57,9 @@ PRETRAINED_CHANNELS = {"Y pre-trained": (0, 1), "CbCr pre-trained": (1, 3)}  # s
 
 def row_config(row: str, train_dir: str, epoch: int, scratch: str) -> Config:
     """Returns the configuration of a row's training; `scratch` is the folder of all runs."""
-    channels = {} if row == "Y only" else {"c_dim": 3, "color_space": "rgb" if row == "RGB" else "ycbcr"}
+    channels: dict[str, Any] = (
+        {} if row == "Y only" else {"c_dim": 3, "color_space": "rgb" if row == "RGB" else "ycbcr"}
+    )
     folder = Path(scratch, row.replace(" ", "_"))
     return Config(
         epoch=epoch,
@@ -95,8 +97,8 @@ def score(restored: Floats, image: NDArray[np.uint8], config: Config) -> Row:
     found, original = color.to_image(restored, True, config.rgb)[shaved], image[shaved]
     channels = color.to_channels(found, studio=True) if config.rgb else restored[shaved]
     ycbcr, expected = color.to_uint8(channels), color.to_uint8(color.to_channels(original, studio=True))
-    each = [metrics.psnr(ycbcr[..., channel], expected[..., channel]) for channel in range(3)]
-    return Row(*each, metrics.psnr(ycbcr, expected), metrics.psnr(found, original))
+    y, cb, cr = (metrics.psnr(ycbcr[..., channel], expected[..., channel]) for channel in range(3))
+    return Row(y, cb, cr, metrics.psnr(ycbcr, expected), metrics.psnr(found, original))
 
 
 def measure(config: Config | None, directory: str) -> Row:
@@ -120,7 +122,7 @@ def measure(config: Config | None, directory: str) -> Row:
         spaces = [Config(c_dim=3, degradation="matlab", color_space=space) for space in ("ycbcr", "rgb")]
         ycbcr, rgb = (score(utils.preprocess(image, space)[0], original, space) for space in spaces)
         rows.append(ycbcr._replace(rgb=rgb.rgb))
-    return Row(*np.mean(rows, axis=0).tolist())
+    return Row(*np.mean(np.array(rows), axis=0))
 
 
 def main() -> None:

@@ -160,10 +160,10 @@ def main() -> None:
     if config is None:  # --help
         return
     name = f"{config.recipe}_{config.network_name.removeprefix('srcnn_')}"
-    folders = {flag: str(Path(getattr(config, flag), "curves", name)) for flag in ("checkpoint_dir", "log_dir")}
+    checkpoint_dir, log_dir = (str(Path(folder, "curves", name)) for folder in (config.checkpoint_dir, config.log_dir))
     print(f"Computing on: {load_tensorflow(is_train=True)}", flush=True)
     path = FOLDER / f"{name}.csv"
-    measure(replace(config, **folders), Curve(path))
+    measure(replace(config, checkpoint_dir=checkpoint_dir, log_dir=log_dir), Curve(path))
     print(f"The curve is in {path}.")
 
 

@@ -273,9 +273,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "matlab" in methods and not self_check(methods["matlab"])[1]:
             problems.append(self_check(methods["matlab"])[0])
         figure = given.output.with_name(FIGURE)
+        bicubic = None
+        if "Set5" in sets:
+            bicubic = curves.bicubic_psnr(Config(degradation="matlab", test_dir=str(sets["Set5"])))
         try:
-            set5 = Config(degradation="matlab", test_dir=str(sets.get("Set5")))
-            curves.draw(figure, curves.bicubic_psnr(set5) if "Set5" in sets else None)
+            curves.draw(figure, bicubic)
         except RunError as error:
             problems.append(str(error))
         page = format_page(methods, shipped(), figure.is_file())
