@@ -1,0 +1,98 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import drawn
+
+from srcnn_tf.config import RECIPES, Config
+from srcnn_tf.model import build_model
+from srcnn_tf.training.step import compile_steps, create_state, make_train_step, part_sizes, random_flips
+
+
+def random_patches(count, c_dim=1):
+    rng = np.random.default_rng(0)
+    return [rng.random((count, side, side, c_dim)).astype(np.float32) for side in (33, 21)]
+
+
+def assert_close(found, expected, tolerance):
+    for values, others in zip(found, expected, strict=True):
+        np.testing.assert_allclose(values, others, rtol=0, atol=tolerance)
+
+
+@pytest.fixture(params=["processor", "GPU"])
+def xla(request, monkeypatch):
+    """Whether everything is decided as on a GPU; all is computed on the processor."""
+    if request.param == "GPU":
+        monkeypatch.setattr("srcnn_tf.training.step.has_gpu", lambda: True)
+    return request.param == "GPU"
+
+
+@pytest.mark.parametrize(("c_dim", "channels"), [(1, (0, 3)), (3, (0, 1)), (3, (0, 3))])
+def test_a_step_goes_down_the_gradient_of_the_whole_batch(c_dim, channels, xla):
+    config = Config(recipe="reference", c_dim=c_dim, filters="16,8")
+    recipe = dataclasses.replace(RECIPES["reference"], channels=channels, initialization="he")
+    state, model = create_state(config, recipe), build_model(config, "he")
+    # On a processor, the batch is computed in parts of uneven size.
+    assert len(set(part_sizes(50, "float32"))) == (1 if xla else 2)
+    data, label = random_patches(60, c_dim)
+    batches, rates = np.random.default_rng(1).permuted(np.tile(np.arange(60), (3, 1)), axis=1)[:, :50], [0.1, 0.2, 0.05]
+    losses = compile_steps(state, config, recipe, 50, xla)(data, label, batches, np.array(rates, np.float32))
+    for batch, rate, found in zip(batches, rates, losses, strict=True):
+        with tf.GradientTape() as tape:
+            error = (model(data[batch]) - label[batch])[..., channels[0] : channels[1]]
+            loss = tf.reduce_mean(tf.square(error))
+        assert float(found) == pytest.approx(float(loss), rel=1e-5)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+            variable.assign_sub(rate * gradient)
+    assert int(state.step) == 3
+    moved = zip(model.get_weights(), build_model(config, "he").get_weights(), strict=True)
+    assert min(np.abs(values - start).max() for values, start in moved) > 1e-3
+    assert_close(state.model.get_weights(), model.get_weights(), 1e-5)
+    assert_close(state.ema_model.get_weights(), state.model.get_weights(), 0)  # no average in this recipe
+
+
+def test_an_overparameterized_step_compiled_for_a_gpu_is_the_same_step():
+    data, label = random_patches(4)
+    config, recipe, found = Config(precision="float32"), RECIPES["modern"], []
+    for xla in (False, True):
+        state = create_state(config, recipe)
+        trained = state.overparameterization.trained_variables()
+        start = [variable.numpy() for variable in trained]
+        state.optimizer = keras.optimizers.SGD(1e-3)
+        state.optimizer.build(trained)
+        step = tf.function(make_train_step(state, recipe, xla=xla), autograph=False)
+        for _ in range(3):
+            step(data, label)
+        found.append([variable.numpy() for variable in trained])
+    assert min(np.abs(values - others).max() for values, others in zip(found[0], start, strict=True)) > 1e-6
+    assert_close(found[0], found[1], 1e-6)
+
+
+def test_ema_weights_are_the_average():
+    data, label = random_patches(4)
+    config, recipe = Config(filters="6,4"), RECIPES["modern"]
+    state = create_state(config, recipe)
+    average = state.model.get_weights()
+    steps = compile_steps(state, config, recipe, 4)
+    for step in range(6):
+        steps(data, label, np.arange(4)[np.newaxis], np.array([1e-3], np.float32))
+        decay = min(0.999, (1 + step) / (10 + step))
+        current = state.model.get_weights()
+        average = [decay * mean + (1 - decay) * values for mean, values in zip(average, current, strict=True)]
+    assert_close(state.ema_model.get_weights(), average, 1e-6)
+    assert max(np.abs(mean - values).max() for mean, values in zip(average, current, strict=True)) > 1e-4
+
+
+def test_flips_are_those_of_patch_and_label_alike_in_eight_orientations():
+    data = np.stack([drawn(33, 33, 1)[..., :1]] * 200).astype(np.float32)
+    flipped, label = (values.numpy() for values in random_flips(data, data[:, 6:27, 6:27], np.array([0, 5], np.int64)))
+    np.testing.assert_array_equal(flipped[:, 6:27, 6:27], label)
+    image = data[0]
+    known = [rotated for mirrored in (image, image[:, ::-1]) for rotated in map(np.rot90, [mirrored] * 4, range(4))]
+    found = {number for patch in flipped for number, other in enumerate(known) if np.array_equal(patch, other)}
+    assert found == set(range(8))
+    again = random_flips(data, data, np.array([0, 6], np.int64))[0].numpy()
+    assert not np.array_equal(flipped, again)
