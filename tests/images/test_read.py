@@ -1,0 +1,123 @@
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import as_stored, drawn
+from image_files import by_tifffile, cmyk_profile, encoded, exif, noise, write
+from PIL import Image, ImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+
+from srcnn_tf.errors import RunError
+from srcnn_tf.images import metadata, read
+
+
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [
+        *((mode, "a.png") for mode in ("1", "L", "LA", "P", "RGB", "RGBA")),
+        *(("RGB", f"a.{extension}") for extension in ("bmp", "tiff", "webp", "tif")),
+        ("CMYK", "a.tif"),
+        ("CMYK", "a.jpg"),
+    ],
+)
+def test_images_of_eight_bits_are_read_as_stored(mode, name, monkeypatch):
+    monkeypatch.delattr(metadata, "updated_exif")  # no metadata is needed
+    image = Image.fromarray(np.dstack([drawn(20, 30), drawn(20, 30, 1)[..., :1] // 200]))  # alpha is often 0
+    image = image.convert("RGB").quantize(9) if mode == "P" else image.convert(mode)
+    image.save(name, **({"lossless": True} if name == "a.webp" else {}))
+    with Image.open(name) as stored:
+        expected = np.asarray(stored.convert("L" if mode in ("1", "L", "LA") else "RGB"))
+    np.testing.assert_array_equal(read.read_image(name), expected)
+    assert read.read_image(name).flags.c_contiguous
+
+
+@pytest.mark.parametrize("extension", ["png", "tif"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_sixteen_bits_are_rounded_to_eight(extension, channels):
+    values = noise(channels, np.uint16)
+    values[0, :6] = np.resize([0, 128, 129, 65407, 65406, 65535], values[0, :6].shape[::-1]).T
+    write(f"a.{extension}", values)
+    expected = np.rint(values[..., :3] / 257) if channels > 2 else np.rint(values.reshape(40, 50, -1)[..., 0] / 257)
+    np.testing.assert_array_equal(read.read_image(f"a.{extension}"), expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_is_applied(orientation):
+    upright = drawn(12, 20)
+    stored = as_stored(upright, orientation)
+    Image.fromarray(stored).save("a.png", exif=exif({0x0112: orientation}))
+    Path("a.tif").write_bytes(by_tifffile(stored, photometric="rgb", extratags=[(274, "H", 1, orientation, False)]))
+    for name in ("a.png", "a.tif"):
+        np.testing.assert_array_equal(read.read_image(name), upright)
+
+
+def test_cmyk_is_converted_by_its_profile():
+    Image.new("CMYK", (32, 16)).save("a.jpg", icc_profile=cmyk_profile(0, 255))
+    assert read.read_image("a.jpg").max() == 0  # white without the profile
+
+
+def test_of_several_pages_and_frames_the_first_is_read():
+    frames = [Image.fromarray(drawn(20, 30, seed)) for seed in range(2)]
+    for name in ("a.tif", "a.png"):
+        frames[0].save(name, save_all=True, append_images=frames[1:])
+        np.testing.assert_array_equal(read.read_image(name), drawn(20, 30))
+
+
+def test_what_cannot_be_used_is_reported(monkeypatch):
+    content = encoded(Image.fromarray(drawn(48, 54)), "PNG")
+    for damaged in (b"", b"no image", content[: len(content) // 2]):
+        Path("a.png").write_bytes(damaged)
+        with pytest.raises(RunError, match=r"a\.png: cannot be read as an image"):
+            read.read_image("a.png")
+    Image.fromarray(np.linspace(0, 1, 20, dtype=np.float32).reshape(4, 5)).save("a.tiff")
+    with pytest.raises(RunError, match=r"a\.tiff.*mode 'F'.*convert it"):
+        read.read_image("a.tiff")
+    Path("a.png").write_bytes(content)
+    monkeypatch.setattr(read, "MAX_PIXELS", 1000)
+    with pytest.raises(RunError, match=r"a\.png: declares 54 x 48 pixels.* Make it smaller, or remove it\.$"):
+        read.read_image("a.png")
+
+
+def test_no_warning_reaches_the_user_and_those_of_others_are_left_alone():
+    # Pillow warns of a palette with a transparency for each colour.
+    Image.fromarray(drawn(8, 9)).quantize(4).save("a.png", transparency=bytes([0, 128, 255, 255]))
+    before, limit = list(warnings.filters), Image.MAX_IMAGE_PIXELS
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: read.read_image("a.png").shape, range(64)))
+    assert found == [(8, 9, 3)] * 64
+    assert (warnings.filters, Image.MAX_IMAGE_PIXELS) == (before, limit)
+
+
+def test_threads_decode_side_by_side(monkeypatch):
+    Image.fromarray(drawn(48, 54)).save("a.bmp")
+    together = threading.Barrier(2, timeout=10)
+    load = ImageFile.ImageFile.load
+    monkeypatch.setattr(BmpImageFile, "load", lambda image: together.wait() is None or load(image))
+    with ThreadPoolExecutor(2) as pool:
+        assert [image.shape for image in pool.map(read.read_image, ["a.bmp"] * 2)] == [(48, 54, 3)] * 2
+
+
+def test_fingerprint_is_of_names_and_contents(tmp_path):
+    for folder in "ab":
+        Path(folder).mkdir()
+        for number in (1, 2):
+            Path(folder, f"{number}.png").write_bytes(bytes([number - 1]))
+    first, second = [[tmp_path / folder / f"{number}.png" for number in (1, 2)] for folder in "ab"]
+    known = "659f2bbffa9e706cedce0a80e684094d04c4556f1877a9c58f60a5b4e727914b"  # shipped sidecars hold such sums
+    assert read.fingerprint(first, tmp_path / "a") == read.fingerprint(second, tmp_path / "b") == known
+    assert read.fingerprint(first[:1], tmp_path / "a") != known
+
+
+def test_declared_size_is_rows_and_columns_and_zero_of_a_broken_file(capfd):
+    Image.fromarray(drawn(20, 30)).save("a.png")
+    assert read.declared_size("a.png") == (20, 30)
+    Path("broken.png").write_bytes(b"nothing")
+    Path("broken.tif").write_bytes(
+        by_tifffile(drawn(4, 5)).replace(b"\x15\x01\x03\0\x01\0\0\0\x03\0", b"\x15\x01\x03\0\x01\0\0\0\xff\xff")
+    )
+    for name in ("broken.png", "broken.tif", "nowhere.png", "."):
+        assert read.declared_size(name) == (0, 0)
+    assert capfd.readouterr() == ("", "")
