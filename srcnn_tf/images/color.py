@@ -1,7 +1,7 @@
-"""Pictures as the channels that the network works on, and back. Nothing here needs TensorFlow.
+"""Converts images to the channels that the network works on, and back.
 
 Luma and chroma come in two ranges. The reference's is the full one of JPEG files, where white has the luma 255. The
-paper's is MATLAB's `rgb2ycbcr`, the studio range of ITU-R BT.601, where it has 235. A picture stored with one channel
+paper's is MATLAB's `rgb2ycbcr`, the studio range of ITU-R BT.601, where it has 235. An image stored with one channel
 is used as it is, in each of them.
 """
 
@@ -23,9 +23,9 @@ FULL_OFFSET = np.array([0.0, 128.0, 128.0])
 
 
 def to_luma(image: NDArray[np.uint8], studio: bool = False) -> Floats:
-    """Turns a picture into luma.
+    """Converts an image to luma.
 
-    The full-range one is the reference's: 0.299 R + 0.587 G + 0.114 B, not rounded, of the picture after a round trip
+    The full-range one is the reference's: 0.299 R + 0.587 G + 0.114 B, not rounded, of the image after a round trip
     through 8-bit YCbCr. The studio-range one is MATLAB's, rounded to eight bits.
 
     Args:
@@ -45,7 +45,7 @@ def to_luma(image: NDArray[np.uint8], studio: bool = False) -> Floats:
 
 
 def to_channels(image: NDArray[np.uint8], studio: bool = False, rgb: bool = False) -> Floats:
-    """Turns a picture into luma (see `to_luma`) and, if it has colour, the Cb and Cr of the 8-bit YCbCr picture.
+    """Converts an image to luma (see `to_luma`) and, if it has colour, the Cb and Cr of the 8-bit YCbCr image.
 
     Args:
         image: uint8 `(rows, cols)` grey or `(rows, cols, 3)` RGB.
@@ -66,7 +66,7 @@ def to_channels(image: NDArray[np.uint8], studio: bool = False, rgb: bool = Fals
 
 
 def _studio(image: NDArray[np.uint8], rows: NDArray[np.float64]) -> Floats:
-    """MATLAB's `rgb2ycbcr`: as many of Y, Cb and Cr as `rows` has, rounded, in 0..255."""
+    """Computes MATLAB's `rgb2ycbcr`: as many of Y, Cb and Cr as `rows` has, rounded, in 0..255."""
     return np.floor(image @ (rows.T / 255) + STUDIO_OFFSET[: len(rows)] + 0.5)
 
 
@@ -79,33 +79,33 @@ def _full_luma(ycbcr: Image.Image) -> Floats:
 
 
 def luma_of(channels: Floats, studio: bool = False, rgb: bool = False) -> Floats:
-    """The luma, `(rows, cols)` in [0, 1], of channels as `to_channels` makes them with the same arguments."""
+    """Returns the luma, `(rows, cols)` in [0, 1], of channels of `to_channels`, called with the same arguments."""
     if channels.shape[-1] == 1 or not rgb:
         return channels[..., 0]
     return (channels @ STUDIO[0] + STUDIO_OFFSET[0]) / 255 if studio else channels @ FULL_LUMA
 
 
 def to_image(channels: Floats, studio: bool = False, rgb: bool = False) -> NDArray[np.uint8]:
-    """Turns channels as `to_channels` makes them with the same arguments into a uint8 grey or RGB picture."""
+    """Converts channels of `to_channels`, called with the same arguments, to a uint8 grey or RGB image."""
     if channels.shape[-1] == 1:
         return to_uint8(channels[..., 0])
     return to_uint8(channels if rgb else from_ycbcr(channels, studio))
 
 
 def to_ycbcr(colour: Floats, studio: bool = False) -> Floats:
-    """Turns `(rows, cols, 3)` R, G, B in [0, 1] into Y, Cb, Cr, of which nothing is rounded; of the same dtype."""
+    """Converts `(rows, cols, 3)` R, G, B in [0, 1] to Y, Cb, Cr without rounding; of the same dtype."""
     matrix, offset = (STUDIO, STUDIO_OFFSET) if studio else (FULL, FULL_OFFSET)
     return colour @ (matrix.T / 255).astype(colour.dtype) + (offset / 255).astype(colour.dtype)
 
 
 def from_ycbcr(channels: Floats, studio: bool = False) -> Floats:
-    """Turns `(rows, cols, 3)` Y, Cb, Cr in [0, 1] into R, G, B, not clipped; of the same dtype."""
+    """Converts `(rows, cols, 3)` Y, Cb, Cr in [0, 1] to R, G, B without clipping; of the same dtype."""
     matrix, offset = (STUDIO, STUDIO_OFFSET) if studio else (FULL, FULL_OFFSET)
     return (channels - (offset / 255).astype(channels.dtype)) @ np.linalg.inv(matrix / 255).T.astype(channels.dtype)
 
 
 def in_colour(channels: Floats, rgb: bool = False) -> Floats:
-    """Gives `(rows, cols, 1)` grey in [0, 1] neutral Cb and Cr, or equal R, G and B; `(rows, cols, 3)` stays."""
+    """Adds neutral Cb and Cr, or equal G and B, to `(rows, cols, 1)` grey in [0, 1]; returns 3 channels as they are."""
     if channels.shape[-1] == 3:
         return channels
     others = channels if rgb else np.full_like(channels, NEUTRAL)
@@ -113,10 +113,10 @@ def in_colour(channels: Floats, rgb: bool = False) -> Floats:
 
 
 def to_uint8(values: Floats) -> NDArray[np.uint8]:
-    """Turns values in [0, 1] into uint8: times 255, clipped, rounded half up as MATLAB does."""
+    """Converts values in [0, 1] to uint8: times 255, clipped, rounded half up as MATLAB does."""
     return to_integers(values, np.uint8)
 
 
 def to_integers(values: Floats, dtype: DTypeLike) -> NDArray[np.unsignedinteger]:
-    """Turns values in [0, 1] into unsigned integers, the largest one for 1: clipped, rounded half up."""
+    """Converts values in [0, 1] to unsigned integers, 1 to the largest one: clipped, rounded half up."""
     return (np.clip(values, 0, 1) * np.iinfo(dtype).max + 0.5).astype(dtype)

@@ -49,6 +49,7 @@ def updated_exif(page: Page, warnings: list[str]) -> Image.Exif | None:
     if page.exif is None:
         return None
     exif, (rows, cols) = load_exif(page.exif), page.pixels.shape[:2]
+    intact = len(exif) > 0
     try:
         details = exif.get_ifd(EXIF) if EXIF in exif else {}
         for tags, tag, value in ((exif, ORIENTATION, 1), (details, WIDTH, cols), (details, HEIGHT, rows)):
@@ -56,18 +57,19 @@ def updated_exif(page: Page, warnings: list[str]) -> Image.Exif | None:
                 tags[tag] = value
         exif.pop(SUB_IFDS, None)  # offsets in the file that it was read from
         gps = exif.get_ifd(GPS) if GPS in exif else {}
-        removed = [_remove_damaged(exif), _remove_damaged(details, EXIF), _remove_damaged(gps, GPS)]
+        for group, tags in ((None, exif), (EXIF, details), (GPS, gps)):
+            intact = _make_writable(tags, group) and intact
         exif.tobytes()
     except Exception:  # SyntaxError, struct.error and more
-        exif = Image.Exif()
-    if not exif or any(removed):
+        exif, intact = Image.Exif(), False
+    if not intact:
         warnings.append(DAMAGED)
     return exif or None
 
 
-def _remove_damaged(tags: MutableMapping[int, Any], group: int | None = None) -> bool:
-    """Removes what Pillow cannot write, and keeps texts that are not ASCII; returns whether anything was removed."""
-    removed = False
+def _make_writable(tags: MutableMapping[int, Any], group: int | None = None) -> bool:
+    """Removes what Pillow cannot write, and encodes texts that are not ASCII; returns whether nothing was removed."""
+    intact = True
     for tag, value in list(tags.items()):
         try:
             if isinstance(value, str) and not value.isascii():  # Pillow would write a question mark for each accent
@@ -77,8 +79,8 @@ def _remove_damaged(tags: MutableMapping[int, Any], group: int | None = None) ->
             directory.tobytes()
         except Exception:  # TypeError, struct.error and more
             del tags[tag]
-            removed = True
-    return removed
+            intact = False
+    return intact
 
 
 def tiff_metadata(page: TiffPage, warnings: list[str]) -> tuple[bytes | None, Dpi]:
@@ -91,10 +93,10 @@ def tiff_metadata(page: TiffPage, warnings: list[str]) -> tuple[bytes | None, Dp
         exif.update({tag: stored[tag] for tag in TEXTS if isinstance(stored.get(tag), str)})
         if page.is_ome or page.is_imagej or page.is_shaped:  # which describe planes and sizes, not the subject
             exif.pop(DESCRIPTION, None)
-        _remove_damaged(exif)
+        _make_writable(exif)
         for directory in (EXIF, GPS):
             tags = {tag: value for tag, value in stored.get_ifd(directory).items() if tag != INTEROPERABILITY}
-            _remove_damaged(tags, directory)
+            _make_writable(tags, directory)
             if tags:
                 exif[directory] = tags
         return (exif.tobytes() if exif else None), dpi

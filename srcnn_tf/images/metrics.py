@@ -1,4 +1,4 @@
-"""PSNR and SSIM as super-resolution papers print them: on 8-bit luma, `scale` pixels shaved from each side."""
+"""Computes PSNR and SSIM as super-resolution papers do: on 8-bit luma, `scale` pixels shaved from each side."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ SSIM_WINDOW = 11  # pixels: a Gaussian of sigma 1.5 cut at 3.5 sigma (Wang et al
 
 
 class Score(NamedTuple):
-    """PSNR in dB (infinite for equal pictures) and SSIM (1 for equal pictures)."""
+    """PSNR in dB (infinite for equal images) and SSIM (1 for equal images)."""
 
     psnr: float
     ssim: float
 
 
 def psnr(image: NDArray, original: NDArray) -> float:
-    """Peak signal-to-noise ratio in dB of two arrays of one shape with values in 0..255; `inf` if they are equal."""
+    """Returns the PSNR in dB of two arrays of one shape with values in 0..255; `inf` if they are equal."""
     error = np.mean((image.astype(np.float64) - original.astype(np.float64)) ** 2)
     return math.inf if error == 0 else float(10 * np.log10(255.0**2 / error))
 
 
 def ssim(image: NDArray[np.uint8], original: NDArray[np.uint8]) -> float:
-    """Mean structural similarity of two `(rows, cols)` uint8 arrays, as MATLAB's `ssim` and Wang et al. set it."""
+    """Returns the mean structural similarity of two `(rows, cols)` uint8 arrays, set as by MATLAB and Wang et al."""
     return float(
         structural_similarity(
             image, original, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
@@ -35,7 +35,7 @@ def ssim(image: NDArray[np.uint8], original: NDArray[np.uint8]) -> float:
 
 
 def score(image: NDArray[np.uint8], original: NDArray[np.uint8], scale: int) -> Score:
-    """Scores a picture against the original one under the project's protocol.
+    """Scores an image against the original one under the project's protocol.
 
     Args:
         image: uint8 luma `(rows, cols)`.

@@ -1,4 +1,4 @@
-"""Making pictures smaller and larger, a product with a sparse matrix for the rows, and one for the columns."""
+"""Resizes images like MATLAB and SciPy: one product with a sparse matrix for the rows, one for the columns."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Taps = Callable[[int, float], tuple[NDArray[np.int64], NDArray[np.float64]]]
 
 
 def imresize(image: NDArray, scale: float) -> NDArray:
-    """Makes a picture smaller or larger as `imresize` of the MATLAB behind the super-resolution papers does.
+    """Resizes an image like `imresize` of the MATLAB behind the super-resolution papers.
 
-    Keys' bicubic kernel with a = -1/2, as many times wider as the picture gets smaller (antialiasing). Beyond the
+    Keys' bicubic kernel with a = -1/2, as many times wider as the image gets smaller (antialiasing). Beyond the
     borders the edge pixels are repeated; later versions of MATLAB mirror there. Rows first, then columns.
 
     Args:
@@ -44,7 +44,7 @@ def imresize_rows(
         begin: the first row wanted.
         end: the one after the last.
         convert: done to the rows of `image` that are needed, before they are resized: to floats, say, which take too
-            much memory for the whole of a large picture.
+            much memory for the whole of a large image.
 
     Returns:
         `(end - begin, ceil(scale * cols)[, channels])`, of the dtype that `convert` gives.
@@ -74,24 +74,24 @@ def zoom(image: Floats, factor: float) -> Floats:
 
 
 def _keys_taps(size: int, scale: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """What MATLAB's `contributions` finds: Keys' kernel (IEEE ASSP 29, 1981), each pixel's weights summing to 1."""
+    """Computes MATLAB's `contributions`: Keys' kernel (IEEE ASSP 29, 1981), each pixel's weights summing to 1."""
     shrunk = min(scale, 1.0)
     width = 4 / shrunk
     centre = np.arange(1, math.ceil(scale * size) + 1) / scale + 0.5 * (1 - 1 / scale)  # counted from 1, as there
-    places = np.floor(centre - width / 2)[:, np.newaxis] + np.arange(math.ceil(width) + 2)
-    far = np.abs(shrunk * (centre[:, np.newaxis] - places))
+    indices = np.floor(centre - width / 2)[:, np.newaxis] + np.arange(math.ceil(width) + 2)
+    far = np.abs(shrunk * (centre[:, np.newaxis] - indices))
     near, tail = (1.5 * far - 2.5) * far**2 + 1, ((-0.5 * far + 2.5) * far - 4) * far + 2
     weights = np.where(far <= 1, near, np.where(far <= 2, tail, 0))
     weights /= weights.sum(axis=1, keepdims=True)
-    return np.clip(places, 1, size).astype(np.int64) - 1, weights
+    return np.clip(indices, 1, size).astype(np.int64) - 1, weights
 
 
 def _spline_taps(size: int, scale: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Cubic B-splines; the first and the last pixels of both sizes coincide; mirrored beyond them."""
+    """Samples cubic B-splines; the first and last pixels of both sizes coincide; mirrored beyond them."""
     new_size = round(scale * size)
-    places = np.arange(new_size) * ((size - 1) / max(new_size - 1, 1))
-    first = np.floor(places).astype(np.int64)
-    part = places - first
+    positions = np.arange(new_size) * ((size - 1) / max(new_size - 1, 1))
+    first = np.floor(positions).astype(np.int64)
+    part = positions - first
     weights = [(1 - part) ** 3, 4 - 6 * part**2 + 3 * part**3, 1 + 3 * (part + part**2 - part**3), part**3]
     period = max(2 * (size - 1), 1)
     taps = np.abs(first[:, np.newaxis] + np.arange(-1, 3)) % period
@@ -100,14 +100,14 @@ def _spline_taps(size: int, scale: float) -> tuple[NDArray[np.int64], NDArray[np
 
 @lru_cache(maxsize=256)
 def _matrix(size: int, scale: float, taps: Taps) -> sparse.csr_array:
-    """The matrix from `size` pixels to the new ones; pixels met again beyond the border add up."""
-    places, weights = taps(size, scale)
-    rows = np.arange(len(places) + 1) * places.shape[1]
-    return sparse.csr_array((weights.ravel(), places.ravel(), rows), shape=(len(places), size))
+    """Returns the matrix from `size` pixels to the new ones; weights of one pixel, repeated at the border, add up."""
+    indices, weights = taps(size, scale)
+    rows = np.arange(len(indices) + 1) * indices.shape[1]
+    return sparse.csr_array((weights.ravel(), indices.ravel(), rows), shape=(len(indices), size))
 
 
 def _product(matrix: sparse.csr_array, image: NDArray) -> NDArray:
-    """Gives a picture the matrix's rows in place of its own, in its own dtype."""
+    """Returns the product of a matrix and an image's rows, in the image's dtype."""
     floats = image if image.dtype.kind == "f" else image.astype(np.float64)
     lines = np.ascontiguousarray(floats).reshape(len(image), -1)
     found = matrix.astype(floats.dtype, copy=False) @ lines
