@@ -53,7 +53,7 @@ def decode(
     A palette becomes RGB, or RGBA if it has transparency; 1 to 7 bits become 8; CMYK becomes RGB.
     """
     image.load()
-    if image.format == "PNG" and _png_bits(file) != 8:
+    if image.format == "PNG" and os.pread(file.fileno(), 1, 24) != b"\x08":  # the bit depth in its header
         # Pillow reduces 16-bit colour to 8 bits, and mistakes which grey of 2 or 4 bits is transparent.
         file.seek(0)
         pixels = imagecodecs.png_decode(file.read())
@@ -67,11 +67,6 @@ def decode(
     if (frames := getattr(image, "n_frames", 1)) > 1:
         warnings.append(f"only the first of {frames} frames is read")
     return pixels
-
-
-def _png_bits(file: BinaryIO) -> int:
-    file.seek(24)  # PNG specification, section 11.2.1: the bit depth in the header chunk
-    return file.read(1)[0]
 
 
 def load_exif(data: bytes | None) -> Image.Exif:

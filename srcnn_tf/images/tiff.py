@@ -1,4 +1,4 @@
-"""Reads and writes the pages of TIFF files with tifffile, with 8 or 16 bits.
+"""Reads the pages of TIFF files with tifffile, with 8 or 16 bits.
 
 tifffile returns what is stored; what it means is worked out here by TIFF 6.0. tifffile also takes missing data for
 black, believes any size, and follows endless chains of pages. So that damaged or hostile files neither give wrong
@@ -16,15 +16,14 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tifffile import TiffFile, TiffPage, TiffWriter
+from tifffile import TiffFile, TiffPage
 from tifffile.tifffile import jpeg_shape
 
-from srcnn_tf.images.page import Page, channels_of, check_size, cmyk_to_rgb, unpremultiplied, unsupported
+from srcnn_tf.images.page import check_size, cmyk_to_rgb, unpremultiplied, unsupported
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MAX_PAGES = 4096
 MAX_TAGS = 100_000  # of all pages; one has about twenty
-MAX_CLASSIC = 2**32 - 2**25  # bytes of pixels, with room for tags, up to which BigTIFF is not needed
 TILE_SLACK = 4096  # rows and columns that tiles may have beyond the image
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6  # photometric interpretations
 SAMPLES = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3}  # of a pixel, without extra ones
@@ -205,22 +204,3 @@ def _select_channels(pixels: NDArray, page: TiffPage, warnings: list[str]) -> ND
         warnings.append(f"{extra - len(alphas)} channels besides its colours are left out")
         pixels = pixels[..., [*range(colors), *(colors + index for index in alphas)]]
     return unpremultiplied(pixels) if alphas and kinds[alphas[0]] == PREMULTIPLIED else pixels
-
-
-def write_page(writer: TiffWriter, page: Page, tags: list) -> None:
-    """Writes a page without loss, with its profile, its resolution and other tags (tifffile's `extratags`)."""
-    channels = channels_of(page.pixels)
-    writer.write(
-        page.pixels,
-        photometric="minisblack" if channels < 3 else "rgb",
-        planarconfig="contig" if channels > 1 else None,
-        extrasamples=["unassalpha"] if channels in (2, 4) else None,
-        compression="adobe_deflate",
-        predictor=True,
-        resolution=page.dpi,
-        resolutionunit="inch" if page.dpi else None,
-        iccprofile=page.icc_profile,
-        extratags=tags,
-        software=False,
-        metadata=None,
-    )

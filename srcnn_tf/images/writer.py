@@ -18,10 +18,9 @@ from tifffile import TiffWriter
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.files import atomic_write
-from srcnn_tf.images import tiff
 from srcnn_tf.images.library_errors import library_errors
 from srcnn_tf.images.metadata import updated_exif, write_tiff_exif
-from srcnn_tf.images.page import Page, matching_profile
+from srcnn_tf.images.page import Page, channels_of, matching_profile
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ IN_WORDS = {"icc_profile": "colour profile", "exif": "EXIF data", "dpi": "resolu
 PNG_LEVEL, PNG_FILTER = 2, imagecodecs.PNG.FILTER.PAETH
 FULL_COLOR = 90  # from this JPEG quality on, colour has the resolution of luma, as in Adobe's programs and ImageMagick
 MAX_JPEG_EXIF = 65_533  # bytes in a segment
+MAX_CLASSIC_TIFF = 2**32 - 2**25  # bytes of pixels, with room for tags, up to which BigTIFF is not needed
 # WebP up to this many pixels by libwebp's method 4, half a decibel better at the same size than method 2; for 100
 # megapixels it would take a minute.
 CAREFUL_WEBP = 25_000_000
@@ -129,9 +129,23 @@ class ImageWriter:
 
     def _write_tiff(self, page: Page, exif: Image.Exif | None, path: Path) -> None:
         if self._tiff is None:
-            large = self._page_count * page.pixels.nbytes > tiff.MAX_CLASSIC
-            self._tiff = self._stack.enter_context(TiffWriter(path, bigtiff=large, byteorder="<"))
-        tiff.write_page(self._tiff, page, write_tiff_exif(self._tiff, exif) if exif else [])
+            big = self._page_count * page.pixels.nbytes > MAX_CLASSIC_TIFF
+            self._tiff = self._stack.enter_context(TiffWriter(path, bigtiff=big, byteorder="<"))
+        channels = channels_of(page.pixels)
+        self._tiff.write(
+            page.pixels,
+            photometric="minisblack" if channels < 3 else "rgb",
+            planarconfig="contig" if channels > 1 else None,
+            extrasamples=["unassalpha"] if channels in (2, 4) else None,
+            compression="adobe_deflate",
+            predictor=True,
+            resolution=page.dpi,
+            resolutionunit="inch" if page.dpi else None,
+            iccprofile=page.icc_profile,
+            extratags=write_tiff_exif(self._tiff, exif) if exif else [],
+            software=False,
+            metadata=None,
+        )
 
     def _write_single(self, page: Page, form: Format, exif: Image.Exif | None, file: BinaryIO) -> None:
         pixels = page.pixels

@@ -162,7 +162,7 @@ def test_metadata_is_kept(extension, channels, profile, dtype):
 
 @pytest.mark.parametrize("big", [False, True])
 def test_metadata_of_each_page_is_kept_in_small_and_big_tiff(big, monkeypatch):
-    monkeypatch.setattr("srcnn_tf.images.tiff.MAX_CLASSIC", 0 if big else 2**32)  # more than 4 GB of pixels
+    monkeypatch.setattr("srcnn_tf.images.writer.MAX_CLASSIC_TIFF", 0 if big else 2**32)  # more than 4 GB of pixels
     page = Page(noise(3, np.uint16), SRGB, exif({0x010E: "Words"}, DETAILS, GPS), (300.0, 150.0))
     write("a.tif", page, page)
     assert Path("a.tif").read_bytes()[:4] == (b"II+\0" if big else b"II*\0")
