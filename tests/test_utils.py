@@ -82,15 +82,6 @@ def test_modcrop_crops_bottom_and_right():
     assert utils.modcrop(drawn(7, 10), 4).shape == (4, 8, 3)
 
 
-def test_degrade_is_the_references_two_zooms_on_each_channel():
-    channels = drawn(24, 30).astype(float)
-    degraded = utils.degrade(channels, 3)
-    for channel in range(3):
-        down = ndimage.zoom(channels[..., channel], 1 / 3, prefilter=False)
-        assert down.shape == (8, 10)
-        np.testing.assert_allclose(degraded[..., channel], ndimage.zoom(down, 3, prefilter=False), rtol=1e-13)
-
-
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_degrade_differs_from_the_reference_only_where_its_edge_is_black(scale):
     def reference(line):

@@ -154,11 +154,13 @@ def test_of_the_samples_the_motorcycle_is_for_validation(capsys):
     assert load(Config(recipe="reference"), RECIPES["reference"]).validation == []  # as the reference, which has none
 
 
-def test_too_few_patches_for_a_batch(make_picture):
+def test_too_few_patches_for_a_batch(make_picture, capsys):
     for number in range(3):
         make_picture(f"Train/{number}.png", seed=number)
     message = r"12 patches of 3 images below Train do not fill one batch of 13: give more images"
     with pytest.raises(RunError, match=message):
         load(Config(recipe="reference", batch_size=13), RECIPES["reference"])
-    training_set = load(Config(batch_size=13))
+    Path("Train/broken.png").write_bytes(b"nothing")
+    training_set = load(Config(batch_size=13, checkpoint_dir="other"))
+    assert "Warning: Train/broken.png: cannot be read" in capsys.readouterr().out
     assert (training_set.batch_size, training_set.steps_per_epoch) == (12, 1)

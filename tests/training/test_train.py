@@ -153,17 +153,10 @@ def test_recipe_modern_overfits_a_small_set():
 
 @pytest.mark.usefixtures("images")
 def test_a_recipe_may_be_given_as_a_value():
-    config = Config(epoch=1, batch_size=4, learning_rate=0.01, precision="float32")
-    recipe = dataclasses.replace(RECIPES["reference"], initialization="he")
-    model = create_state(config, recipe).model
-    train.train(config, recipe=recipe)
-    for data, label in zip(*(np.split(array, 3) for array in utils.read_data("checkpoint/train.h5")), strict=True):
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(tf.square(model(data) - label))
-        gradients = tape.gradient(loss, model.trainable_variables)
-        for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
-            variable.assign_sub(0.01 * gradient)
-    assert_equal_weights(weights(), model.get_weights(), 1e-5)
+    train.train(reference(1))
+    config = Config(epoch=1, batch_size=3, learning_rate=1e-4, precision="float32", checkpoint_dir="other")
+    train.train(config, recipe=RECIPES["reference"])
+    assert_equal_weights(weights("other/srcnn_21_x3_scipy"), weights())
 
 
 @pytest.mark.usefixtures("images")
@@ -227,16 +220,6 @@ def test_a_validation_image_that_vanishes_leaves_its_columns_empty(make_picture,
     assert float(second["loss"]) > 0
 
 
-@pytest.mark.usefixtures("images")
-def test_an_unreadable_image_is_a_warning(capsys):
-    Path("Train/broken.png").write_bytes(b"nothing")
-    train.train(reference(1))
-    output = capsys.readouterr().out
-    assert "Warning: Train/broken.png: cannot be read" in output
-    assert "12 patches of 3 images" in output
-    assert "Starting at step 0 of 4" in output
-
-
 def test_what_a_gpu_gets_learns_the_same(make_picture, monkeypatch):
     """Whole batches, XLA, many steps per call: as in parts on a processor, within rounding."""
     for number in range(6):
@@ -262,27 +245,22 @@ def test_a_stopped_run_resumes_as_if_it_had_not_been_stopped(recipe, capsys):
         return Config(recipe=recipe, epoch=5, batch_size=3, learning_rate=1e-3, checkpoint_dir=folder)
 
     train.train(config("whole"))
+    assert "Starting at step 0 of 20" in capsys.readouterr().out
+    kill = Recorder(at=16, action=lambda model: (_ for _ in ()).throw(KeyboardInterrupt))
     stop = Recorder(at=10, action=interrupt)
     message = r"Stopped by SIGINT; the newest checkpoint is of step 10 of 20\. The same command resumes .*--epoch=5"
     with pytest.raises(StoppedError, match=message):
         train.train(config("parts"), [stop])
     assert stop.steps[-1] == 10
+    with pytest.raises(KeyboardInterrupt):
+        train.train(config("parts"), [kill])
     seen = Recorder()
     train.train(config("parts"), [seen])
     assert 10 < seen.steps[0] < seen.steps[-1] == 20
-    assert "Resuming from step 10 of 20" in capsys.readouterr().out
+    assert capsys.readouterr().out.count("Resuming from step 10 of 20") == 2
+    assert [row["epoch"] for row in history()] == ["1", "2", "3", "4", "5"]
     assert_equal_weights(weights("parts/srcnn_21_x3_scipy"), weights("whole/srcnn_21_x3_scipy"))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-@pytest.mark.usefixtures("images")
-def test_windows_train_as_memory_does(monkeypatch):
-    config = Config(recipe="reference", epoch=4, batch_size=3, learning_rate=0.1)
-    train.train(dataclasses.replace(config, checkpoint_dir="memory"))
-    monkeypatch.setattr(utils, "IN_MEMORY", 0)
-    monkeypatch.setattr(patches, "WINDOW", 6 * utils.patch_bytes(Config()))
-    train.train(config)
-    assert_equal_weights(weights(), weights("memory/srcnn_21_x3_scipy"), 1e-7)
 
 
 @pytest.mark.usefixtures("images")
@@ -373,15 +351,6 @@ def test_a_former_run_stays_until_the_new_one_has_something_and_then_nothing_is_
     assert [path.name for path in RUN.glob("*.index")] == ["SRCNN.model-8.index"]
     assert len(list(Path("logs/srcnn_21_x3_scipy").glob("events*"))) == 1
     assert [row["epoch"] for row in history()] == ["1", "2"]
-
-
-@pytest.mark.usefixtures("images")
-def test_history_of_a_killed_run_has_each_epoch_once():
-    kill = Recorder(at=36, action=lambda model: (_ for _ in ()).throw(KeyboardInterrupt))
-    for callback in (Recorder(at=20, action=interrupt), kill, Recorder()):
-        with contextlib.suppress(StoppedError, KeyboardInterrupt):
-            train.train(reference(12), [callback])
-    assert [row["epoch"] for row in history()] == [str(epoch) for epoch in range(1, 13)]
 
 
 @pytest.mark.usefixtures("images")
