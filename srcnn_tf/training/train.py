@@ -16,7 +16,7 @@ import filelock
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 import srcnn_tf
 from srcnn_tf import utils
@@ -153,12 +153,13 @@ class Run:
         """Writes a checkpoint and the weights.
 
         Raises:
-            RunError: they cannot be written, or the weights are not finite; the former checkpoints are kept.
+            RunError: they cannot be written, or the state is not finite; the former checkpoints are kept.
         """
         step = int(self.state.step)
         if step == self.saved_step:
             return
-        self.check_finite(())
+        trained = (*self.state.overparameterization.trained_variables(), *self.state.optimizer.variables)
+        self.check_finite(*(variable.numpy() for variable in trained))
         if self.saved_step == 0:
             # A former run stays until there is something to take its place. The record is first, since it says what
             # the checkpoints belong to; its step is that of the saved weights.
@@ -190,13 +191,13 @@ class Run:
             | {name: version(name) for name in packages},
         }
 
-    def check_finite(self, losses: Sequence[float]) -> None:
+    def check_finite(self, *values: ArrayLike) -> None:
         """Checks that training has not diverged.
 
         Raises:
-            RunError: a loss or a weight is not a finite number.
+            RunError: one of the values, such as losses, or of the weights is not a finite number.
         """
-        if all(np.isfinite(values).all() for values in (losses, *self.state.model.get_weights())):
+        if all(np.isfinite(numbers).all() for numbers in (*values, *self.state.model.get_weights())):
             return
         newest = checkpoint.latest_checkpoint(self.directory) if self.saved_step else None
         kept = f"the last checkpoint is {newest}" if newest else "no checkpoint was written"

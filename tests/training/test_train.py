@@ -382,8 +382,16 @@ def test_a_callback_may_stop_the_training():
 
 
 @pytest.mark.usefixtures("images")
-@pytest.mark.parametrize(("changes", "at"), [({"batch_size": 1}, 10), ({"epoch": 40, "learning_rate": 1e4}, None)])
-def test_weights_that_become_nan_stop_the_run_and_are_never_saved(changes, at):
+@pytest.mark.parametrize(
+    ("changes", "at"),
+    [
+        ({"batch_size": 1}, 10),
+        ({"epoch": 40, "learning_rate": 1e4}, None),
+        ({"epoch": 40, "learning_rate": 100.0, "recipe": "modern"}, None),  # the optimizer's state before the weights
+    ],
+)
+def test_weights_that_become_nan_stop_the_run_and_are_never_saved(changes, at, monkeypatch):
+    monkeypatch.setattr(train, "SAVE_EVERY", 500 if at else 10)
     message = r"became infinite or NaN .*the learning rate is too high.* no checkpoint was written.*--resume=False"
     with pytest.raises(RunError, match=message):
         train.train(reference(**{"epoch": 1} | changes), [Recorder(at, make_nan)])
