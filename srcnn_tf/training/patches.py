@@ -112,7 +112,8 @@ def _validation_images(paths: list[Path], split: float) -> list[int]:
     if split == 0:
         return []
     if len(paths) < MIN_IMAGES_TO_SPLIT:
-        return [number for number, path in enumerate(paths) if is_validation_sample(path)] if len(paths) > 1 else []
+        samples = [number for number, path in enumerate(paths) if is_validation_sample(path)]
+        return samples[:1] if len(paths) > 1 else []  # something must be left to train on
     count = min(max(1, round(len(paths) * split)), len(paths) - 1)
     return ((np.arange(count) + 0.5) * len(paths) / count).astype(np.int64).tolist()
 

@@ -147,11 +147,14 @@ def test_part_of_the_images_is_for_validation(count, validation, make_picture):
     assert load(Config(validation_split=0.0)).validation == []
 
 
-def test_of_the_samples_the_motorcycle_is_for_validation(capsys):
+def test_of_the_samples_the_motorcycle_is_for_validation(make_picture, capsys):
     training_set = load(Config())
     assert [training_set.paths[number].name for number in training_set.validation] == ["motorcycle_left.png"]
     assert "7 images; 1 images for validation" in capsys.readouterr().out
     assert load(Config(recipe="reference"), RECIPES["reference"]).validation == []  # as the reference, which has none
+    for folder, validation in (("a", []), ("b", [0])):  # something is left to train on
+        make_picture(f"mine/{folder}/samples/motorcycle_left.png")
+        assert load(Config(train_dir="mine", checkpoint_dir=folder)).validation == validation
 
 
 def test_too_few_patches_for_a_batch(make_picture, capsys):
