@@ -3,7 +3,7 @@ import sys
 
 import pytest
 import tensorflow as tf
-from conftest import ROOT
+from conftest import ROOT, program_environment
 
 from srcnn_tf import devices
 from srcnn_tf.config import Config
@@ -50,6 +50,13 @@ def test_tensorflow_loads_silently_and_multiplies_float32_exactly(is_train):
         f"from srcnn_tf.devices import load_tensorflow; print(load_tensorflow({is_train}))\n"
         "import tensorflow as tf; assert not tf.config.experimental.tensor_float_32_execution_enabled()\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=program_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stderr == ""
     assert done.stdout.count("\n") == 1
