@@ -102,7 +102,7 @@ def load_training_set(config: Config, recipe: Recipe, paths: list[Path], data_ha
             f"{len(indices)} patches of {len(counts)} images below {config.train_dir} do not fill one batch of "
             f"{config.batch_size}: give more images, a smaller --batch_size, or a smaller --stride."
         )
-    print(f"{len(indices)} patches of {len(counts) - len(validation)} images; {len(validation)} images for validation.")
+    print(f"{len(indices)} patches of {len(counts) - len(validation)} images; {len(validation)} for validation.")
     batch_size = min(config.batch_size, len(indices))
     return TrainingSet(file, counts, indices, images, usable_paths, validation, batch_size)
 

@@ -150,7 +150,7 @@ def test_part_of_the_images_is_for_validation(count, validation, make_picture):
 def test_of_the_samples_the_motorcycle_is_for_validation(make_picture, capsys):
     training_set = load(Config())
     assert [training_set.paths[number].name for number in training_set.validation] == ["motorcycle_left.png"]
-    assert "7 images; 1 images for validation" in capsys.readouterr().out
+    assert "7 images; 1 for validation" in capsys.readouterr().out
     assert load(Config(recipe="reference"), RECIPES["reference"]).validation == []  # as the reference, which has none
     for folder, validation in (("a", []), ("b", [0])):  # something is left to train on
         make_picture(f"mine/{folder}/samples/motorcycle_left.png")
