@@ -158,7 +158,8 @@ def _convolve_image(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     height, width = tf.shape(inputs)[1], tf.shape(inputs)[2]
     rows, cols = height - side + 1, width - side + 1
     matrices = tf.reshape(tf.transpose(kernel, [0, 1, 3, 2]), [side, side * c_out, c_in])
-    flat = [tf.reshape(inputs[0, row : row + rows], [-1, c_in]) for row in range(side)]
+    image = inputs[0]  # slices of its first axis need no copy
+    flat = [tf.reshape(image[row : row + rows], [-1, c_in]) for row in range(side)]
     products = tf.add_n([tf.matmul(matrices[row], flat[row], transpose_b=True) for row in range(side)])
     taps = tf.reshape(products, [side, c_out, rows, width])
     summed = tf.add_n([taps[col, :, :, col : col + cols] for col in range(side)])

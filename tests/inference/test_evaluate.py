@@ -1,4 +1,5 @@
 import csv
+import itertools
 import json
 from importlib import resources
 from pathlib import Path
@@ -162,33 +163,23 @@ def test_weights_of_the_reference_score_what_was_measured(shared):
     assert averages["psnr_srcnn"] == pytest.approx(25.493, abs=0.01)
 
 
-@pytest.mark.parametrize(
-    ("degradation", "architecture", "scale", "set5", "set14"),
-    [
-        ("matlab", "9-1-5", 2, 36.66, 32.36),
-        ("matlab", "9-1-5", 3, 32.66, 29.15),
-        ("matlab", "9-1-5", 4, 30.34, 27.36),
-        ("matlab", "9-5-5", 2, 36.80, 32.45),
-        ("matlab", "9-5-5", 3, 32.95, 29.35),
-        ("matlab", "9-5-5", 4, 30.58, 27.5),
-        ("scipy", "9-1-5", 2, 34.70, 30.58),
-        ("scipy", "9-1-5", 3, 30.52, 26.82),
-        ("scipy", "9-1-5", 4, 27.78, 25.05),
-    ],
-)
-def test_shipped_weights_score_what_their_sidecar_says(degradation, architecture, scale, set5, set14, shared):
+@pytest.mark.parametrize("architecture", ["9-1-5", "9-5-5"])
+@pytest.mark.parametrize(("degradation", "scale"), itertools.product(("matlab", "scipy"), (2, 3, 4)))
+def test_shipped_weights_score_what_their_sidecar_says(degradation, architecture, scale, shared):
     """Without `evaluate`, as its files take longer than the scores."""
     config = Config(is_train=False, degradation=degradation, architecture=architecture, scale=scale)
+    if (degradation, architecture) == ("scipy", "9-5-5"):
+        with pytest.raises(RunError, match="No weights"):  # there are none
+            find_model(config)
+        return
     sidecar = json.loads((resources.files("srcnn_tf.weights") / f"{config.network_name}.json").read_text())
     model, weights = find_model(config)
     assert weights == "shipped"
     restore = TiledModel(model)
-    for name, least in (("Set5", set5), ("Set14", set14)):
+    for name in ("Set5", "Set14") if architecture == "9-1-5" else ("Set5",):  # 9-5-5 takes seven times as long
         scores = []
         for path in prepare_data(shared / "data" / name):
             degraded, original = preprocess(read_image(path), config)
             bicubic, srcnn = (score(channels, original, config) for channels in (degraded, restore(degraded)))
             scores.append([bicubic.psnr, srcnn.psnr, bicubic.ssim, srcnn.ssim])
-        found = np.mean(scores, axis=0)
-        assert found[1] >= least
-        assert list(sidecar["scores"][name].values()) == pytest.approx(found.tolist(), abs=5e-4)
+        assert list(sidecar["scores"][name].values()) == pytest.approx(np.mean(scores, axis=0).tolist(), abs=5e-4)
