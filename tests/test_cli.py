@@ -156,6 +156,8 @@ def test_training_resuming_and_testing_also_where_the_disk_is_full_at_first(run_
     make_picture("Train/a.png", rows=90, cols=90)
     make_picture("Test/Set5/large.png", rows=120, cols=120, seed=1)
     make_picture("Test/Set5/small.png", rows=24, cols=24)
+    training = ["--is_train=True", "--recipe=paper", "--batch_size=4"]  # which compiles faster
+    # Under the default recipe, whose checkpoint is larger than the training file.
     for size, named in ((100_000, "checkpoint/train.h5"), (1_500_000, f"{RUN}/SRCNN.model-1")):
         full = run_main("--is_train=True", "--epoch=1", check=False, preexec_fn=limit_file_size(size))
         assert full.returncode == 1
@@ -163,11 +165,11 @@ def test_training_resuming_and_testing_also_where_the_disk_is_full_at_first(run_
         left = [path for path in Path("checkpoint").rglob("*") if path.is_file()]
         assert {path.name for path in left} <= {".lock", "train.h5", "config.json", "checkpoint"}
 
-    first = run_main("--is_train=True", "--epoch=1")
-    assert "Starting at step 0 of 1" in first.stdout
-    assert "Done: 1 steps" in first.stdout
-    more = run_main("--epoch=3")
-    assert "Resuming from step 1 of 3" in more.stdout
+    first = run_main(*training, "--epoch=1")
+    assert "Starting at step 0 of 6" in first.stdout
+    assert "Done: 6 steps" in first.stdout
+    more = run_main(*training[1:], "--epoch=3")
+    assert "Resuming from step 6 of 18" in more.stdout
 
     full = run_main("--is_train=False", check=False, preexec_fn=limit_file_size(16_000))
     assert full.returncode == 1
@@ -185,9 +187,9 @@ def test_training_resuming_and_testing_also_where_the_disk_is_full_at_first(run_
 
 
 def test_a_log_that_fills_the_disk_costs_the_log_alone(run_main, make_picture):
-    make_picture("Train/a.png", rows=134, cols=134)
-    options = ["--recipe=reference", "--batch_size=4", "--stride=100", "--epoch=20"]
-    done = run_main(*options, check=False, preexec_fn=limit_file_size(250_000))
+    make_picture("Train/a.png", rows=150, cols=150)
+    options = ["--recipe=reference", "--batch_size=4", "--stride=100", "--epoch=30"]
+    done = run_main(*options, check=False, preexec_fn=limit_file_size(700_000))
     assert done.returncode == 1
     assert "Done: " in done.stdout
     assert done.stderr.startswith("Problem: logs/srcnn_21_x3_scipy: the TensorBoard log cannot be written")
@@ -214,7 +216,7 @@ def wait_for(process, text):
 
 def test_ctrl_c_saves_and_the_same_command_resumes(run_main, make_picture, tmp_path):
     make_picture("Train/a.png")
-    command = ["--epoch=3000", "--batch_size=1"]
+    command = ["--recipe=paper", "--epoch=3000", "--batch_size=1"]  # which compiles faster
     process = start(tmp_path, *command)
     wait_for(process, "epoch 2/")
     process.send_signal(signal.SIGINT)
@@ -253,10 +255,10 @@ def test_kill_9_costs_only_the_steps_since_the_last_checkpoint(make_picture, tmp
     for wait in (0.0, 0.13):
         with start(tmp_path, *command) as process:
             wait_for(process, f"Resuming from step {reached}" if reached else "Starting at step 0")
-            wait_for(process, f"step: [{reached + 1010}]")
+            wait_for(process, f"step: [{reached + 510}]")
             time.sleep(wait)  # so that it is cut at different places
             process.kill()
-            last = max(map(int, re.findall(r"step: \[(\d+)\]", process.stdout.read())), default=reached + 1010)
+            last = max(map(int, re.findall(r"step: \[(\d+)\]", process.stdout.read())), default=reached + 510)
         saved = max(int(path.stem.split("-")[1]) for path in Path(RUN).glob("SRCNN.model-*.index"))
         assert last - 510 <= saved <= last + 10
         reached = saved

@@ -164,7 +164,7 @@ def test_weights_of_the_reference_score_what_was_measured(shared):
 
 
 @pytest.mark.parametrize("architecture", ["9-1-5", "9-5-5"])
-@pytest.mark.parametrize(("degradation", "scale"), itertools.product(("matlab", "scipy"), (2, 3, 4)))
+@pytest.mark.parametrize(("degradation", "scale"), list(itertools.product(("matlab", "scipy"), (2, 3, 4))))
 def test_shipped_weights_score_what_their_sidecar_says(degradation, architecture, scale, shared):
     """Without `evaluate`, as its files take longer than the scores."""
     config = Config(is_train=False, degradation=degradation, architecture=architecture, scale=scale)

