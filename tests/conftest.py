@@ -21,7 +21,7 @@ def pytest_make_parametrize_id(val):
 
 @pytest.fixture
 def golden():
-    """Drawn pictures, and what the reference made of them; tests/golden/README.md says how."""
+    """Synthetic images, and what the reference made of them; tests/golden/README.md says how."""
     return GOLDEN
 
 
@@ -29,7 +29,7 @@ def golden():
 def shared():
     """The paper's photographs and the reference's weights, which are not part of this repository."""
     if not (SHARED / "data").is_dir():
-        pytest.skip("needs the paper's pictures, in ../shared beside the repository")
+        pytest.skip("needs the paper's images, in ../shared beside the repository")
     return SHARED
 
 
@@ -68,20 +68,20 @@ def program_environment():
 
 
 @pytest.fixture
-def make_picture(tmp_path):
-    """Writes a smooth drawn picture with some texture; returns its path."""
+def make_image(tmp_path):
+    """Writes a smooth synthetic image with some texture; returns its path."""
 
     def make(name, rows=48, cols=54, mode="RGB", seed=0):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(drawn(rows, cols, seed)).convert(mode).save(path)
+        Image.fromarray(synthetic_image(rows, cols, seed)).convert(mode).save(path)
         return path
 
     return make
 
 
 def as_stored(upright, orientation):
-    """The picture as a camera stores it with an EXIF orientation, by what each says was done (EXIF 2.3, 4.6.4)."""
+    """The image as a camera stores it with an EXIF orientation, by what each says was done (EXIF 2.3, 4.6.4)."""
     stored = {
         1: upright,
         2: upright[:, ::-1],
@@ -95,8 +95,8 @@ def as_stored(upright, orientation):
     return np.ascontiguousarray(stored)
 
 
-def drawn(rows, cols, seed=0):
-    """A drawn uint8 RGB picture `(rows, cols, 3)`: waves, an edge, and seeded noise."""
+def synthetic_image(rows, cols, seed=0):
+    """A synthetic uint8 RGB image `(rows, cols, 3)`: waves, an edge, and seeded noise."""
     rng = np.random.default_rng(seed)
     row, col = np.mgrid[:rows, :cols]
     channels = [

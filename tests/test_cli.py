@@ -152,10 +152,10 @@ def limit_file_size(size):
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-def test_training_resuming_and_testing_also_where_the_disk_is_full_at_first(run_main, make_picture):
-    make_picture("Train/a.png", rows=90, cols=90)
-    make_picture("Test/Set5/large.png", rows=120, cols=120, seed=1)
-    make_picture("Test/Set5/small.png", rows=24, cols=24)
+def test_training_resuming_and_testing_also_where_the_disk_is_full_at_first(run_main, make_image):
+    make_image("Train/a.png", rows=90, cols=90)
+    make_image("Test/Set5/large.png", rows=120, cols=120, seed=1)
+    make_image("Test/Set5/small.png", rows=24, cols=24)
     training = ["--is_train=True", "--recipe=paper", "--batch_size=4"]  # which compiles faster
     # Under the default recipe, whose checkpoint is larger than the training file.
     for size, named in ((100_000, "checkpoint/train.h5"), (1_500_000, f"{RUN}/SRCNN.model-1")):
@@ -186,8 +186,8 @@ def test_training_resuming_and_testing_also_where_the_disk_is_full_at_first(run_
     assert len(Path("sample/results.csv").read_text().splitlines()) == 2
 
 
-def test_a_log_that_fills_the_disk_costs_the_log_alone(run_main, make_picture):
-    make_picture("Train/a.png", rows=150, cols=150)
+def test_a_log_that_fills_the_disk_costs_the_log_alone(run_main, make_image):
+    make_image("Train/a.png", rows=150, cols=150)
     options = ["--recipe=reference", "--batch_size=4", "--stride=100", "--epoch=30"]
     done = run_main(*options, check=False, preexec_fn=limit_file_size(700_000))
     assert done.returncode == 1
@@ -214,8 +214,8 @@ def wait_for(process, text):
     raise AssertionError(process.stderr.read())
 
 
-def test_ctrl_c_saves_and_the_same_command_resumes(run_main, make_picture, tmp_path):
-    make_picture("Train/a.png")
+def test_ctrl_c_saves_and_the_same_command_resumes(run_main, make_image, tmp_path):
+    make_image("Train/a.png")
     command = ["--recipe=paper", "--epoch=3000", "--batch_size=1"]  # which compiles faster
     process = start(tmp_path, *command)
     wait_for(process, "epoch 2/")
@@ -232,9 +232,9 @@ def test_ctrl_c_saves_and_the_same_command_resumes(run_main, make_picture, tmp_p
     assert "Stopped by SIGTERM" in again.communicate(timeout=60)[1]
 
 
-def test_sigterm_while_upscaling_leaves_whole_images_only(make_picture, tmp_path):
-    make_picture("in/a.png")
-    make_picture("in/b.png", 1200, 1200)
+def test_sigterm_while_upscaling_leaves_whole_images_only(make_image, tmp_path):
+    make_image("in/a.png")
+    make_image("in/b.png", 1200, 1200)
     with start(tmp_path, "--input=in", "--output=out") as process:
         end = time.monotonic() + 60
         while not Path("out/a_x3.png").exists() and time.monotonic() < end:
@@ -248,8 +248,8 @@ def test_sigterm_while_upscaling_leaves_whole_images_only(make_picture, tmp_path
     assert iio.imread("out/a_x3.png").shape == (144, 162, 3)
 
 
-def test_kill_9_costs_only_the_steps_since_the_last_checkpoint(make_picture, tmp_path):
-    make_picture("Train/a.png", mode="L")
+def test_kill_9_costs_only_the_steps_since_the_last_checkpoint(make_image, tmp_path):
+    make_image("Train/a.png", mode="L")
     command = ["--recipe=reference", "--epoch=100000", "--batch_size=1", "--learning_rate=1e-6"]
     reached = 0
     for wait in (0.0, 0.13):
@@ -276,6 +276,6 @@ def test_a_fresh_checkout_tests_sample_images_with_shipped_weights(run_main):
 
 
 def test_one_epoch_on_t91_beats_the_references_published_weights(run_main, shared):
-    run_main(f"--train_dir={shared / 'data' / 'T91'}", "--epoch=1", "--stride=21")
+    run_main(f"--train_dir={shared / 'data' / 'T91'}", "--epoch=1")
     done = run_main("--is_train=False", f"--test_dir={shared / 'data' / 'Set5'}")
     assert float(re.search(r"Set5: average +[\d.]+ +([\d.]+)", done.stdout)[1]) > 27.956

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
-from conftest import drawn
+from conftest import synthetic_image
 from scipy import ndimage
 
 from srcnn_tf import utils
@@ -49,8 +49,8 @@ def test_prepare_data_searches_subfolders_in_order_and_links_once(tmp_path):
     assert utils.prepare_data("nowhere") == []
 
 
-def test_a_folder_that_may_not_be_read_is_named(make_picture, monkeypatch):
-    make_picture("in/secret/a.png")
+def test_a_folder_that_may_not_be_read_is_named(make_image, monkeypatch):
+    make_image("in/secret/a.png")
     scandir = os.scandir
 
     def refuse(folder):  # the tests may run as root, who may read everything
@@ -64,7 +64,7 @@ def test_a_folder_that_may_not_be_read_is_named(make_picture, monkeypatch):
 
 
 def test_imsave_writes_what_imread_reads():
-    for image in (drawn(9, 11), drawn(9, 11)[..., 0]):
+    for image in (synthetic_image(9, 11), synthetic_image(9, 11)[..., 0]):
         utils.imsave(image, "new/folder/a.png")
         np.testing.assert_array_equal(utils.imread("new/folder/a.png"), image)
     assert os.listdir("new/folder") == ["a.png"]
@@ -79,7 +79,7 @@ def test_imsave_writes_what_imread_reads():
 def test_modcrop_crops_bottom_and_right():
     image = np.arange(70).reshape(7, 10)
     np.testing.assert_array_equal(utils.modcrop(image, 3), image[:6, :9])
-    assert utils.modcrop(drawn(7, 10), 4).shape == (4, 8, 3)
+    assert utils.modcrop(synthetic_image(7, 10), 4).shape == (4, 8, 3)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -126,7 +126,7 @@ def test_bicubic_is_the_papers_to_the_second_decimal(shared, name, scale, psnr, 
 
 
 def test_matlabs_degradation_is_of_rounded_luma_and_not_rounded_in_between():
-    image = drawn(48, 54)
+    image = synthetic_image(48, 54)
     degraded, original = utils.preprocess(image, Config(degradation="matlab"), c_dim=1)
     np.testing.assert_array_equal(original, color.to_luma(image, studio=True))
     np.testing.assert_allclose(original * 255, np.round(original * 255), atol=1e-9)
@@ -136,7 +136,7 @@ def test_matlabs_degradation_is_of_rounded_luma_and_not_rounded_in_between():
 @pytest.mark.parametrize("architecture", ["9-1-5", "9-5-5", "11-1-7"])
 def test_patches_are_extracted_row_by_row_and_labels_are_their_centres(architecture):
     config = Config(architecture=architecture, stride=5)
-    degraded, original = utils.preprocess(drawn(48, 54), config, c_dim=3)
+    degraded, original = utils.preprocess(synthetic_image(48, 54), config, c_dim=3)
     data, label = utils.extract_patches(degraded, original, config)
     corners = [(row, col) for row in range(0, 16, 5) for col in range(0, 22, 5)]
     assert len(data) == len(label) == len(corners) == 20
@@ -147,18 +147,18 @@ def test_patches_are_extracted_row_by_row_and_labels_are_their_centres(architect
         np.testing.assert_array_equal(label[number], original[inner].astype(np.float32))
     for rows, cols, message in ((2, 48, "too few to be reduced 3 times"), (30, 48, "smaller than one patch of 33")):
         with pytest.raises(ValueError, match=f"{rows} x {cols} pixels are {message}"):
-            utils.extract_patches(*utils.preprocess(drawn(rows, cols), config), config)
+            utils.extract_patches(*utils.preprocess(synthetic_image(rows, cols), config), config)
 
 
 def test_merge_joins_patches_row_by_row():
-    image = drawn(6, 12)
+    image = synthetic_image(6, 12)
     patches = np.stack([image[row : row + 3, col : col + 4] for row in (0, 3) for col in (0, 4, 8)])
     np.testing.assert_array_equal(utils.merge(patches, (2, 3)), image)
 
 
 @pytest.mark.parametrize("offset", [(1, 0), (0, 2), (2, 1)])
-def test_a_grid_offset_is_as_if_the_image_began_elsewhere(offset, make_picture):
-    path, config = make_picture("a.png", rows=100, cols=110), Config(degradation="matlab")
+def test_a_grid_offset_is_as_if_the_image_began_elsewhere(offset, make_image):
+    path, config = make_image("a.png", rows=100, cols=110), Config(degradation="matlab")
     data, label = image_patches(path, config, grid_offset=offset)
     usual_data, usual_label = image_patches(path, config)
     np.testing.assert_array_equal(label, usual_label)
@@ -214,11 +214,11 @@ def test_colour_patches_have_three_channels(golden):
 
 
 @pytest.mark.parametrize("change", ["nothing", "stride", "image", "name", "truncated"])
-def test_the_training_file_is_written_again_only_when_needed(change, make_picture):
-    path = make_picture("Train/a.png")
+def test_the_training_file_is_written_again_only_when_needed(change, make_image):
+    path = make_image("Train/a.png")
     prepare(Config(stride=7))
     if change == "image":
-        make_picture("Train/a.png", seed=1)
+        make_image("Train/a.png", seed=1)
     elif change == "name":
         path.rename(path.with_name("b.png"))
     elif change == "truncated":
@@ -229,12 +229,12 @@ def test_the_training_file_is_written_again_only_when_needed(change, make_pictur
     assert len(utils.read_data(TRAIN_FILE)[0]) == (4 * 5 if change == "stride" else 3 * 4)
 
 
-def test_unusable_images_are_warned_of_each_time(make_picture):
-    make_picture("Train/good.png")
-    make_picture("Train/small.png", rows=20)
+def test_unusable_images_are_warned_of_each_time(make_image):
+    make_image("Train/good.png")
+    make_image("Train/small.png", rows=20)
     Path("Train/broken.png").write_bytes(b"nothing")
     Path("Train/link.png").symlink_to("nowhere.png")
-    os.rename(make_picture("Train/odd.png"), b"Train/\xff.png")
+    os.rename(make_image("Train/odd.png"), b"Train/\xff.png")
     for _ in range(2):
         broken, link, small = prepare(Config())
         assert "broken.png: cannot be read" in broken
@@ -249,8 +249,8 @@ def test_unusable_images_are_warned_of_each_time(make_picture):
     assert os.listdir("checkpoint") == []
 
 
-def test_damage_to_the_training_file_is_noticed_or_harmless(make_picture):
-    make_picture("Train/a.png")
+def test_damage_to_the_training_file_is_noticed_or_harmless(make_image):
+    make_image("Train/a.png")
     prepare(Config())
     whole, data = TRAIN_FILE.read_bytes(), utils.read_data(TRAIN_FILE)[0]
     with h5py.File(TRAIN_FILE) as file:
@@ -270,9 +270,9 @@ def test_damage_to_the_training_file_is_noticed_or_harmless(make_picture):
             assert utils.read_data(TRAIN_FILE)[0].shape == data.shape
 
 
-def test_disk_space_is_checked_first(make_picture, monkeypatch):
+def test_disk_space_is_checked_first(make_image, monkeypatch):
     for number in range(5):
-        make_picture(f"Train/{number}.png", rows=79, cols=88)  # 8 x 10 patches
+        make_image(f"Train/{number}.png", rows=79, cols=88)  # 8 x 10 patches
     config = Config(stride=6)
     assert 5 * 80 * utils.patch_bytes(config) == 5 * 80 * (33 * 33 + 21 * 21) * 4 == 2448000
     # What a killed run left takes no space.
@@ -295,8 +295,8 @@ def test_disk_space_is_checked_first(make_picture, monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "threads", "kept"), [("LARGE_IMAGE", 1, True), ("IN_MEMORY", 8, False)])
-def test_large_images_one_after_the_other_and_large_sets_without_images(name, threads, kept, make_picture, monkeypatch):
-    make_picture("Train/a.png")
+def test_large_images_one_after_the_other_and_large_sets_without_images(name, threads, kept, make_image, monkeypatch):
+    make_image("Train/a.png")
     used = []
     monkeypatch.setattr(utils, "cores", lambda: 8)
     monkeypatch.setattr(utils, "map_in_threads", lambda function, items, n: used.append(n) or map(function, items))

@@ -9,8 +9,8 @@ from srcnn_tf.errors import RunError
 
 
 @pytest.mark.parametrize("flag", ["train_dir", "test_dir"])
-def test_an_empty_default_folder_gets_the_samples(flag, make_picture, capsys):
-    make_picture(f"{getattr(Config(), flag)}/.hidden/a.png")
+def test_an_empty_default_folder_gets_the_samples(flag, make_image, capsys):
+    make_image(f"{getattr(Config(), flag)}/.hidden/a.png")
     found = samples.find_images(Config(), flag)
     folder = Path(getattr(Config(), flag), "samples")
     assert found == [folder / name for name in samples.SAMPLES[flag]]
@@ -35,8 +35,8 @@ def test_one_training_sample_is_for_validation():
     assert not samples.is_validation_sample(Path("Train/mine", samples.SAMPLE_VALIDATION))
 
 
-def test_own_images_are_used_instead(make_picture):
-    path = make_picture("Train/mine/a.png")
+def test_own_images_are_used_instead(make_image):
+    path = make_image("Train/mine/a.png")
     assert samples.find_images(Config(), "train_dir") == [Path("Train/mine/a.png")]
     assert sorted(path.parents[1].iterdir()) == [path.parent]
 

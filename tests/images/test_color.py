@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest import drawn
+from conftest import synthetic_image
 from skimage.color import rgb2ycbcr
 
 from srcnn_tf.images import color
@@ -14,12 +14,12 @@ def test_white_is_one():
 
 @pytest.mark.parametrize("studio", [False, True])
 def test_luma_is_the_first_channel(studio):
-    image = drawn(30, 40)
+    image = synthetic_image(30, 40)
     np.testing.assert_array_equal(color.to_luma(image, studio), color.to_channels(image, studio)[..., :1])
 
 
 def test_studio_range_is_matlabs():
-    image = drawn(30, 40)
+    image = synthetic_image(30, 40)
     expected = rgb2ycbcr(image)
     found = color.to_channels(image, studio=True) * 255
     np.testing.assert_allclose(found, np.round(found), atol=1e-9)
@@ -29,14 +29,14 @@ def test_studio_range_is_matlabs():
 
 
 def test_grey_is_used_as_it_is_in_both_ranges():
-    grey = drawn(30, 40)[..., 0]
+    grey = synthetic_image(30, 40)[..., 0]
     for studio in (False, True):
         np.testing.assert_array_equal(color.to_luma(grey, studio)[..., 0] * 255, grey)
 
 
 @pytest.mark.parametrize("studio", [False, True])
-def test_channels_and_back_is_the_picture(studio):
-    image = drawn(30, 40)
+def test_channels_and_back_is_the_image(studio):
+    image = synthetic_image(30, 40)
     back = color.to_image(color.to_channels(image, studio), studio)
     # Cb and Cr have 8 bits, and so has the round trip that the reference's luma comes from.
     assert np.abs(back.astype(int) - image).max() <= 3
@@ -44,8 +44,8 @@ def test_channels_and_back_is_the_picture(studio):
     np.testing.assert_array_equal(color.to_image(color.to_channels(grey)), grey)
 
 
-def test_rgb_is_the_picture_and_its_luma_is_the_ranges():
-    image = drawn(30, 40)
+def test_rgb_is_the_image_and_its_luma_is_the_ranges():
+    image = synthetic_image(30, 40)
     channels = color.to_channels(image, rgb=True)
     np.testing.assert_array_equal(color.to_image(channels, rgb=True), image)
     luma = color.luma_of(channels, studio=True, rgb=True)
@@ -57,7 +57,7 @@ def test_rgb_is_the_picture_and_its_luma_is_the_ranges():
 
 
 def test_grey_in_colour_is_grey():
-    grey = color.to_channels(drawn(30, 40)[..., 0])
+    grey = color.to_channels(synthetic_image(30, 40)[..., 0])
     for rgb in (False, True):
         pixels = color.to_image(color.in_colour(grey, rgb), rgb=rgb).astype(int)
         assert np.ptp(pixels, axis=-1).max() == 0
@@ -67,12 +67,12 @@ def test_grey_in_colour_is_grey():
 
 @pytest.mark.parametrize("studio", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_ycbcr_that_is_not_rounded_goes_back_to_the_picture(studio, dtype):
-    image = (drawn(30, 40) / 255).astype(dtype)
+def test_ycbcr_that_is_not_rounded_gives_the_image_back(studio, dtype):
+    image = (synthetic_image(30, 40) / 255).astype(dtype)
     channels = color.to_ycbcr(image, studio)
     assert channels.dtype == color.from_ycbcr(channels, studio).dtype == dtype
     np.testing.assert_allclose(color.from_ycbcr(channels, studio), image, atol=1e-6)
-    rounded = color.to_channels(drawn(30, 40), studio)
+    rounded = color.to_channels(synthetic_image(30, 40), studio)
     # The full range's luma comes through eight bits, twice.
     np.testing.assert_allclose(channels, rounded, atol=(0.51 if studio else 2) / 255)
 

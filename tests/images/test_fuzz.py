@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import drawn
+from conftest import synthetic_image
 from image_files import by_tifffile, encoded, exif, write
 from PIL import Image
 
@@ -18,7 +18,7 @@ COUNT = 1000
 
 def whole_files():
     """Small images of many kinds, as bytes with their extension."""
-    alpha = Image.fromarray(np.dstack([drawn(14, 11), drawn(14, 11, seed=1)[..., 0]]))
+    alpha = Image.fromarray(np.dstack([synthetic_image(14, 11), synthetic_image(14, 11, seed=1)[..., 0]]))
     kinds = {
         "png": [("PNG", mode, {"exif": exif({0x0112: 6})}) for mode in ("RGB", "L", "P", "1", "RGBA")],
         "jpg": [("JPEG", mode, {"exif": exif({0x0112: 6})}) for mode in ("RGB", "L", "CMYK")],
@@ -33,7 +33,7 @@ def whole_files():
         for extension, formats in kinds.items()
         for format_name, mode, options in formats
     ]
-    for pixels in (drawn(14, 11), drawn(14, 11)[..., 0]):
+    for pixels in (synthetic_image(14, 11), synthetic_image(14, 11)[..., 0]):
         write("deep.png", pixels * np.uint16(257))
         files.append((Path("deep.png").read_bytes(), "png"))
         files.append((by_tifffile(pixels * np.uint16(257), compression="zlib", tile=(16, 16)), "tif"))

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from conftest import drawn
+from conftest import synthetic_image
 
 from srcnn_tf.images import metrics
 
@@ -16,7 +16,7 @@ def test_psnr_of_known_errors():
 
 def test_ssim_equals_the_formula_at_one_window():
     # Wang et al. (2004), equations 6 to 13, written out for the one place where an 11 x 11 window fits.
-    first, second = drawn(11, 11, seed=1)[..., 0], drawn(11, 11, seed=2)[..., 0]
+    first, second = synthetic_image(11, 11, seed=1)[..., 0], synthetic_image(11, 11, seed=2)[..., 0]
     offsets = np.arange(11) - 5
     weights = np.exp(-(offsets[:, None] ** 2 + offsets[None] ** 2) / (2 * 1.5**2))
     weights /= weights.sum()
@@ -30,13 +30,13 @@ def test_ssim_equals_the_formula_at_one_window():
     assert metrics.ssim(first, second) == pytest.approx(expected, rel=1e-6)
 
 
-def test_ssim_of_a_picture_with_itself_is_one():
-    image = drawn(30, 40)[..., 0]
+def test_ssim_of_an_image_with_itself_is_one():
+    image = synthetic_image(30, 40)[..., 0]
     assert metrics.ssim(image, image) == pytest.approx(1)
 
 
 def test_shaved_pixels_do_not_count():
-    original = drawn(30, 40)[..., 0]
+    original = synthetic_image(30, 40)[..., 0]
     image = original.copy()
     image[:3] = image[-3:] = 0
     image[:, :3] = image[:, -3:] = 0
@@ -44,8 +44,8 @@ def test_shaved_pixels_do_not_count():
     assert math.isfinite(metrics.score(image, original, 2).psnr)
 
 
-def test_too_small_pictures_are_refused():
-    image = drawn(16, 40)[..., 0]
+def test_too_small_images_are_refused():
+    image = synthetic_image(16, 40)[..., 0]
     assert metrics.score(image[:, :17], image[:, :17], 2).psnr == math.inf
     with pytest.raises(ValueError, match=r"16 x 40 pixels are too few: SSIM needs 11 x 11 after 3 are shaved"):
         metrics.score(image, image, 3)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import as_stored, drawn
+from conftest import as_stored, synthetic_image
 from image_files import by_tifffile, cmyk_profile, encoded, exif, noise, write
 from PIL import Image, ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
@@ -25,7 +25,9 @@ from srcnn_tf.images import metadata, read
 )
 def test_images_of_eight_bits_are_read_as_stored(mode, name, monkeypatch):
     monkeypatch.delattr(metadata, "updated_exif")  # no metadata is needed
-    image = Image.fromarray(np.dstack([drawn(20, 30), drawn(20, 30, 1)[..., :1] // 200]))  # alpha is often 0
+    image = Image.fromarray(
+        np.dstack([synthetic_image(20, 30), synthetic_image(20, 30, 1)[..., :1] // 200])
+    )  # alpha is often 0
     image = image.convert("RGB").quantize(9) if mode == "P" else image.convert(mode)
     image.save(name, **({"lossless": True} if name == "a.webp" else {}))
     with Image.open(name) as stored:
@@ -46,7 +48,7 @@ def test_sixteen_bits_are_rounded_to_eight(extension, channels):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_orientation_is_applied(orientation):
-    upright = drawn(12, 20)
+    upright = synthetic_image(12, 20)
     stored = as_stored(upright, orientation)
     Image.fromarray(stored).save("a.png", exif=exif({0x0112: orientation}))
     Path("a.tif").write_bytes(by_tifffile(stored, photometric="rgb", extratags=[(274, "H", 1, orientation, False)]))
@@ -60,14 +62,14 @@ def test_cmyk_is_converted_by_its_profile():
 
 
 def test_of_several_pages_and_frames_the_first_is_read():
-    frames = [Image.fromarray(drawn(20, 30, seed)) for seed in range(2)]
+    frames = [Image.fromarray(synthetic_image(20, 30, seed)) for seed in range(2)]
     for name in ("a.tif", "a.png"):
         frames[0].save(name, save_all=True, append_images=frames[1:])
-        np.testing.assert_array_equal(read.read_image(name), drawn(20, 30))
+        np.testing.assert_array_equal(read.read_image(name), synthetic_image(20, 30))
 
 
 def test_what_cannot_be_used_is_reported(monkeypatch):
-    content = encoded(Image.fromarray(drawn(48, 54)), "PNG")
+    content = encoded(Image.fromarray(synthetic_image(48, 54)), "PNG")
     for damaged in (b"", b"no image", content[: len(content) // 2]):
         Path("a.png").write_bytes(damaged)
         with pytest.raises(RunError, match=r"a\.png: cannot be read as an image"):
@@ -83,7 +85,7 @@ def test_what_cannot_be_used_is_reported(monkeypatch):
 
 def test_no_warning_reaches_the_user_and_those_of_others_are_left_alone():
     # Pillow warns of a palette with a transparency for each colour.
-    Image.fromarray(drawn(8, 9)).quantize(4).save("a.png", transparency=bytes([0, 128, 255, 255]))
+    Image.fromarray(synthetic_image(8, 9)).quantize(4).save("a.png", transparency=bytes([0, 128, 255, 255]))
     before, limit = list(warnings.filters), Image.MAX_IMAGE_PIXELS
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: read.read_image("a.png").shape, range(64)))
@@ -92,7 +94,7 @@ def test_no_warning_reaches_the_user_and_those_of_others_are_left_alone():
 
 
 def test_threads_decode_side_by_side(monkeypatch):
-    Image.fromarray(drawn(48, 54)).save("a.bmp")
+    Image.fromarray(synthetic_image(48, 54)).save("a.bmp")
     together = threading.Barrier(2, timeout=10)
     load = ImageFile.ImageFile.load
     monkeypatch.setattr(BmpImageFile, "load", lambda image: together.wait() is None or load(image))
@@ -112,11 +114,13 @@ def test_fingerprint_is_of_names_and_contents(tmp_path):
 
 
 def test_declared_size_is_rows_and_columns_and_zero_of_a_broken_file(capfd):
-    Image.fromarray(drawn(20, 30)).save("a.png")
+    Image.fromarray(synthetic_image(20, 30)).save("a.png")
     assert read.declared_size("a.png") == (20, 30)
     Path("broken.png").write_bytes(b"nothing")
     Path("broken.tif").write_bytes(
-        by_tifffile(drawn(4, 5)).replace(b"\x15\x01\x03\0\x01\0\0\0\x03\0", b"\x15\x01\x03\0\x01\0\0\0\xff\xff")
+        by_tifffile(synthetic_image(4, 5)).replace(
+            b"\x15\x01\x03\0\x01\0\0\0\x03\0", b"\x15\x01\x03\0\x01\0\0\0\xff\xff"
+        )
     )
     for name in ("broken.png", "broken.tif", "nowhere.png", "."):
         assert read.declared_size(name) == (0, 0)

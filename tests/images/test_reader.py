@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import as_stored, drawn
+from conftest import as_stored, synthetic_image
 from image_files import (
     GREY,
     SRGB,
@@ -77,7 +77,7 @@ def test_a_png_palette_becomes_its_colours(depth, alphas):
 @pytest.mark.parametrize("format_name", ["PNG", "BMP", "GIF", "TIFF"])
 @pytest.mark.parametrize("mode", ["P", "1"])
 def test_palettes_and_one_bit_are_read_as_pillow_reads_them(mode, format_name):
-    image = Image.fromarray(drawn(20, 30))
+    image = Image.fromarray(synthetic_image(20, 30))
     image = image.quantize(7) if mode == "P" else image.convert("1")
     page, _ = read(encoded(image, format_name))
     if (mode, format_name) != ("1", "GIF"):  # a palette, too
@@ -273,7 +273,7 @@ def test_very_long_images_and_very_large_files_are_refused():
 @pytest.mark.parametrize("format_name", FORMATS)
 def test_a_file_that_ends_early_is_an_error(format_name, part, capfd):
     options = {"compression": "tiff_lzw"} if format_name == "TIFF" else {}
-    content = encoded(Image.fromarray(drawn(40, 50)), format_name, **options)
+    content = encoded(Image.fromarray(synthetic_image(40, 50)), format_name, **options)
     with pytest.raises(RunError, match=r"^a\.img: cannot be read as an image \([^\n]+\); replace or remove it\.$"):
         read(content[: int(len(content) * part)])
     assert capfd.readouterr() == ("", "")

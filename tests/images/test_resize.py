@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest import drawn
+from conftest import synthetic_image
 from PIL import Image
 from scipy import ndimage
 
@@ -16,7 +16,7 @@ def test_zoom_is_scipys(factor):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
-def test_zoom_of_very_small_pictures_is_scipys(size):
+def test_zoom_of_very_small_images_is_scipys(size):
     image = np.random.default_rng(size).random((size, 5))
     expected = ndimage.zoom(image, 3, prefilter=False, mode="mirror")
     np.testing.assert_allclose(resize.zoom(image, 3), expected, rtol=1e-12)
@@ -25,7 +25,7 @@ def test_zoom_of_very_small_pictures_is_scipys(size):
 
 
 def test_zoom_takes_channels_one_by_one_and_keeps_the_dtype():
-    image = drawn(24, 30).astype(np.float32)
+    image = synthetic_image(24, 30).astype(np.float32)
     found = resize.zoom(image, 1 / 3)
     assert found.dtype == np.float32
     assert found.shape == (8, 10, 3)
@@ -56,7 +56,7 @@ def test_imresize_is_pillows_bicubic_away_from_the_border(scale):
 
 @pytest.mark.parametrize("scale", [1 / 3, 2])
 def test_imresize_repeats_the_edge(scale):
-    image = drawn(24, 30).astype(float)
+    image = synthetic_image(24, 30).astype(float)
     wide = np.pad(image, ((12, 12), (12, 12), (0, 0)), mode="edge")
     cut = int(12 * scale)
     np.testing.assert_allclose(
@@ -81,7 +81,7 @@ def test_imresize_keeps_kinds_rounds_integers_and_leaves_floats_alone():
 
 @pytest.mark.parametrize("scale", [1 / 3, 3])
 def test_bands_of_rows_are_the_whole(scale):
-    image = drawn(48, 33)
+    image = synthetic_image(48, 33)
     whole = resize.imresize(image, scale)
     for size in (1, 5, len(whole)):
         bands = [

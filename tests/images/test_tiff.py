@@ -8,7 +8,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from conftest import as_stored, drawn
+from conftest import as_stored, synthetic_image
 from image_files import SRGB, by_tifffile, encoded, exif, exif_tags, noise, read, tiff, tiff_pages
 from PIL import Image
 
@@ -65,7 +65,9 @@ def test_every_layout_is_read_with_all_its_bits(dtype, channels, options):
 @pytest.mark.parametrize("photometric", [None, 0])
 def test_what_pillow_writes_is_read_as_pillow_reads_it(mode, compression, photometric):
     options = {"tiffinfo": {262: photometric}} if photometric == 0 and mode == "1" else {}
-    content = encoded(Image.fromarray(drawn(40, 61)).convert(mode), "TIFF", compression=compression, **options)
+    content = encoded(
+        Image.fromarray(synthetic_image(40, 61)).convert(mode), "TIFF", compression=compression, **options
+    )
     found = pixels_of(content)
     with Image.open("a.img") as image:
         expected = image.convert({"1": "L", "P": "RGB", "CMYK": "RGB"}.get(mode, mode))
@@ -76,7 +78,7 @@ def test_what_pillow_writes_is_read_as_pillow_reads_it(mode, compression, photom
 @pytest.mark.parametrize("subsampling", [(1, 1), (2, 2)])
 @pytest.mark.parametrize("tile", [None, (16, 16)])
 def test_jpeg_with_its_own_colours_becomes_rgb(subsampling, tile):
-    pixels = np.asarray(Image.fromarray(drawn(8, 9)).resize((90, 80)))
+    pixels = np.asarray(Image.fromarray(synthetic_image(8, 9)).resize((90, 80)))
     options = {"compressionargs": {"level": 98}, "subsampling": subsampling, "tile": tile}
     found = pixels_of(by_tifffile(pixels, photometric="rgb", compression="jpeg", **options))
     assert np.abs(found.astype(int) - pixels).mean() < 3
@@ -154,7 +156,7 @@ def test_metadata_is_read_wherever_libraries_write_it():
     stored = Image.Exif()
     stored.load(exif({0x010E: "Words", 0x8298: "nobody"}, {0x829A: 0.004}, gps))
     options = {"exif": stored, "icc_profile": SRGB, "dpi": (300, 150)}
-    page, warnings = read(encoded(Image.fromarray(drawn(6, 7)), "TIFF", **options))
+    page, warnings = read(encoded(Image.fromarray(synthetic_image(6, 7)), "TIFF", **options))
     assert (page.icc_profile, page.dpi, warnings) == (SRGB, (300, 150), [])
     main, details, found_gps = exif_tags(page.exif)
     assert main == {0x010E: "Words", 0x010F: "A maker", 0x8298: "nobody"}
@@ -180,10 +182,10 @@ UNSUPPORTED = {
     "sample format 2": lambda: by_tifffile(np.zeros((4, 5), np.int16)),
     "32 bits": lambda: by_tifffile(np.zeros((4, 5), np.uint32)),
     "sample format 6": lambda: by_tifffile(np.zeros((4, 5), np.complex64)),
-    "CIELAB": lambda: encoded(Image.fromarray(drawn(4, 5)).convert("LAB"), "TIFF"),
-    "YCbCr that is not JPEG": lambda: by_tifffile(drawn(4, 5), photometric="ycbcr"),
-    "JPEG2000": lambda: by_tifffile(drawn(16, 16), photometric="rgb", compression="jpeg2000"),
-    "WEBP": lambda: by_tifffile(drawn(16, 16), photometric="rgb", compression="webp"),
+    "CIELAB": lambda: encoded(Image.fromarray(synthetic_image(4, 5)).convert("LAB"), "TIFF"),
+    "YCbCr that is not JPEG": lambda: by_tifffile(synthetic_image(4, 5), photometric="ycbcr"),
+    "JPEG2000": lambda: by_tifffile(synthetic_image(16, 16), photometric="rgb", compression="jpeg2000"),
+    "WEBP": lambda: by_tifffile(synthetic_image(16, 16), photometric="rgb", compression="webp"),
     "SEPARATED: 5> of 16 bits": lambda: by_tifffile(np.zeros((4, 5, 4), np.uint16), photometric="separated"),
     "SEPARATED: 5> with 5 samples": lambda: tiff(4, 5, [bytes(100)], (8,) * 5, 5),
     "inks other than CMYK": lambda: tiff(4, 5, [bytes(80)], (8,) * 4, 5, more=[(332, 3, [2])]),

@@ -7,7 +7,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from conftest import drawn
+from conftest import synthetic_image
 from image_files import GREY, SRGB, exif, exif_tags, noise, read, smooth, write
 from PIL import Image, JpegImagePlugin
 
@@ -66,12 +66,12 @@ def test_lossy_formats_keep_images_nearly_and_alpha_exactly(extension, channels)
 def test_quality_is_what_is_asked_for(extension):
     sizes = []
     for options in ({"quality": 10}, {"quality": 60}, {"quality": 95}, {"quality": 100}, {}):
-        write(f"a{extension}", drawn(100, 100), **options)
+        write(f"a{extension}", synthetic_image(100, 100), **options)
         sizes.append(Path(f"a{extension}").stat().st_size)
     assert sizes[:4] == sorted(set(sizes[:4]))
     assert sizes[4] == sizes[2]
     for quality, sampling in ((95, 0), (90, 0), (89, 2), (10, 2)):
-        write("a.jpg", drawn(20, 20), quality=quality)
+        write("a.jpg", synthetic_image(20, 20), quality=quality)
         with Image.open("a.jpg") as image:
             assert JpegImagePlugin.get_sampling(image) == sampling
 

@@ -37,11 +37,11 @@ def read_csv():
     return list(csv.DictReader(Path("sample/results.csv").read_text().splitlines()))
 
 
-def test_each_image_gets_three_files_a_row_and_a_line(config, make_picture, capsys):
-    make_picture("Test/Set5/b.png")
-    make_picture("Test/Set5/a.BMP", mode="L")
-    make_picture("Test/c.png", rows=50)
-    make_picture("Test/other/deep/d.jpg")
+def test_each_image_gets_three_files_a_row_and_a_line(config, make_image, capsys):
+    make_image("Test/Set5/b.png")
+    make_image("Test/Set5/a.BMP", mode="L")
+    make_image("Test/c.png", rows=50)
+    make_image("Test/other/deep/d.jpg")
     results = evaluate(config)
     names = [("Test", "c"), ("Set5", "a"), ("Set5", "b"), ("other/deep", "d")]
     assert sorted((result.set, result.image) for result in results) == sorted(names)
@@ -56,8 +56,8 @@ def test_each_image_gets_three_files_a_row_and_a_line(config, make_picture, caps
     assert len(list(Path("logs/srcnn_21_x3_scipy/test").iterdir())) == 1
 
 
-def test_saved_images_are_those_that_were_scored(config, make_picture):
-    path = make_picture("Test/a.png", rows=50, cols=61)
+def test_saved_images_are_those_that_were_scored(config, make_image):
+    path = make_image("Test/a.png", rows=50, cols=61)
     (result,) = evaluate(config)
     image = read_image(path)
     degraded, original = preprocess(image, config)
@@ -75,19 +75,19 @@ def test_saved_images_are_those_that_were_scored(config, make_picture):
 
 
 @pytest.mark.parametrize("network", [{}, {"c_dim": 3}, {"c_dim": 3, "color_space": "rgb"}])
-def test_each_network_is_tested_on_color_and_grey(network, make_picture):
+def test_each_network_is_tested_on_color_and_grey(network, make_image):
     config = Config(is_train=False, **network)
     save_weights(build_model(config), config, run_directory(config))
-    make_picture("Test/color.png")
-    make_picture("Test/grey.png", mode="L")
+    make_image("Test/color.png")
+    make_image("Test/grey.png", mode="L")
     evaluate(config)
     assert read_image("sample/Test/color_srcnn.png").ndim == 3
     assert read_image("sample/Test/grey_srcnn.png").ndim == 2
 
 
-def test_image_index_selects_from_the_sorted_list(config, make_picture):
+def test_image_index_selects_from_the_sorted_list(config, make_image):
     for name in "cab":
-        make_picture(f"Test/{name}.png")
+        make_image(f"Test/{name}.png")
     with pytest.raises(UsageError, match=r"--image_index=3: found 3 images below Test, expected an index from 0 to 2"):
         evaluate(Config(is_train=False, image_index="3"))
     assert not Path("sample").exists()
@@ -96,13 +96,13 @@ def test_image_index_selects_from_the_sorted_list(config, make_picture):
         assert [row["image"] for row in read_csv()] == [name]
 
 
-def test_images_that_cannot_be_tested_are_reported_and_the_others_are_tested(config, make_picture, capsys):
-    make_picture("Test/good.png")
+def test_images_that_cannot_be_tested_are_reported_and_the_others_are_tested(config, make_image, capsys):
+    make_image("Test/good.png")
     Path("Test/broken.png").write_bytes(b"nothing")
-    make_picture("Test/small.png", rows=16)
-    make_picture("Test/tiny.png", rows=2, cols=2)
-    make_picture("Test/twice.bmp")
-    make_picture("Test/twice.png", seed=1)
+    make_image("Test/small.png", rows=16)
+    make_image("Test/tiny.png", rows=2, cols=2)
+    make_image("Test/twice.bmp")
+    make_image("Test/twice.png", seed=1)
     with pytest.raises(RunError, match="4 of 6 images could not be tested; see the messages above"):
         evaluate(config)
     problems = capsys.readouterr().err
@@ -124,15 +124,15 @@ def test_psnr_of_a_perfect_image_is_inf(config):
     assert read_csv()[0]["psnr_srcnn"] == "inf"
 
 
-def test_missing_weights_are_an_error_that_names_the_searched_file(make_picture):
-    make_picture("Test/a.png")
+def test_missing_weights_are_an_error_that_names_the_searched_file(make_image):
+    make_image("Test/a.png")
     with pytest.raises(RunError, match=r"No weights .*--scale=7 .*no checkpoint/srcnn_21_x7_scipy/SRCNN\.weights\.h5"):
         evaluate(Config(is_train=False, scale=7))
     assert not Path("sample").exists()
 
 
-def test_results_and_logs_that_cannot_be_written_are_reported(config, make_picture, capsys):
-    make_picture("Test/a.png")
+def test_results_and_logs_that_cannot_be_written_are_reported(config, make_image, capsys):
+    make_image("Test/a.png")
     Path("logs").touch()
     with pytest.raises(RunError, match="All images are tested, but the TensorBoard log could not be written"):
         evaluate(config)

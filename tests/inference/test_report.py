@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import drawn
+from conftest import synthetic_image
 
 from srcnn_tf.inference.report import GAP, Result, average_scores, format_table, side_by_side, write_csv
 
@@ -56,7 +56,7 @@ def test_infinite_psnr_is_excluded_from_averages_with_a_note():
 
 @pytest.mark.parametrize(("rows", "cols"), [(60, 80), (12, 14), (300, 500)])
 def test_panels_are_side_by_side_below_their_captions(rows, cols):
-    images = [drawn(rows, cols, seed) for seed in range(2)] + [drawn(rows, cols)[..., 0]]
+    images = [synthetic_image(rows, cols, seed) for seed in range(2)] + [synthetic_image(rows, cols)[..., 0]]
     captions = ("bicubic 28.12 dB", "SRCNN 30.12 dB", "original")
     found = side_by_side(dict(zip(captions, images, strict=True)))
     strip = found.shape[0] - rows

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import drawn
+from conftest import synthetic_image
 from test_model import convolved
 
 from srcnn_tf.config import Config
@@ -40,7 +40,7 @@ def test_all_layers_but_the_last_hold_what_bfloat16_can(filter_sizes, c_dim):
 def test_images_change_less_than_with_each_weight_rounded_to_the_nearest(scale):
     model = shipped(scale)
     weights = model.get_weights()
-    image = imresize(to_channels(drawn(40, 40)[..., 0]), scale).astype(np.float32)
+    image = imresize(to_channels(synthetic_image(40, 40)[..., 0]), scale).astype(np.float32)
     exact = convolved(image, weights)
     compensated, apart = (
         np.abs(convolved(image, rounded) - exact).mean()

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest import drawn
+from conftest import synthetic_image
 from test_model import convolved
 
 from srcnn_tf import utils
@@ -23,7 +23,7 @@ def random_model(filter_sizes=(9, 1, 5), c_dim=1):
 def test_size_stays_edges_are_replicated_results_are_clipped_and_weights_may_change():
     model = random_model()
     restore = TiledModel(model)
-    channels = color.to_channels(drawn(30, 41)[..., 0])
+    channels = color.to_channels(synthetic_image(30, 41)[..., 0])
     padded = np.pad(channels, ((6, 6), (6, 6), (0, 0)), mode="edge")
     for bias in (0.0, 0.1, 5.0):
         model.get_layer("reconstruction").bias.assign([bias])
@@ -38,7 +38,7 @@ def test_size_stays_edges_are_replicated_results_are_clipped_and_weights_may_cha
     ("filter_sizes", "dtype"), [((9, 1, 5), "float32"), ((9, 5, 5), "float32"), ((9, 3, 5), "bfloat16")]
 )
 def test_results_do_not_depend_on_the_tiling(tile_size, filter_sizes, dtype):
-    channels = color.to_channels(drawn(41, 33))
+    channels = color.to_channels(synthetic_image(41, 33))
     model = random_model(filter_sizes)
     whole = TiledModel(model, tile_size=1000, compute_dtype=dtype)(channels)
     tiled = TiledModel(model, tile_size, compute_dtype=dtype)(channels)
@@ -49,7 +49,7 @@ def test_results_do_not_depend_on_the_tiling(tile_size, filter_sizes, dtype):
 
 @pytest.mark.parametrize("rows", [1, 5, 6, 7, 13, 70])
 def test_bands_are_read_with_the_rows_around_them(rows, monkeypatch):
-    channels = color.to_channels(drawn(rows, 55))
+    channels = color.to_channels(synthetic_image(rows, 55))
     model = random_model()
     whole = TiledModel(model, tile_size=1000)(channels)
     monkeypatch.setattr(tiling, "BAND", 55 * 6)  # six rows
@@ -67,14 +67,14 @@ def test_bands_are_read_with_the_rows_around_them(rows, monkeypatch):
 
 def test_network_of_one_channel_leaves_chroma():
     restore = TiledModel(random_model())
-    channels = color.to_channels(drawn(20, 25))
+    channels = color.to_channels(synthetic_image(20, 25))
     found = restore(channels)
     np.testing.assert_allclose(found[..., 1:], channels[..., 1:], atol=1e-7)
     np.testing.assert_array_equal(found[..., :1], restore(channels[..., :1]))
 
 
 def test_network_of_three_channels_restores_all_and_takes_grey():
-    model, channels = random_model(c_dim=3), color.to_channels(drawn(20, 25))
+    model, channels = random_model(c_dim=3), color.to_channels(synthetic_image(20, 25))
     restore, grey = TiledModel(model), channels[..., :1]
     assert (np.abs(restore(channels) - channels).max(axis=(0, 1)) > 0.01).all()
     np.testing.assert_array_equal(restore(grey), restore(color.in_colour(grey))[..., :1])
@@ -96,7 +96,7 @@ def test_reference_test_image(golden):
 
 
 def test_score_is_of_the_luma():
-    original = color.to_channels(drawn(40, 40))
+    original = color.to_channels(synthetic_image(40, 40))
     image = original.copy()
     image[..., 1:] = 0
     assert score(image, original, Config()).ssim == pytest.approx(1)
@@ -106,7 +106,7 @@ def test_score_is_of_the_luma():
 
 @pytest.mark.parametrize("degradation", ["scipy", "matlab"])
 def test_score_of_rgb_is_of_its_luma_too(degradation):
-    image = drawn(40, 40)
+    image = synthetic_image(40, 40)
     config, luma_config = Config(c_dim=3, color_space="rgb", degradation=degradation), Config(degradation=degradation)
     degraded, original = utils.preprocess(image, config)
     np.testing.assert_array_equal(original * 255, utils.modcrop(image))

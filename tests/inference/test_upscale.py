@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tifffile
-from conftest import ROOT, drawn
+from conftest import ROOT, synthetic_image
 from PIL import Image, ImageCms
 from skimage.color import rgb2ycbcr, ycbcr2rgb
 from test_model import convolved
@@ -39,7 +39,7 @@ def restore(bicubic, model=None):
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_grey_is_bicubic_restored_by_the_network(scale):
-    grey = drawn(21, 30)[..., 0]
+    grey = synthetic_image(21, 30)[..., 0]
     found = srcnn_tf.upscale_image(grey, scale, precision="float32")
     bicubic = imresize(grey[..., np.newaxis] / 255, scale)
     expected = 255 * restore(bicubic, srcnn_tf.load_model(scale))[..., 0]
@@ -50,7 +50,7 @@ def test_grey_is_bicubic_restored_by_the_network(scale):
 
 
 def test_color_has_restored_luma_and_bicubic_chroma():
-    image = drawn(21, 30)
+    image = synthetic_image(21, 30)
     bicubic = imresize(rgb2ycbcr(image) / 255, 3)
     expected = np.clip(ycbcr2rgb(255 * np.dstack([restore(bicubic[..., :1]), bicubic[..., 1:]])), 0, 1)
     found = srcnn_tf.upscale_image(image, precision="float32")
@@ -64,7 +64,7 @@ def test_a_network_of_three_channels_restores_them_all(color_space):
     rng = np.random.default_rng(2)
     model.set_weights([values + rng.normal(0, 0.02, values.shape) for values in model.get_weights()])
     save_weights(model, config, run_directory(config))
-    image = drawn(21, 30)
+    image = synthetic_image(21, 30)
     bicubic = imresize(image / 255 if color_space == "rgb" else rgb2ycbcr(image) / 255, 3)
     expected = restore(bicubic, model)
     if color_space == "ycbcr":
@@ -77,7 +77,7 @@ def test_a_network_of_three_channels_restores_them_all(color_space):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
 @pytest.mark.parametrize("channels", [None, 1, 2, 3, 4])
 def test_dtype_and_channels_are_kept(dtype, channels):
-    image = np.dstack([drawn(14, 17), 255 - drawn(14, 17, seed=1)[..., 0]])
+    image = np.dstack([synthetic_image(14, 17), 255 - synthetic_image(14, 17, seed=1)[..., 0]])
     image = image[..., 0] if channels is None else image[..., 4 - channels :]
     largest = 1 if np.dtype(dtype).kind == "f" else np.iinfo(dtype).max
     found = srcnn_tf.upscale_image((image / 255 * largest).astype(dtype), scale=2, precision="float32")
@@ -111,7 +111,7 @@ def test_the_result_does_not_depend_on_the_tile_size(architecture):
     found = []
     for tile_size in (21, 33, 64, 1000):
         config = Config(degradation="matlab", tile_size=tile_size, architecture=architecture, precision="float32")
-        found.append(upscale.Upscaler(config, search_runs=False)(drawn(40, 50)))
+        found.append(upscale.Upscaler(config, search_runs=False)(synthetic_image(40, 50)))
     assert all(np.array_equal(found[0], other) for other in found[1:])
 
 
@@ -131,12 +131,12 @@ def test_other_arrays_are_refused(image, message):
         srcnn_tf.upscale_image(image)
 
 
-def test_other_networks_are_refused_by_name(make_picture):
+def test_other_networks_are_refused_by_name(make_image):
     with pytest.raises(RunError, match=r"No weights for .*--scale=7.*ships only"):
         srcnn_tf.upscale_image(np.zeros((5, 5), np.uint8), scale=7)
     with pytest.raises(UsageError, match="--architecture=9-2-5"):
         srcnn_tf.load_model(architecture="9-2-5")
-    make_picture("a.png", rows=12, cols=12)
+    make_image("a.png", rows=12, cols=12)
     with pytest.raises(RunError, match=r"No weights for .*--scale=5 --degradation=matlab"):
         upscale_files(input="a.png", scale=5)
 
@@ -205,8 +205,8 @@ def written(folder="sample/enlarged"):
     return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if not path.is_dir())
 
 
-def test_main_upscales_an_image(make_picture, run_main):
-    make_picture("my photo.png", rows=20, cols=31)
+def test_main_upscales_an_image(make_image, run_main):
+    make_image("my photo.png", rows=20, cols=31)
     finished = run_main("--input=my photo.png", "--scale=2")
     assert written() == ["my photo_x2.png"]
     expected = srcnn_tf.upscale_image(read_image("my photo.png"), scale=2)
@@ -225,17 +225,17 @@ def test_main_upscales_an_image(make_picture, run_main):
         ("x.d/", "x.d/a_x3.png"),
     ],
 )
-def test_output_is_a_file_or_a_folder(output, target, make_picture):
-    make_picture("a.png", rows=12, cols=12)
+def test_output_is_a_file_or_a_folder(output, target, make_image):
+    make_image("a.png", rows=12, cols=12)
     Path("there.d").mkdir()
     upscale_files(input="a.png", output=output)
     assert read_image(target).shape == (36, 36, 3)
 
 
-def test_a_folder_keeps_its_tree_and_existing_files(make_picture, capsys):
+def test_a_folder_keeps_its_tree_and_existing_files(make_image, capsys):
     names = ["a.png", "sub/a.png", "sub/b.jpg", "ä 图.png", "line\nbreak.png", "-x.png", "a.b.PNG"]
     for name in names:
-        make_picture(f"in/{name}", rows=12, cols=15)
+        make_image(f"in/{name}", rows=12, cols=15)
     upscale_files(input="in", output="out")
     assert written("out") == sorted(f"{name[:-4]}_x3{name[-4:]}" for name in names)
     Path("out/a_x3.png").write_bytes(b"mine")
@@ -251,16 +251,16 @@ def test_a_folder_keeps_its_tree_and_existing_files(make_picture, capsys):
 
 
 @pytest.mark.parametrize("output", [".", None, "out"])
-def test_results_in_the_same_tree_are_not_upscaled_again(output, make_picture):
-    make_picture("a.png", rows=12, cols=12)
+def test_results_in_the_same_tree_are_not_upscaled_again(output, make_image):
+    make_image("a.png", rows=12, cols=12)
     for scale in (2, 2, 3) if output != "." else (3, 3):
         upscale_files(input=".", output=output, scale=scale)
     expected = ["a.png", "a_x2.png", "a_x3.png"] if output != "." else ["a.png", "a_x3.png"]
     assert sorted(path.name for path in Path().rglob("*.png")) == expected
 
 
-def test_images_that_cannot_be_upscaled_are_reported_and_the_others_are_upscaled(make_picture, capsys):
-    make_picture("in/a.png", rows=12, cols=12)
+def test_images_that_cannot_be_upscaled_are_reported_and_the_others_are_upscaled(make_image, capsys):
+    make_image("in/a.png", rows=12, cols=12)
     Path("in/broken.png").write_bytes(b"nothing")
     Path("in/empty.jpg").touch()
     Path("in/line\nbreak.png").touch()
@@ -282,9 +282,9 @@ def test_images_that_cannot_be_upscaled_are_reported_and_the_others_are_upscaled
     assert read_image("out/a_x3.png").shape == (36, 36, 3)
 
 
-def test_no_image_is_overwritten_and_no_target_has_two_sources(make_picture, capsys):
-    make_picture("in/a.png", rows=12, cols=12)
-    make_picture("in/A.png", rows=15, cols=12)
+def test_no_image_is_overwritten_and_no_target_has_two_sources(make_image, capsys):
+    make_image("in/a.png", rows=12, cols=12)
+    make_image("in/A.png", rows=15, cols=12)
     Path("in/link.png").symlink_to("a.png")
     Path("out").mkdir()
     Path("out/A_x3.png").symlink_to("a_x3.png")
@@ -297,9 +297,9 @@ def test_no_image_is_overwritten_and_no_target_has_two_sources(make_picture, cap
     assert read_image("in/a.png").shape == (12, 12, 3)
 
 
-def test_an_image_with_the_name_of_a_result_is_not_overwritten(make_picture, capsys):
-    make_picture("a.png", rows=12, cols=12)
-    make_picture("a_x2.png", rows=13, cols=13)
+def test_an_image_with_the_name_of_a_result_is_not_overwritten(make_image, capsys):
+    make_image("a.png", rows=12, cols=12)
+    make_image("a_x2.png", rows=13, cols=13)
     upscale_files(input=".", output=".", scale=2)
     output = capsys.readouterr().out
     assert "1 images are ignored, as their names are those of other upscaled images." in output
@@ -318,8 +318,8 @@ def test_an_image_with_the_name_of_a_result_is_not_overwritten(make_picture, cap
         ({"max_megapixels": 0.08}, "--max_megapixels"),
     ],
 )
-def test_output_that_cannot_be_written_or_is_too_large_is_reported(flags, message, make_picture, capsys):
-    make_picture("a.png", rows=100, cols=100)
+def test_output_that_cannot_be_written_or_is_too_large_is_reported(flags, message, make_image, capsys):
+    make_image("a.png", rows=100, cols=100)
     Path("file").touch()
     with pytest.raises(RunError, match="1 of 1"):
         upscale_files(input="a.png", **flags)
@@ -329,9 +329,9 @@ def test_output_that_cannot_be_written_or_is_too_large_is_reported(flags, messag
 
 
 @pytest.mark.parametrize("extension", ["png", "jpg", "webp", "tif", "bmp"])
-def test_a_full_disk_is_reported_and_leaves_no_partial_file(extension, make_picture, capsys):
-    make_picture(f"in/a.{extension}", rows=90, cols=90)
-    make_picture(f"in/b.{extension}", rows=12, cols=12)
+def test_a_full_disk_is_reported_and_leaves_no_partial_file(extension, make_image, capsys):
+    make_image(f"in/a.{extension}", rows=90, cols=90)
+    make_image(f"in/b.{extension}", rows=12, cols=12)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))
     try:
@@ -343,8 +343,8 @@ def test_a_full_disk_is_reported_and_leaves_no_partial_file(extension, make_pict
     assert written("out") == [f"b_x3.{extension}"]
 
 
-def test_a_bar_counts_megapixels_within_an_image(make_picture, monkeypatch):
-    make_picture("in/a.png", rows=200, cols=100)
+def test_a_bar_counts_megapixels_within_an_image(make_image, monkeypatch):
+    make_image("in/a.png", rows=200, cols=100)
     Path("in/broken.png").touch()
     updates = []
 
@@ -362,11 +362,11 @@ def test_a_bar_counts_megapixels_within_an_image(make_picture, monkeypatch):
     np.testing.assert_allclose(updates, [0.09, 0.09, 0, 0], atol=1e-9)
 
 
-def test_too_little_memory_is_reported(make_picture, monkeypatch, capsys):
+def test_too_little_memory_is_reported(make_image, monkeypatch, capsys):
     def fail(*arguments):
         raise MemoryError("Unable to allocate 9 GiB")
 
-    make_picture("a.png", rows=12, cols=12)
+    make_image("a.png", rows=12, cols=12)
     monkeypatch.setattr(upscale.Upscaler, "__call__", fail)
     with pytest.raises(RunError, match="1 of 1"):
         upscale_files(input="a.png")
@@ -374,8 +374,8 @@ def test_too_little_memory_is_reported(make_picture, monkeypatch, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_weights_are_those_named_else_of_the_run_else_shipped(make_picture, capsys):
-    make_picture("a.png", rows=12, cols=12)
+def test_weights_are_those_named_else_of_the_run_else_shipped(make_image, capsys):
+    make_image("a.png", rows=12, cols=12)
     config = Config(degradation="matlab")
     save_weights(build_model(config), config, run_directory(config))
     upscale_files(input="a.png")
@@ -386,16 +386,16 @@ def test_weights_are_those_named_else_of_the_run_else_shipped(make_picture, caps
     upscale_files(input="a.png", weights=weights, overwrite=True)
     assert f"Weights: {weights}" in capsys.readouterr().out
     # In Python, the user's weights are read again by each call.
-    first = srcnn_tf.upscale_image(drawn(9, 9), weights=weights)
+    first = srcnn_tf.upscale_image(synthetic_image(9, 9), weights=weights)
     save_weights(srcnn_tf.load_model(3), config, Path("mine"))
-    assert not np.array_equal(srcnn_tf.upscale_image(drawn(9, 9), weights=weights), first)
+    assert not np.array_equal(srcnn_tf.upscale_image(synthetic_image(9, 9), weights=weights), first)
 
 
 def test_metadata_is_kept_and_quality_applies(capsys):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     exif = Image.Exif()
     exif[0x010F], exif[0x0112] = "A maker", 6  # to be rotated by 90 degrees
-    Image.fromarray(drawn(12, 20)).save("a.jpg", exif=exif, icc_profile=profile, dpi=(300, 300), quality=98)
+    Image.fromarray(synthetic_image(12, 20)).save("a.jpg", exif=exif, icc_profile=profile, dpi=(300, 300), quality=98)
     for quality in (30, 90):
         upscale_files(input="a.jpg", output=f"{quality}.jpg", quality=quality)
     assert Path("30.jpg").stat().st_size < Path("90.jpg").stat().st_size
@@ -409,11 +409,11 @@ def test_metadata_is_kept_and_quality_applies(capsys):
 
 
 def test_sixteen_bits_alpha_and_pages_are_kept_and_of_an_animation_the_first_frame(capsys):
-    pages = (drawn(12, 20).astype(np.uint16) * 257, 65535 - drawn(15, 10).astype(np.uint16) * 200)
+    pages = (synthetic_image(12, 20).astype(np.uint16) * 257, 65535 - synthetic_image(15, 10).astype(np.uint16) * 200)
     with tifffile.TiffWriter("pages.tif") as file:
         for page in pages:
             file.write(page, photometric="rgb")
-    Image.fromarray(np.dstack([drawn(12, 20), drawn(12, 20, seed=1)[..., :1]])).save("alpha.png")
+    Image.fromarray(np.dstack([synthetic_image(12, 20), synthetic_image(12, 20, seed=1)[..., :1]])).save("alpha.png")
     frames = [Image.new("L", (20, 12), grey) for grey in (50, 100)]
     frames[0].save("frames.gif", save_all=True, append_images=frames[1:])
     upscale_files(input=".", output="out", scale=2, precision="float32")

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-from conftest import drawn
+from conftest import synthetic_image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
@@ -107,7 +107,7 @@ def test_history_keeps_the_rows_of_the_epochs_that_are_done():
 
 def preview(rows, cols):
     """A degraded and an original image with luma alone."""
-    original = drawn(rows, cols)[..., :1] / 255
+    original = synthetic_image(rows, cols)[..., :1] / 255
     return original / 2, original
 
 

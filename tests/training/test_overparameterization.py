@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import drawn
+from conftest import synthetic_image
 from test_model import convolved
 
 from srcnn_tf.config import RECIPES, Config
@@ -44,7 +44,7 @@ def test_a_product_is_a_convolution_followed_by_a_linear_one(model):
         variable.assign(rng.normal(size=variable.shape))
     overparameterization.collapse(model)
     kernel, mixing, bias, *_ = (variable.numpy() for variable in overparameterization.trained_variables())
-    image = drawn(20, 25)[..., :1] / 255
+    image = synthetic_image(20, 25)[..., :1] / 255
     expected = convolved(image, [kernel, np.zeros(12)]) @ mixing + bias
     np.testing.assert_allclose(convolved(image, model.get_weights()[:2]), expected, rtol=1e-4, atol=1e-4)
 

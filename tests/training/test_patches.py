@@ -17,10 +17,10 @@ MODERN = RECIPES["modern"]
 
 
 @pytest.fixture
-def config(make_picture):
+def config(make_image):
     """Five images of 80 patches each: 25 batches, and seven chunks, the last one not full."""
     for number in range(5):
-        make_picture(f"Train/{number}.png", rows=78, cols=87, seed=number)
+        make_image(f"Train/{number}.png", rows=78, cols=87, seed=number)
     return Config(stride=6, batch_size=16, epoch=4, validation_split=0.0)
 
 
@@ -135,9 +135,9 @@ def test_a_file_damaged_during_training_is_named(config):
 
 
 @pytest.mark.parametrize(("count", "validation"), [(19, []), (20, [10]), (40, [10, 30])])
-def test_part_of_the_images_is_for_validation(count, validation, make_picture):
+def test_part_of_the_images_is_for_validation(count, validation, make_image):
     for number in range(count):
-        make_picture(f"Train/{number:02d}.png", rows=36, cols=36, seed=number)
+        make_image(f"Train/{number:02d}.png", rows=36, cols=36, seed=number)
     training_set = load(Config(epoch=1))
     assert training_set.validation == load(Config(epoch=1, seed=9)).validation == validation
     # One patch per image here, so that indices are numbers of images.
@@ -147,19 +147,19 @@ def test_part_of_the_images_is_for_validation(count, validation, make_picture):
     assert load(Config(validation_split=0.0)).validation == []
 
 
-def test_of_the_samples_the_motorcycle_is_for_validation(make_picture, capsys):
+def test_of_the_samples_the_motorcycle_is_for_validation(make_image, capsys):
     training_set = load(Config())
     assert [training_set.paths[number].name for number in training_set.validation] == ["motorcycle_left.png"]
     assert "7 images; 1 for validation" in capsys.readouterr().out
     assert load(Config(recipe="reference"), RECIPES["reference"]).validation == []  # as the reference, which has none
     for folder, validation in (("a", []), ("b", [0])):  # something is left to train on
-        make_picture(f"mine/{folder}/samples/motorcycle_left.png")
+        make_image(f"mine/{folder}/samples/motorcycle_left.png")
         assert load(Config(train_dir="mine", checkpoint_dir=folder)).validation == validation
 
 
-def test_too_few_patches_for_a_batch(make_picture, capsys):
+def test_too_few_patches_for_a_batch(make_image, capsys):
     for number in range(3):
-        make_picture(f"Train/{number}.png", seed=number)
+        make_image(f"Train/{number}.png", seed=number)
     message = r"12 patches of 3 images below Train do not fill one batch of 13: give more images"
     with pytest.raises(RunError, match=message):
         load(Config(recipe="reference", batch_size=13), RECIPES["reference"])

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import drawn
+from conftest import synthetic_image
 
 from srcnn_tf.config import RECIPES, Config
 from srcnn_tf.model import build_model
@@ -87,7 +87,7 @@ def test_ema_weights_are_the_average():
 
 
 def test_flips_are_those_of_patch_and_label_alike_in_eight_orientations():
-    data = np.stack([drawn(33, 33, 1)[..., :1]] * 200).astype(np.float32)
+    data = np.stack([synthetic_image(33, 33, 1)[..., :1]] * 200).astype(np.float32)
     flipped, label = (values.numpy() for values in random_flips(data, data[:, 6:27, 6:27], np.array([0, 5], np.int64)))
     np.testing.assert_array_equal(flipped[:, 6:27, 6:27], label)
     image = data[0]

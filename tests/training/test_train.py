@@ -62,10 +62,10 @@ def make_nan(model):
 
 
 @pytest.fixture
-def images(make_picture):
+def images(make_image):
     """Three images of four patches each."""
     for number in range(3):
-        make_picture(f"Train/{number}.png", seed=number)
+        make_image(f"Train/{number}.png", seed=number)
 
 
 def weights(folder=RUN):
@@ -154,9 +154,9 @@ def test_every_architecture_and_colour_is_trained_and_found_again(changes, run, 
         find_model(Config(weights=f"checkpoint/{run}"))
 
 
-def test_each_image_is_decoded_once_and_each_epoch_is_validated(make_picture, monkeypatch):
+def test_each_image_is_decoded_once_and_each_epoch_is_validated(make_image, monkeypatch):
     for number in range(20):
-        make_picture(f"Train/{number:02d}.png", seed=number)
+        make_image(f"Train/{number:02d}.png", seed=number)
     decoded = []
     monkeypatch.setattr(utils, "read_image", lambda path: decoded.append(path) or read_image(path))
     seen = Recorder()
@@ -177,10 +177,10 @@ def test_each_image_is_decoded_once_and_each_epoch_is_validated(make_picture, mo
     assert logs["held-out/psnr_bicubic"] == pytest.approx(score(degraded, original, Config()).psnr)
 
 
-def test_a_validation_image_that_vanishes_leaves_its_columns_empty(make_picture, monkeypatch):
+def test_a_validation_image_that_vanishes_leaves_its_columns_empty(make_image, monkeypatch):
     monkeypatch.setattr(utils, "IN_MEMORY", 0)
     for number in range(20):
-        make_picture(f"Train/{number:02d}.png", seed=number)
+        make_image(f"Train/{number:02d}.png", seed=number)
 
     class Vanish(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -194,10 +194,10 @@ def test_a_validation_image_that_vanishes_leaves_its_columns_empty(make_picture,
     assert float(second["loss"]) > 0
 
 
-def test_what_a_gpu_gets_learns_the_same(make_picture, monkeypatch):
+def test_what_a_gpu_gets_learns_the_same(make_image, monkeypatch):
     """Whole batches, XLA, many steps per call: as in parts on a processor, within rounding."""
     for number in range(6):
-        make_picture(f"Train/{number}.png", rows=75, cols=75, seed=number)
+        make_image(f"Train/{number}.png", rows=75, cols=75, seed=number)
     config = Config(epoch=3, batch_size=4, precision="float32", filters="8,4", seed=2)
     seen, expected = Recorder(), Recorder()
     train.train(dataclasses.replace(config, checkpoint_dir="processor"), [expected])
@@ -284,7 +284,7 @@ def test_a_longer_run_resumes_a_finished_one_and_may_be_stopped_too(capsys):
 
 
 @pytest.mark.usefixtures("images")
-def test_another_configuration_or_other_images_are_refused_before_anything_is_written(make_picture):
+def test_another_configuration_or_other_images_are_refused_before_anything_is_written(make_image):
     train.train(reference(1))
     before, stamp = weights(), Path("checkpoint/train.h5").stat().st_mtime_ns
     for changes, message in (
@@ -294,7 +294,7 @@ def test_another_configuration_or_other_images_are_refused_before_anything_is_wr
     ):
         with pytest.raises(RunError, match=re.escape(message) + ".*--resume=False to restart in its place"):
             train.train(reference(3, **changes))
-    make_picture("Train/new.png", seed=8)
+    make_image("Train/new.png", seed=8)
     with pytest.raises(RunError, match=r"the training images differ from the former ones \(3 below Train\)"):
         train.train(reference(3))
     assert Path("checkpoint/train.h5").stat().st_mtime_ns == stamp
