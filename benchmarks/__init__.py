@@ -1,6 +1,6 @@
 """Measurements, and tools that make what is shipped. Run them from the repository's root: `python -m benchmarks.train`.
 
-reproduce   scores of all shipped weights next to published ones -> docs/results.md (published: the published figures)
+reproduce   scores of all shipped weights next to published ones -> docs/results.md (published: the published values)
 train       training speed next to Keras, PyTorch and the reference's way
 data        preparing training data, and memory with many images
 upscale     seconds and memory of upscaling

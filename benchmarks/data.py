@@ -6,16 +6,9 @@ First, both ways prepare the same folder in turns, each time in a new process; m
 10,000 synthetic images are prepared and trained on for one epoch, which takes 7 GB of disk below `--scratch`:
 
     | preparing | seconds | relative speed |
-    |---|---|---|
-    | the reference's way | 1.11 | 1.00 |
-    | srcnn_tf | 0.28 | 3.90 |
-
     | synthetic images | patches | prepared in | memory | training speed | memory |
-    |---|---|---|---|---|---|
-    | 1,000 | 49,000, 0.30 GB | 1.1 s | 148 MB | 4575 patches/s | 941 MB |
-    | 10,000 | 490,000, 3.00 GB | 11.4 s | 178 MB | 6536 patches/s | 985 MB |
 
-Memory is the peak resident set of the process; TensorFlow alone takes 0.6 GB of it.
+docs/benchmarks.md has both tables. Memory is the peak resident set of the process, with TensorFlow where it trains.
 """
 
 from __future__ import annotations

@@ -7,12 +7,11 @@ Each round runs main.py of both checkouts, which one first changes from round to
 median, smallest and largest ratio of a round; a ratio above 1 means that this checkout is faster:
 
     | | previous | this | ratio | of the rounds |
-    |---|---|---|---|---|
-    | training, modern, patches/s | 5750 | 5774 | 1.00 | 0.98-1.03 |
+    | training, modern, patches/s | ... | ... | ... | ... |
 
-and rows for training with recipe `reference`, the whole training command, upscaling (the command, and
-`srcnn_tf.upscale_image` of an array), and testing (the command, and the network alone, float32). A round of both takes
-about six minutes on two slow cores.
+with rows for the recipes `modern` and `reference` (patches/s, and the whole training command), upscaling (the command,
+and `srcnn_tf.upscale_image` of an array), and testing (the command, and the network alone, float32). A round takes
+several minutes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Published figures: scores, seconds, and the authors' own training curve.
+"""Published values: scores, seconds, and the authors' own training curve.
 
-"The paper" is Dong et al. (TPAMI 2016). Its scores are of luma, averages over a set, for MATLAB's bicubic. Figures that
+"The paper" is Dong et al. (TPAMI 2016). Its scores are of luma, averages over a set, for MATLAB's bicubic. Values that
 it does not print say where they are from.
 """
 

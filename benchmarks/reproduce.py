@@ -4,8 +4,8 @@
     python -m benchmarks.reproduce
 
 It tests as main.py does, and prints and writes Markdown: averages next to published ones, all images, and how the
-weights were made. It draws the curves of docs/curves (see `benchmarks.curves`; needs requirements-bench.txt). It takes
-about 15 seconds per weights file. One line must say
+weights were made. It draws the curves of docs/curves (see `benchmarks.curves`; needs requirements-bench.txt).
+One line must say
 
     Self-check: bicubic equals the paper's to the last decimal printed (Set5 x2, Set5 x3, Set5 x4, Set14 x2, ...).
 

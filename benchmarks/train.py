@@ -4,21 +4,13 @@
 
 Network 9-1-5, x3, batches of 128. srcnn_tf runs the whole program: shuffling, augmentation, SOAP, EMA, checkpoints,
 validation and TensorBoard. The others are plain loops over the same patches in memory, without validation. Each runs in
-a process of its own. Medians of the turns, as Markdown:
+a process of its own. Medians of the turns, as Markdown with one row per program:
 
     | | patches/s | relative to the reference |
-    |---|---|---|
-    | the reference (TensorFlow 1 graph, feed_dict, SGD) | 3321 | 1.00 |
-    ...
-    | srcnn_tf, defaults | 5774 | 1.74 |
-
     | | to 27.956 dB | to 29.9 dB |
-    |---|---|---|
-    ...
-    | srcnn_tf, `--epoch=6` | | 26 s, 30.19 dB |
 
-The second table is printed with `--test_dir` only. PSNR is the average over its images. Validation time is not counted
-for the others; for srcnn_tf it is the whole command.
+docs/benchmarks.md has both tables. The second one is printed with `--test_dir` only. PSNR is the
+average over its images. Validation time is not counted for the others; for srcnn_tf it is the whole command.
 """
 
 from __future__ import annotations

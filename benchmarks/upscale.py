@@ -6,15 +6,10 @@ The first table is of the whole command, PNG to PNG, with synthetic RGB images. 
 on luma of four megapixels, median of five:
 
     | output, megapixels | seconds | peak memory |
-    |---|---|---|
-    | 2.5 | 6.1 | 755 MB |
-    ...
-    | 100.0 | 31.1 | 1270 MB |
-
     | network alone | megapixels/s |
-    |---|---|
-    | float32 | 7.4 |
-    | bfloat16 | 8.7 |
+
+docs/benchmarks.md has both tables. The second one has a row of float32 and one of bfloat16; the latter says
+something only on a processor that does not emulate it.
 """
 
 from __future__ import annotations
