@@ -38,6 +38,7 @@ class Recipe:
     channels: tuple[int, int] = (0, 3)  # the loss is over channels[0] up to, not including, channels[1]
     ema: bool = False  # keep an exponential moving average of the weights, validate and save it
     summed_loss: bool = False  # learning_rate is for half the sum of squares over a label; for our mean it is larger
+    print_steps: bool = False  # print the reference's line every 10 steps; else a progress bar
     require_full_batch: bool = True  # fewer patches than batch_size are an error; else they make one smaller batch
 
 
@@ -57,7 +58,7 @@ RECIPES = {
         require_full_batch=False,
     ),
     # tegg89/SRCNN-Tensorflow, main.py's defaults and model.py's training loop.
-    "reference": Recipe(epoch=15000, learning_rate=1e-4, optimizer="sgd"),
+    "reference": Recipe(epoch=15000, learning_rate=1e-4, optimizer="sgd", print_steps=True),
     # Dong et al. (TPAMI 2016, section 3.3) and their Caffe solver. 36,556 epochs of the 91 images are their 8e8
     # back-propagations.
     "paper": Recipe(epoch=36556, learning_rate=1e-4, optimizer="momentum", shuffle="once", summed_loss=True),

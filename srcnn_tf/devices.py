@@ -1,12 +1,15 @@
-"""Loads TensorFlow without its start-up messages, and selects the compute dtype for the processor or GPU."""
+"""Processor, GPU and TensorFlow: its silent start, the compute dtype, and threads."""
 
 from __future__ import annotations
 
 import os
 import sys
 import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from absl import logging
 from numpy.typing import NDArray
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 # Processors that multiply bfloat16 faster than float32; elsewhere it is emulated, and slower.
 BFLOAT16_FEATURES = {"amx_bf16", "avx512_bf16"}
 BFLOAT16_COMPUTE_CAPABILITY = (8, 0)  # Ampere, NVIDIA's first with bfloat16 in its tensor cores
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def load_tensorflow(is_train: bool) -> str:
@@ -63,10 +69,10 @@ def _initialize_devices(is_train: bool) -> str:
     tf.config.experimental.enable_tensor_float_32_execution(False)
     if is_train and not gpus:
         tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(os.cpu_count() or 1)
+        tf.config.threading.set_inter_op_parallelism_threads(cores())
     tf.config.list_logical_devices()
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
-    return ", ".join(names) if names else f"processor, {os.cpu_count()} cores"
+    return ", ".join(names) if names else f"processor, {cores()} cores"
 
 
 def compute_dtype(config: Config) -> str:
@@ -123,3 +129,23 @@ def to_device(array: NDArray) -> tf.Tensor:
 
     with tf.device("GPU:0" if has_gpu() else "CPU:0"):
         return tf.identity(tf.convert_to_tensor(array))
+
+
+def cores() -> int:
+    """Returns the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """Maps a function over items in threads, in order, at most `threads` items ahead of the consumer.
+
+    `ThreadPoolExecutor.map` would compute all items at once, and hold all results in memory.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        ahead: deque[Future[Result]] = deque()
+        for item in items:
+            ahead.append(pool.submit(function, item))
+            if len(ahead) > threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()

@@ -11,11 +11,8 @@ import json
 import math
 import os
 import shutil
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import h5py
 import imageio.v3 as iio
@@ -23,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcnn_tf.config import Config
+from srcnn_tf.devices import cores, map_in_threads
 from srcnn_tf.errors import RunError
 from srcnn_tf.files import DeferredErrorFile, atomic_write
-from srcnn_tf.images.color import Floats, in_colour, to_channels, to_luma
+from srcnn_tf.images.color import Floats, to_three_channels, to_channels, to_luma
 from srcnn_tf.images.read import IMAGE_EXTENSIONS, declared_size, read_image
 from srcnn_tf.images.resize import imresize, zoom
 
@@ -35,10 +33,6 @@ PATCHES_PER_WRITE = 2048  # fewer make many slow calls of HDF5
 LARGE_IMAGE = 2**29  # bytes of patches of one image; such images are prepared one after the other
 IN_MEMORY = 256 * 2**20  # bytes of patches; if a training file has more, it is read in parts. T91 has 134 MB
 PNG_LEVEL = 2  # 3.5 times as fast as Pillow's default 6, for files of 8 % more bytes (the results of Set14)
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
 
 # --- Image files ---
 
@@ -143,7 +137,7 @@ def preprocess(
         channels = to_luma(image, config.studio_range)
     else:
         channels = to_channels(image, config.studio_range, config.rgb)
-        channels = in_colour(channels, config.rgb) if c_dim == 3 else channels
+        channels = to_three_channels(channels, config.rgb) if c_dim == 3 else channels
     scale, original = config.scale, modcrop(channels, config.scale)
     if original.size == 0:
         raise ValueError(f"{image.shape[0]} x {image.shape[1]} pixels are too few to be reduced {scale} times")
@@ -375,26 +369,3 @@ def open_data(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
         raise RunError(
             f"{path}: cannot be read ({error}). Delete it, and the same command creates it again."
         ) from error
-
-
-# --- Threads ---
-
-
-def cores() -> int:
-    """Returns the number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """Maps a function over items in threads, in order, at most `threads` items ahead of the consumer.
-
-    `ThreadPoolExecutor.map` would compute all items at once, and hold all results in memory.
-    """
-    with ThreadPoolExecutor(threads) as pool:
-        ahead: deque[Future[Result]] = deque()
-        for item in items:
-            ahead.append(pool.submit(function, item))
-            if len(ahead) > threads:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import threading
 
 import pytest
 import tensorflow as tf
@@ -60,3 +61,26 @@ def test_tensorflow_loads_silently_and_multiplies_float32_exactly(is_train):
     )
     assert done.stderr == ""
     assert done.stdout.count("\n") == 1
+
+
+def test_results_of_threads_come_in_order_and_not_far_ahead():
+    begun = [threading.Event() for _ in range(9)]
+
+    def work(number):
+        begun[number].set()
+        if number == 0:  # the first takes longer than the others
+            assert begun[2].wait(10)
+        return number * number
+
+    results = devices.map_in_threads(work, range(9), threads=3)
+    assert next(results) == 0
+    assert begun[3].wait(10)
+    assert not begun[4].is_set()
+    assert list(results) == [1, 4, 9, 16, 25, 36, 49, 64]
+
+
+def test_an_error_in_a_thread_is_raised_in_its_place():
+    results = devices.map_in_threads(lambda number: 1 // (number - 1), [0, 1, 2], threads=1)
+    assert next(results) == -1
+    with pytest.raises(ZeroDivisionError):
+        next(results)

@@ -1,6 +1,5 @@
 import contextlib
 import os
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -305,29 +304,3 @@ def test_large_images_one_after_the_other_and_large_sets_without_images(name, th
     assert used == [threads]
     with h5py.File(TRAIN_FILE) as file:
         assert ("images" in file) == kept
-
-
-# --- threads ---
-
-
-def test_results_of_threads_come_in_order_and_not_far_ahead():
-    begun = [threading.Event() for _ in range(9)]
-
-    def work(number):
-        begun[number].set()
-        if number == 0:  # the first takes longer than the others
-            assert begun[2].wait(10)
-        return number * number
-
-    results = utils.map_in_threads(work, range(9), threads=3)
-    assert next(results) == 0
-    assert begun[3].wait(10)
-    assert not begun[4].is_set()
-    assert list(results) == [1, 4, 9, 16, 25, 36, 49, 64]
-
-
-def test_an_error_in_a_thread_is_raised_in_its_place():
-    results = utils.map_in_threads(lambda number: 1 // (number - 1), [0, 1, 2], threads=1)
-    assert next(results) == -1
-    with pytest.raises(ZeroDivisionError):
-        next(results)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from srcnn_tf.files import atomic_write
-from srcnn_tf.images.color import Floats, to_image
+from srcnn_tf.images.color import Floats, channels_to_image
 from srcnn_tf.inference.tensorboard import TensorBoardLog, crop_center
 from srcnn_tf.model import LAYERS
 from srcnn_tf.utils import merge
@@ -207,7 +207,7 @@ class TrainingLog(keras.callbacks.Callback):
             self._log.write(step, tf.summary.scalar, name if "/" in name else f"epoch/{name}", value)
         if epoch == 0 or step % math.ceil(self._epochs / PREVIEWS) == 0 or step == self._epochs:
             images = [
-                to_image(channels, self._studio, self._rgb)
+                channels_to_image(channels, self._studio, self._rgb)
                 for channels in (self._degraded, self._restore(self._degraded), self._original)
             ]
             self._log.write_image(step, "bicubic | SRCNN | original", np.concatenate(images, axis=1))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ KEEP = 3  # checkpoints of a run; the reference kept TensorFlow 1's five
 
 
 def save_checkpoint(directory: Path, state: TrainingState) -> None:
-    """Writes `SRCNN.model-<step>` with all of the state, and deletes the oldest checkpoints beyond `KEEP`.
+    """Writes `SRCNN.model-<step>` with all of the state.
 
     It is written under a temporary name and renamed, and the former ones stay, so that a run killed at any moment has
     a complete checkpoint.
@@ -43,7 +42,8 @@ def save_checkpoint(directory: Path, state: TrainingState) -> None:
             "same command resumes from them."
         ) from error
     finally:
-        _delete_leftovers(directory)
+        for leftover in directory.glob(f"{PREFIX}-*_temp*"):  # of TensorFlow that failed or was killed while it wrote
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def restore_checkpoint(directory: Path, state: TrainingState) -> None:
@@ -83,28 +83,28 @@ def latest_checkpoint(directory: Path) -> Path | None:
 
 
 def _checkpoints(directory: Path) -> list[Path]:
-    """Lists the complete checkpoints, oldest first; without glob, as a folder's name may hold any character."""
-    names = [path.stem for path in directory.iterdir() if path.suffix == ".index"] if directory.is_dir() else []
-    found = [directory / name for name in names if re.fullmatch(rf"{re.escape(PREFIX)}-\d+", name)]
-    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+    """Lists the complete checkpoints, oldest first."""
+    steps = (path.stem.removeprefix(f"{PREFIX}-") for path in directory.glob(f"{PREFIX}-*.index"))
+    return [directory / f"{PREFIX}-{step}" for step in sorted((step for step in steps if step.isdigit()), key=int)]
 
 
-def _delete_leftovers(directory: Path) -> None:
-    obsolete = {checkpoint.name for checkpoint in _checkpoints(directory)[:-KEEP]}
-    for path in directory.iterdir() if directory.is_dir() else ():
-        if path.stem in obsolete:
+def delete_obsolete(directory: Path) -> None:
+    """Deletes the oldest checkpoints beyond `KEEP`."""
+    _delete_checkpoints(directory, {checkpoint.name for checkpoint in _checkpoints(directory)[:-KEEP]})
+
+
+def delete_former_run(directory: Path, step: int) -> None:
+    """Deletes the checkpoints and weights of a former run, but not the first checkpoint of the new one."""
+    names = {path.stem for path in directory.iterdir() if path.name.startswith(f"{PREFIX}-")}
+    _delete_checkpoints(directory, names - {f"{PREFIX}-{step}"})
+    for name in (WEIGHTS_FILE, KERAS_FILE):
+        (directory / name).unlink(missing_ok=True)
+
+
+def _delete_checkpoints(directory: Path, names: set[str]) -> None:
+    for path in list(directory.iterdir()):
+        if path.stem in names and path.is_file():
             path.unlink()
-        elif path.name.startswith(f"{PREFIX}-") and "_temp" in path.name:  # TensorFlow was killed while it wrote
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def clear_run(directory: Path) -> None:
-    """Deletes the files of a former run from its folder, and nothing else."""
-    for path in directory.iterdir() if directory.is_dir() else ():
-        if path.name in {"checkpoint", WEIGHTS_FILE, KERAS_FILE, RECORD}:
-            path.unlink()
-        elif path.name.startswith(f"{PREFIX}-"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def write_record(directory: Path, record: dict[str, Any]) -> None:

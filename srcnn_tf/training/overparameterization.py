@@ -22,12 +22,12 @@ class Overparameterization(keras.layers.Layer):
         factors: for each variable of the model, its two factors, or the variable itself.
     """
 
-    def __init__(self, model: keras.Model, times: int = 1, seed: int = 0) -> None:
+    def __init__(self, model: keras.Model, width: int = 1, seed: int = 0) -> None:
         """Creates factors whose products are the model's current kernels.
 
         Args:
             model: a model of `model.srcnn`.
-            times: how many times as many filters as the layer has are between its two factors. 1: no factors, the
+            width: how many times as many filters as the layer has are between its two factors. 1: no factors, the
                 model's own variables are trained. The last layer is never factorized: it has too few filters.
             seed: seed of the random orthonormal bases between the factors.
         """
@@ -35,11 +35,11 @@ class Overparameterization(keras.layers.Layer):
         rng = np.random.default_rng(seed)
         self.factors: list[list[keras.Variable]] = []
         for variable in model.trainable_variables[:-2]:
-            if times == 1 or len(variable.shape) < 4:
+            if width == 1 or len(variable.shape) < 4:
                 self.factors.append([variable])
             else:
                 filters = variable.shape[-1]
-                basis = np.linalg.qr(rng.normal(size=(times * filters, filters)))[0].T  # orthonormal rows
+                basis = np.linalg.qr(rng.normal(size=(width * filters, filters)))[0].T  # orthonormal rows
                 self.factors.append([self._add(variable.numpy() @ basis), self._add(basis.T)])
         self.factors += [[variable] for variable in model.trainable_variables[-2:]]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from srcnn_tf import utils
 from srcnn_tf.config import Config, Recipe
 from srcnn_tf.datasets.samples import is_validation_sample
-from srcnn_tf.devices import to_device
+from srcnn_tf.devices import map_in_threads, to_device
 from srcnn_tf.errors import RunError
 
 MIN_IMAGES_TO_SPLIT = 20  # of fewer images, each is needed for training
@@ -200,7 +200,7 @@ def windows(training_set: TrainingSet, config: Config, recipe: Recipe, first_ste
         data, label = utils.read_data(training_set.file, indices)
         return Window(to_device(data), to_device(label), np.searchsorted(indices, batches))
 
-    yield from utils.map_in_threads(load, requests(), threads=1)
+    yield from map_in_threads(load, requests(), threads=1)
 
 
 def _window_steps(training_set: TrainingSet, config: Config) -> int:

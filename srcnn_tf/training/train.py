@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -56,7 +57,7 @@ def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = (), re
     data_hash = fingerprint(paths, config.train_dir)
     directory = run_directory(config)
     with lock(Path(config.checkpoint_dir)):
-        resumed = _is_resumed(config, directory, data_hash)
+        resumed = _is_resumed(config, recipe, directory, data_hash)
         state = create_state(config, recipe, None if resumed else _initial_weights(config))
         training_set = load_training_set(config, recipe, paths, data_hash)
         if resumed:
@@ -93,13 +94,15 @@ def lock(directory: Path) -> Iterator[None]:
         yield
 
 
-def _is_resumed(config: Config, directory: Path, data_hash: str) -> bool:
+def _is_resumed(config: Config, recipe: Recipe, directory: Path, data_hash: str) -> bool:
     """Returns whether there is a run to resume; one of another configuration is an error."""
     if not config.resume or checkpoint.latest_checkpoint(directory) is None:
         return False
     record = checkpoint.read_record(directory)
     now, then = config.identity, record["config"].identity
     different = [f"--{name} was {then[name]}, now {now[name]}" for name in now if now[name] != then[name]]
+    if not different and record["recipe"] != json.loads(json.dumps(asdict(recipe))):
+        different.append(f"the recipe was {record['recipe']}, now {asdict(recipe)}")
     if record["data"]["sha256"] != data_hash:
         former = f"{record['data']['images']} below {record['config'].train_dir}"
         different.append(f"the training images differ from the former ones ({former})")
@@ -160,12 +163,13 @@ class Run:
             return
         trained = (*self.state.overparameterization.trained_variables(), *self.state.optimizer.variables)
         self.check_finite(*(variable.numpy() for variable in trained))
-        if self.saved_step == 0:
-            # A former run stays until there is something to take its place. The record is first, since it says what
-            # the checkpoints belong to; its step is that of the saved weights.
-            checkpoint.clear_run(self.directory)
-            checkpoint.write_record(self.directory, self._record() | {"step": 0})
         checkpoint.save_checkpoint(self.directory, self.state)
+        if self.saved_step == 0:
+            # A former run stays until there is something to take its place. The step of the record is that of the
+            # saved weights, of which there are none yet.
+            checkpoint.write_record(self.directory, self._record() | {"step": 0})
+            checkpoint.delete_former_run(self.directory, step)
+        checkpoint.delete_obsolete(self.directory)
         self.saved_step = step
         self.save_weights()
 
@@ -179,6 +183,7 @@ class Run:
         return {
             "command": self.config.command,
             "config": asdict(self.config),
+            "recipe": asdict(self.recipe),
             "data": {
                 "sha256": self.data_hash,
                 "images": len(training_set.paths),
@@ -210,12 +215,14 @@ class Run:
     def validate(self, restore: TiledModel) -> dict[str, float]:
         """Scores the validation images as testing does; returns the means over the images, under the names of logs."""
         scores = []
-        for number in self.training_set.validation:
-            # An image that is read from its file may have vanished.
-            with suppress(RunError, ValueError):
+        for number in list(self.training_set.validation):
+            try:
                 degraded, original = utils.preprocess(self.training_set.image(number), self.config)
                 restored, bicubic = (score(image, original, self.config) for image in (restore(degraded), degraded))
                 scores.append((restored.psnr, restored.ssim, bicubic.psnr))
+            except (RunError, ValueError) as error:  # it is too small for the scale, or its file has vanished
+                print(f"Warning: {self.training_set.paths[number]} is not used for validation any more: {error}")
+                self.training_set.validation.remove(number)
         names = ("held-out/psnr", "held-out/ssim", "held-out/psnr_bicubic")
         return dict(zip(names, np.mean(scores, axis=0).tolist(), strict=True)) if scores else {}
 
@@ -223,7 +230,10 @@ class Run:
 def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback]) -> None:
     """Trains to the last epoch with the callbacks of this program and others."""
     config, training_set, first_step = run.config, run.training_set, run.saved_step
-    schedule = _schedule(run)
+    schedule, change = _schedule(run)
+    run.state.total_steps.assign(schedule.total_steps)
+    run.state.start_step.assign(schedule.start_step)
+    run.state.start_rate.assign(schedule.start_rate)
     restore = TiledModel(run.state.ema_model, config.tile_size, config.rgb)
     log = TensorBoardLog(Path(config.log_dir, config.run_name))
     log.open(append=first_step > 0)
@@ -232,7 +242,7 @@ def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback]) -> None:
     configuration = f"| flag | value |\n|---|---|\n{rows}\n\n`{config.command}`"
     own: list[keras.callbacks.Callback] = [
         ReferenceLines()
-        if config.recipe == "reference"
+        if run.recipe.print_steps
         else ProgressBar(first_step, run.total_steps, training_set.batch_size, config.epoch),
         HistoryFile(log, first_step // training_set.steps_per_epoch),
         TrainingLog(log, restore.model, restore, preview, config.epoch, configuration, config.studio_range, config.rgb),
@@ -241,7 +251,7 @@ def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback]) -> None:
     callback_list = keras.callbacks.CallbackList([*own, *callbacks], model=run.state.model)
     with _stop_signals() as signals:
         start = "Resuming from" if first_step else "Starting at"
-        print(f"{start} step {first_step} of {run.total_steps}; {run.directory}", flush=True)
+        print(f"{start} step {first_step} of {run.total_steps}; {run.directory}\n{change}".rstrip(), flush=True)
         callback_list.on_train_begin()
         try:
             _train_epochs(run, schedule, restore, callback_list, signals)
@@ -252,8 +262,8 @@ def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         raise RunError("The training is complete, but its log could not be written, as reported above.")
 
 
-def _schedule(run: Run) -> Schedule:
-    """Returns the schedule of the run's length, and keeps it in the state; reports that the length has changed."""
+def _schedule(run: Run) -> tuple[Schedule, str]:
+    """Returns the schedule of the run's length; and what changes, if a resumed run had another length."""
     state, step, steps_per_epoch = run.state, int(run.state.step), run.training_set.steps_per_epoch
     schedule = Schedule(
         peak=run.config.learning_rate,
@@ -263,17 +273,14 @@ def _schedule(run: Run) -> Schedule:
         start_step=int(state.start_step),
         start_rate=float(state.start_rate),
     )
-    if schedule.total_steps != run.total_steps:
-        former_epochs, rate = schedule.total_steps // steps_per_epoch, float(learning_rate(schedule, step))
-        schedule = replace(schedule, total_steps=run.total_steps, start_step=step, start_rate=rate)
-        change = "the learning rate stays the same."
-        if schedule.cosine_decay:
-            change = f"the learning rate warms up from {rate:.1e} to the schedule of the new length."
-        print(f"The run had {former_epochs} epochs, now it has {run.config.epoch}: {change}", flush=True)
-    state.total_steps.assign(schedule.total_steps)
-    state.start_step.assign(schedule.start_step)
-    state.start_rate.assign(schedule.start_rate)
-    return schedule
+    if schedule.total_steps == run.total_steps:
+        return schedule, ""
+    change = f"The run had {schedule.total_steps // steps_per_epoch} epochs, now it has {run.config.epoch}: "
+    rate = float(learning_rate(schedule, step))
+    schedule = replace(schedule, total_steps=run.total_steps, start_step=step, start_rate=rate)
+    if not schedule.cosine_decay:
+        return schedule, change + "the learning rate stays the same."
+    return schedule, change + f"the learning rate warms up from {rate:.1e} to the schedule of the new length."
 
 
 def _train_epochs(
@@ -288,7 +295,7 @@ def _train_epochs(
     steps_per_epoch, batch_size = training_set.steps_per_epoch, training_set.batch_size
     compiled_steps = compile_steps(state, run.config, run.recipe, batch_size, xla=has_gpu())
     # A GPU needs less time for a step than Python for a call: there, a call goes as far as a checkpoint allows.
-    steps_per_call = SAVE_EVERY if has_gpu() and run.config.recipe != "reference" else PRINT_EVERY
+    steps_per_call = SAVE_EVERY if has_gpu() and not run.recipe.print_steps else PRINT_EVERY
     step = int(state.step)
     losses: list[float] = []  # of the epoch
 

@@ -1,1 +1,1 @@
-"""Weights: the shipped files, each with a JSON file that says how it was made, and `store`, which finds and loads them."""
+"""Weights: the shipped files, each with a JSON file that says how it was made; `store` finds, loads and saves them."""

@@ -21,6 +21,7 @@ def small_state(recipe="modern", seed=0):
 def save(state, step, folder=RUN):
     state.step.assign(step)
     checkpoint.save_checkpoint(folder, state)
+    checkpoint.delete_obsolete(folder)
 
 
 def values(state):
@@ -97,19 +98,24 @@ def test_checkpoint_that_cannot_be_written_is_named():
         save(small_state(), 500)
 
 
-def test_what_a_killed_process_left_is_deleted_and_files_of_others_are_not():
+def test_what_a_killed_process_left_is_deleted():
+    Path("run/SRCNN.model-500_temp").mkdir(parents=True)
+    Path("run/SRCNN.model-500_temp/part-00000").touch()
+    save(small_state(), 1000)
+    assert not Path("run/SRCNN.model-500_temp").exists()
+
+
+def test_the_first_checkpoint_of_a_new_run_replaces_all_of_a_former_one_but_files_of_others():
     state = small_state()
-    for delete in (lambda: save(state, 1000), lambda: checkpoint.clear_run(RUN)):
-        Path("run/SRCNN.model-500_temp").mkdir(parents=True)
-        Path("run/SRCNN.model-500_temp/part-00000").touch()
-        delete()
-        assert not Path("run/SRCNN.model-500_temp").exists()
-    save(state, 500)
+    for step in (500, 1000, 1500):
+        save(state, step)
     save_weights(state.ema_model, Config(), RUN)
-    checkpoint.write_record(RUN, {})
     Path("run/notes.txt").touch()
-    checkpoint.clear_run(RUN)
-    assert [path.name for path in RUN.iterdir()] == ["notes.txt"]
+    state.step.assign(300)
+    checkpoint.save_checkpoint(RUN, state)
+    checkpoint.delete_former_run(RUN, 300)
+    left = {path.name for path in RUN.iterdir()}
+    assert left == {"checkpoint", "notes.txt", "SRCNN.model-300.index", "SRCNN.model-300.data-00000-of-00001"}
 
 
 def test_record_is_read_as_written():

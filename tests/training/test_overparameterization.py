@@ -29,7 +29,7 @@ def test_without_factors_the_models_own_variables_are_trained(model):
 
 def test_products_of_the_factors_are_the_models_weights_at_first(model):
     before = model.get_weights()
-    overparameterization = Overparameterization(model, times=3, seed=2)
+    overparameterization = Overparameterization(model, width=3, seed=2)
     shapes = [tuple(variable.shape) for variable in overparameterization.trained_variables()]
     assert shapes[:6] == [(9, 9, 1, 18), (18, 6), (6,), (1, 1, 6, 12), (12, 4), (4,)]
     assert shapes[6:] == [(5, 5, 4, 1), (1,)]
@@ -38,7 +38,7 @@ def test_products_of_the_factors_are_the_models_weights_at_first(model):
 
 
 def test_a_product_is_a_convolution_followed_by_a_linear_one(model):
-    overparameterization = Overparameterization(model, times=2)
+    overparameterization = Overparameterization(model, width=2)
     rng = np.random.default_rng(0)
     for variable in overparameterization.trained_variables():
         variable.assign(rng.normal(size=variable.shape))
@@ -55,7 +55,7 @@ def test_a_step_goes_down_the_gradient_of_each_factor():
     state = create_state(config, RECIPES["reference"])
     rng = np.random.default_rng(0)
     state.model.set_weights([rng.normal(0, 0.1, values.shape) for values in state.model.get_weights()])
-    state.overparameterization = Overparameterization(state.model, times=2)
+    state.overparameterization = Overparameterization(state.model, width=2)
     trained = state.overparameterization.trained_variables()
     state.optimizer = keras.optimizers.SGD(0.5)
     state.optimizer.build(trained)
