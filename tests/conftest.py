@@ -1,6 +1,8 @@
 """Where the tests find things, and how they run the program."""
 
+import contextlib
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +67,17 @@ def run_main(tmp_path):
 def program_environment():
     """The environment of a user: that of the tests, less what would change TensorFlow's messages."""
     return {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+
+
+@contextlib.contextmanager
+def full_disk(size):
+    """Simulates a disk that is full as soon as a file is larger than `size` bytes."""
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, former[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
 
 
 @pytest.fixture
