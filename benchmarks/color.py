@@ -94,7 +94,7 @@ def train_row(row: str, train_dir: str, epoch: int, scratch: str) -> Config:
 def score(restored: Floats, image: NDArray[np.uint8], config: Config) -> Row:
     """Scores `(rows, cols, 3)` channels in the configuration's colour space against a modcropped uint8 RGB image."""
     shaved = (slice(config.scale, -config.scale),) * 2
-    found, original = color.to_image(restored, True, config.rgb)[shaved], image[shaved]
+    found, original = color.channels_to_image(restored, True, config.rgb)[shaved], image[shaved]
     channels = color.to_channels(found, studio=True) if config.rgb else restored[shaved]
     ycbcr, expected = color.to_uint8(channels), color.to_uint8(color.to_channels(original, studio=True))
     y, cb, cr = (metrics.psnr(ycbcr[..., channel], expected[..., channel]) for channel in range(3))

@@ -67,8 +67,10 @@ RECIPES = {
 
 # The fields that identify a run: only a run that agrees in all of them resumes it. The others say how long to train,
 # where to write or what to test; training data is compared by content.
-RUN_FIELDS: tuple[str, ...] = ("recipe", "learning_rate", "validation_split", "batch_size", "image_size", "label_size")
-RUN_FIELDS += ("stride", "scale", "c_dim", "color_space", "architecture", "filters", "degradation", "weights", "seed")
+RUN_FIELDS = (
+    *("recipe", "learning_rate", "validation_split", "batch_size", "image_size", "label_size", "stride", "scale"),
+    *("c_dim", "color_space", "architecture", "filters", "degradation", "weights", "seed"),
+)
 
 
 def flag(default: Any, description: str, choices: tuple[Any, ...] = (), limits: tuple[int, float] | None = None) -> Any:
@@ -103,7 +105,7 @@ class Config:
     )
     batch_size: int = flag(128, "Patches per batch.", limits=(1, math.inf))
     image_size: int = flag(33, "Side of an input patch, in pixels.")
-    label_size: int = flag(None, "Side of a label patch. Default: what the layers leave of image_size, 21 of 33.")
+    label_size: int = flag(None, "Side of a label patch. Default: that of the output, image_size - 12 for 9-1-5.")
     stride: int = flag(14, "Pixels from one training patch to the next.", limits=(1, math.inf))
     scale: int = flag(3, "Factor of downscaling and upscaling.", limits=(2, math.inf))
     c_dim: int = flag(1, "Channels: 1 for luma, 3 for colour.", choices=(1, 3))
@@ -194,8 +196,8 @@ class Config:
             )
         if self.label_size != label_size:
             raise UsageError(
-                f"--label_size={self.label_size} does not fit: {self.architecture} makes {label_size} of "
-                f"--image_size={self.image_size}; give --label_size={label_size} or leave it out."
+                f"--label_size={self.label_size} does not fit: the label of a {self.image_size}-pixel patch has "
+                f"{label_size} pixels with {self.architecture}; give --label_size={label_size} or leave it out."
             )
         for name in ("learning_rate", "max_megapixels"):
             if not 0 < getattr(self, name) < math.inf:

@@ -23,7 +23,7 @@ from srcnn_tf.config import Config
 from srcnn_tf.devices import cores, map_in_threads
 from srcnn_tf.errors import RunError
 from srcnn_tf.files import DeferredErrorFile, atomic_write
-from srcnn_tf.images.color import Floats, to_three_channels, to_channels, to_luma
+from srcnn_tf.images.color import Floats, to_channels, to_luma, to_three_channels
 from srcnn_tf.images.read import IMAGE_EXTENSIONS, declared_size, read_image
 from srcnn_tf.images.resize import imresize, zoom
 

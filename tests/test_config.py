@@ -60,7 +60,7 @@ def test_run_name(changes, name):
         ({"learning_rate": float("nan")}, "--learning_rate=nan"),
         ({"validation_split": 1.0}, "--validation_split=1.0"),
         ({"image_size": 12}, "take 12 pixels, expected 13 or more"),
-        ({"label_size": 20}, "give --label_size=21 or leave it out"),
+        ({"label_size": 20}, "of a 33-pixel patch has 21 pixels with 9-1-5; give --label_size=21 or leave it out."),
         ({"architecture": "9-2-5"}, "three odd filter sizes"),
         ({"architecture": "9-1"}, "three odd filter sizes"),
         ({"architecture": "09-1-5"}, "three odd filter sizes"),

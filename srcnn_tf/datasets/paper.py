@@ -18,7 +18,7 @@ from srcnn_tf.errors import RunError
 from srcnn_tf.files import atomic_write
 from srcnn_tf.utils import prepare_data
 
-# GitHub creates the archive anew at times, with other bytes: it has no sum of its own, the images in it have.
+# GitHub regenerates the archive, so its checksum varies; only the images are checked.
 URL = "https://github.com/tegg89/SRCNN-Tensorflow/archive/78be1a24697935fc39a3a8cf59a6632264afade7.zip"
 SUMS = resources.files("srcnn_tf.datasets") / "paper.sha256"  # in the format of `sha256sum --check`
 

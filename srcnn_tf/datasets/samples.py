@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from importlib import resources
+from os.path import realpath  # resolves links; unlike Path.resolve, without an error where they loop
 from pathlib import Path
 
 from srcnn_tf.config import Config
@@ -33,7 +35,8 @@ SAMPLE_VALIDATION = "motorcycle_left.png"  # the training sample to validate on:
 def find_images(config: Config, flag: str) -> list[Path]:
     """Lists the images below `config.train_dir` or `config.test_dir`, sorted by path.
 
-    If the folder is the default one and has no images, the samples are written into it first.
+    If the folder is the default one and has no images, the samples are written into it first. Images below
+    `config.sample_dir` are left out if that is below the folder.
 
     Args:
         config: names the folder.
@@ -43,7 +46,7 @@ def find_images(config: Config, flag: str) -> list[Path]:
         RunError: the folder is not the default one, and is missing or has no images.
     """
     directory = Path(getattr(config, flag))
-    images = prepare_data(directory)
+    images = exclude_results(prepare_data(directory), directory, config.sample_dir)
     if images:
         return images
     if str(directory) != getattr(Config, flag):
@@ -52,13 +55,20 @@ def find_images(config: Config, flag: str) -> list[Path]:
         raise RunError(f"--{flag}={directory} {state}: expected one with images in it or below ({extensions}).")
     directory /= "samples"
     print(f"No images below {directory.parent}: {len(SAMPLES[flag])} sample images of scikit-image go to {directory}.")
-    # Atomic, because an incomplete folder would be taken for the whole the next time.
+    # Atomic, because the next run would use an incomplete folder as it is.
     with atomic_write(directory) as temporary:
         temporary.mkdir(exist_ok=True)
         for name in SAMPLES[flag]:
             with resources.as_file(resources.files("skimage.data") / name) as sample:
                 shutil.copyfile(sample, temporary / name)
     return prepare_data(directory)
+
+
+def exclude_results(paths: Iterable[Path], directory: Path, results: str) -> list[Path]:
+    """Leaves out the images below the folder `results`, which earlier runs wrote, if it is below `directory`."""
+    folder = Path(realpath(results))
+    is_below = Path(realpath(directory)) in folder.parents
+    return [path for path in paths if not (is_below and folder in Path(realpath(path)).parents)]
 
 
 def is_validation_sample(path: Path) -> bool:

@@ -13,7 +13,8 @@ from PIL import Image
 
 Floats = NDArray[np.floating]
 NEUTRAL = 128 / 255  # Cb and Cr of a grey pixel
-# Y, Cb and Cr of R, G and B in 0..255, times 255; the offsets are to be added after the division (PAPER, protocol 1).
+# Y, Cb and Cr of R, G and B in 0..255, times 255; the offsets are added after the division: the studio range of ITU-R
+# BT.601, as in MATLAB's rgb2ycbcr.
 STUDIO = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]])
 STUDIO_OFFSET = np.array([16.0, 128.0, 128.0])
 # JFIF's full-range form of ITU-R BT.601, likewise.
@@ -23,7 +24,7 @@ FULL_OFFSET = np.array([0.0, 128.0, 128.0])
 
 
 def to_luma(image: NDArray[np.uint8], studio: bool = False) -> Floats:
-    """Converts an image to luma.
+    """Converts a uint8 image to luma in [0, 1].
 
     The full-range one is the reference's: 0.299 R + 0.587 G + 0.114 B, not rounded, of the image after a round trip
     through 8-bit YCbCr. The studio-range one is MATLAB's, rounded to eight bits.
@@ -45,7 +46,9 @@ def to_luma(image: NDArray[np.uint8], studio: bool = False) -> Floats:
 
 
 def to_channels(image: NDArray[np.uint8], studio: bool = False, rgb: bool = False) -> Floats:
-    """Converts an image to luma (see `to_luma`) and, if it has colour, the Cb and Cr of the 8-bit YCbCr image.
+    """Converts a uint8 image to the network's channels: luma and, if it has colour, Cb and Cr.
+
+    Luma is that of `to_luma`; Cb and Cr are those of the 8-bit YCbCr image.
 
     Args:
         image: uint8 `(rows, cols)` grey or `(rows, cols, 3)` RGB.
@@ -78,34 +81,34 @@ def _full_luma(ycbcr: Image.Image) -> Floats:
     return np.asarray(ycbcr.convert("RGB")) @ FULL_LUMA
 
 
-def luma_of(channels: Floats, studio: bool = False, rgb: bool = False) -> Floats:
-    """Returns the luma, `(rows, cols)` in [0, 1], of channels of `to_channels`, called with the same arguments."""
+def channels_to_luma(channels: Floats, studio: bool = False, rgb: bool = False) -> Floats:
+    """Computes the luma `(rows, cols)` of channels that `to_channels` returned for the same `studio` and `rgb`."""
     if channels.shape[-1] == 1 or not rgb:
         return channels[..., 0]
     return (channels @ STUDIO[0] + STUDIO_OFFSET[0]) / 255 if studio else channels @ FULL_LUMA
 
 
-def to_image(channels: Floats, studio: bool = False, rgb: bool = False) -> NDArray[np.uint8]:
-    """Converts channels of `to_channels`, called with the same arguments, to a uint8 grey or RGB image."""
+def channels_to_image(channels: Floats, studio: bool = False, rgb: bool = False) -> NDArray[np.uint8]:
+    """Converts channels to a uint8 grey or RGB image: the inverse of `to_channels` with the same `studio` and `rgb`."""
     if channels.shape[-1] == 1:
         return to_uint8(channels[..., 0])
-    return to_uint8(channels if rgb else from_ycbcr(channels, studio))
+    return to_uint8(channels if rgb else ycbcr_to_rgb(channels, studio))
 
 
-def to_ycbcr(colour: Floats, studio: bool = False) -> Floats:
+def rgb_to_ycbcr(image: Floats, studio: bool = False) -> Floats:
     """Converts `(rows, cols, 3)` R, G, B in [0, 1] to Y, Cb, Cr without rounding; of the same dtype."""
     matrix, offset = (STUDIO, STUDIO_OFFSET) if studio else (FULL, FULL_OFFSET)
-    return colour @ (matrix.T / 255).astype(colour.dtype) + (offset / 255).astype(colour.dtype)
+    return image @ (matrix.T / 255).astype(image.dtype) + (offset / 255).astype(image.dtype)
 
 
-def from_ycbcr(channels: Floats, studio: bool = False) -> Floats:
+def ycbcr_to_rgb(channels: Floats, studio: bool = False) -> Floats:
     """Converts `(rows, cols, 3)` Y, Cb, Cr in [0, 1] to R, G, B without clipping; of the same dtype."""
     matrix, offset = (STUDIO, STUDIO_OFFSET) if studio else (FULL, FULL_OFFSET)
     return (channels - (offset / 255).astype(channels.dtype)) @ np.linalg.inv(matrix / 255).T.astype(channels.dtype)
 
 
-def in_colour(channels: Floats, rgb: bool = False) -> Floats:
-    """Adds neutral Cb and Cr, or equal G and B, to `(rows, cols, 1)` grey in [0, 1]; returns 3 channels as they are."""
+def to_three_channels(channels: Floats, rgb: bool = False) -> Floats:
+    """Adds neutral Cb and Cr, or equal G and B, to `(rows, cols, 1)` grey in [0, 1]; keeps three channels."""
     if channels.shape[-1] == 3:
         return channels
     others = channels if rgb else np.full_like(channels, NEUTRAL)

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError, features
 from srcnn_tf.images.page import check_size, cmyk_to_rgb, unsupported
 
 AVIF = features.check("avif")
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP", *(["AVIF"] if AVIF else []))  # by content, whatever the extension says
+PILLOW_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP", *(["AVIF"] if AVIF else []))  # by content, not by extension
 ORIENTATION = 0x0112  # EXIF tag
 GREY_MODES = frozenset({"1", "L", "LA", "La"})
 COLOR_MODES = frozenset({"P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "YCbCr"})
@@ -37,7 +37,7 @@ def open_image(file: BinaryIO, path: str | os.PathLike[str], max_pixels: int, ad
         raise ValueError(f"a file of {os.fstat(file.fileno()).st_size / 1e9:.1f} GB is too large")
     file.seek(0)
     try:
-        image = Image.open(file, formats=FORMATS)
+        image = Image.open(file, formats=PILLOW_FORMATS)
     except UnidentifiedImageError:
         names = "AVIF, BMP" if AVIF else "BMP"
         raise ValueError(f"not {names}, GIF, JPEG, PNG, TIFF or WebP, or damaged at its beginning") from None
@@ -52,8 +52,9 @@ def decode(
 
     A palette becomes RGB, or RGBA if it has transparency; 1 to 7 bits become 8; CMYK becomes RGB.
     """
-    image.load()
-    if image.format == "PNG" and os.pread(file.fileno(), 1, 24) != b"\x08":  # the bit depth in its header
+    image.load()  # also where Pillow's pixels are not used: it reads the metadata that follows them
+    file.seek(24)
+    if image.format == "PNG" and file.read(1) != b"\x08":  # the bit depth in its header
         # Pillow reduces 16-bit colour to 8 bits, and mistakes which grey of 2 or 4 bits is transparent.
         file.seek(0)
         pixels = imagecodecs.png_decode(file.read())

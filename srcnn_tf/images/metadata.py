@@ -25,7 +25,8 @@ DAMAGED = "some or all of its EXIF data is damaged and left out"
 def image_dpi(image: Image.Image) -> Dpi:
     """Returns the resolution of an image that Pillow opened: the format's own, or else that of the EXIF data."""
     info = image.info
-    if "dpi" in info and (image.format not in ("JPEG", "MPO") or info.get("jfif_unit") in (1, 2)):  # else made up
+    # Of a JPEG file that states no unit, Pillow gives the EXIF data's resolution, or one that it assumes.
+    if "dpi" in info and (image.format not in ("JPEG", "MPO") or info.get("jfif_unit") in (1, 2)):
         return _dpi(*info["dpi"])
     return _exif_dpi(load_exif(info.get("exif")))
 

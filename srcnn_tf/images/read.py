@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from srcnn_tf.images import tiff
-from srcnn_tf.images.decode import AVIF, FORMATS, decode, exif_orientation, open_file, open_image
+from srcnn_tf.images.decode import AVIF, PILLOW_FORMATS, decode, exif_orientation, open_file, open_image
 from srcnn_tf.images.library_errors import library_errors, quiet
 from srcnn_tf.images.page import oriented
 
@@ -49,8 +49,11 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
 def declared_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Returns the rows and columns that an image file declares, before orienting it; 0 and 0 if it cannot be read."""
     try:
-        with quiet(), open_file(path) as file, Image.open(file, formats=[*FORMATS, "TIFF"]) as image:
-            return image.height, image.width
+        with quiet(), open_file(path) as file:
+            if tiff.is_tiff(file):
+                return tiff.first_page_size(file)
+            with Image.open(file, formats=PILLOW_FORMATS) as image:
+                return image.height, image.width
     except Exception:  # `read_image` reports it
         return 0, 0
 

@@ -16,6 +16,8 @@ from srcnn_tf.images.library_errors import library_errors
 from srcnn_tf.images.metadata import image_dpi, tiff_metadata
 from srcnn_tf.images.page import Dpi, Page, channels_of, matching_profile, oriented
 
+ADVICE = "Allow more with --max_megapixels, or make it smaller."
+
 
 class ImageReader:
     """Reads a file page by page: `with ImageReader(path, max_pixels) as pages: for page in pages: ...`.
@@ -27,7 +29,6 @@ class ImageReader:
     Args:
         path: the file.
         max_pixels: largest size that a page may declare; all pages are checked before any is decoded.
-        advice: what to do about a larger one, for the error message.
 
     Attributes:
         warnings: what was left out or changed. Iterating adds to it.
@@ -37,13 +38,8 @@ class ImageReader:
             read wrongly.
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        max_pixels: int,
-        advice: str = "Allow more with --max_megapixels, or make it smaller.",
-    ) -> None:
-        self._path, self._limits = path, (path, max_pixels, advice)
+    def __init__(self, path: str | os.PathLike[str], max_pixels: int) -> None:
+        self._path, self._limits = path, (path, max_pixels, ADVICE)
         self.warnings: list[str] = []
 
     def __enter__(self) -> Self:

@@ -75,13 +75,14 @@ def zoom(image: Floats, factor: float) -> Floats:
 
 def _keys_taps(size: int, scale: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Computes MATLAB's `contributions`: Keys' kernel (IEEE ASSP 29, 1981), each pixel's weights summing to 1."""
-    shrunk = min(scale, 1.0)
-    width = 4 / shrunk
-    centre = np.arange(1, math.ceil(scale * size) + 1) / scale + 0.5 * (1 - 1 / scale)  # counted from 1, as there
-    indices = np.floor(centre - width / 2)[:, np.newaxis] + np.arange(math.ceil(width) + 2)
-    far = np.abs(shrunk * (centre[:, np.newaxis] - indices))
-    near, tail = (1.5 * far - 2.5) * far**2 + 1, ((-0.5 * far + 2.5) * far - 4) * far + 2
-    weights = np.where(far <= 1, near, np.where(far <= 2, tail, 0))
+    kernel_scale = min(scale, 1.0)
+    width = 4 / kernel_scale
+    center = np.arange(1, math.ceil(scale * size) + 1) / scale + 0.5 * (1 - 1 / scale)  # counted from 1, as there
+    indices = np.floor(center - width / 2)[:, np.newaxis] + np.arange(math.ceil(width) + 2)
+    distance = np.abs(kernel_scale * (center[:, np.newaxis] - indices))
+    inner = (1.5 * distance - 2.5) * distance**2 + 1
+    outer = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    weights = np.where(distance <= 1, inner, np.where(distance <= 2, outer, 0))
     weights /= weights.sum(axis=1, keepdims=True)
     return np.clip(indices, 1, size).astype(np.int64) - 1, weights
 
@@ -110,7 +111,7 @@ def _product(matrix: sparse.csr_array, image: NDArray) -> NDArray:
     """Returns the product of a matrix and an image's rows, in the image's dtype."""
     floats = image if image.dtype.kind == "f" else image.astype(np.float64)
     lines = np.ascontiguousarray(floats).reshape(len(image), -1)
-    found = matrix.astype(floats.dtype, copy=False) @ lines
+    product = matrix.astype(floats.dtype, copy=False) @ lines
     if image.dtype.kind == "u":
-        found = np.clip(np.floor(found + 0.5), 0, np.iinfo(image.dtype).max)
-    return found.reshape(matrix.shape[0], *image.shape[1:]).astype(image.dtype, copy=False)
+        product = np.clip(np.floor(product + 0.5), 0, np.iinfo(image.dtype).max)
+    return product.reshape(matrix.shape[0], *image.shape[1:]).astype(image.dtype, copy=False)

@@ -75,6 +75,14 @@ def open_tiff(
         yield pages
 
 
+def first_page_size(file: BinaryIO) -> tuple[int, int]:
+    """Returns the rows and columns that the first page declares; raises exceptions of many kinds."""
+    file.seek(0)
+    with TiffFile(file) as tiff:
+        page = cast(TiffPage, tiff.pages[0])
+        return int(page.imagelength), int(page.imagewidth)
+
+
 def _count_pages(tiff: TiffFile) -> int:
     """Follows the chain of pages to its end."""
     layout, file = tiff.tiff, tiff.filehandle
@@ -112,8 +120,8 @@ def _check_kind(path: str | os.PathLike[str], page: TiffPage) -> None:
         f"{page.photometric!r} with {samples} samples per pixel": not 0 <= extra <= MAX_EXTRA.get(color, 0),
         f"predictor {page.predictor!r}": page.predictor not in (1, 2),
     }
-    for kind, found in kinds.items():
-        if found:
+    for kind, is_found in kinds.items():
+        if is_found:
             raise unsupported(path, kind)
 
 
@@ -142,9 +150,9 @@ def _check_jpeg(page: TiffPage, content: bytes) -> None:
     """Checks that a strip or tile holds a complete JPEG image of its size, which the decoder would not."""
     rows, cols = page.imagelength, page.imagewidth
     height, width = (page.tilelength, page.tilewidth) if page.is_tiled else (min(page.rowsperstrip, rows), cols)
-    bits, found_rows, found_cols, _ = jpeg_shape(content)
-    if bits != 8 or found_rows not in {height, rows % height} or found_cols not in {width, cols % width}:
-        size = f"{found_cols} x {found_rows} pixels, {bits} bits"
+    bits, jpeg_rows, jpeg_cols, _ = jpeg_shape(content)
+    if bits != 8 or jpeg_rows not in {height, rows % height} or jpeg_cols not in {width, cols % width}:
+        size = f"{jpeg_cols} x {jpeg_rows} pixels, {bits} bits"
         raise ValueError(f"a part of {width} x {height} pixels holds a JPEG image of {size}")
     if not content.rstrip(b"\0\xff").endswith(b"\xd9"):
         raise ValueError("a JPEG image in it is incomplete")

@@ -30,28 +30,28 @@ class Format:
     name: str
     max_side: int  # rows or columns
     alpha: bool = True
-    deep: bool = False  # 16 bits
-    keeps: tuple[str, ...] = ("icc_profile", "exif", "dpi")  # of Page
+    has_16_bits: bool = False
+    metadata: tuple[str, ...] = ("icc_profile", "exif", "dpi")  # of Page
 
 
-PNG = Format("PNG", 1_000_000, deep=True)  # libpng's limit
+PNG = Format("PNG", 1_000_000, has_16_bits=True)  # libpng's limit
 JPEG = Format("JPEG", 65_500, alpha=False)  # libjpeg's limit
-WEBP = Format("WebP", 16_383, keeps=("icc_profile", "exif"))
-BMP = Format("BMP", 2**31 - 1, alpha=False, keeps=("dpi",))
-TIFF = Format("TIFF", 2**31 - 1, deep=True)
+WEBP = Format("WebP", 16_383, metadata=("icc_profile", "exif"))
+BMP = Format("BMP", 2**31 - 1, alpha=False, metadata=("dpi",))
+TIFF = Format("TIFF", 2**31 - 1, has_16_bits=True)
 FORMATS = {".bmp": BMP, ".png": PNG, ".jpg": JPEG, ".jpeg": JPEG, ".tif": TIFF, ".tiff": TIFF, ".webp": WEBP}
 OUTPUT_EXTENSIONS = frozenset(FORMATS)
-IN_WORDS = {"icc_profile": "colour profile", "exif": "EXIF data", "dpi": "resolution"}
+METADATA_NAMES = {"icc_profile": "colour profile", "exif": "EXIF data", "dpi": "resolution"}
 
 # zlib takes most of libpng's time: this level with this one filter is seven times as fast as the default (level 6, the
 # best of five filters for each row), for files that are 13 % larger.
-PNG_LEVEL, PNG_FILTER = 2, imagecodecs.PNG.FILTER.PAETH
+ZLIB_LEVEL, PNG_FILTER = 2, imagecodecs.PNG.FILTER.PAETH
 FULL_COLOR = 90  # from this JPEG quality on, colour has the resolution of luma, as in Adobe's programs and ImageMagick
 MAX_JPEG_EXIF = 65_533  # bytes in a segment
 MAX_CLASSIC_TIFF = 2**32 - 2**25  # bytes of pixels, with room for tags, up to which BigTIFF is not needed
-# WebP up to this many pixels by libwebp's method 4, half a decibel better at the same size than method 2; for 100
-# megapixels it would take a minute.
-CAREFUL_WEBP = 25_000_000
+# Pixels of a WebP file up to which libwebp's method 4 is used, half a decibel better at the same size than method 2;
+# for 100 megapixels it would take a minute.
+MAX_WEBP_METHOD_4 = 25_000_000
 
 
 class ImageWriter:
@@ -89,41 +89,41 @@ class ImageWriter:
 
     def check(self, shape: tuple[int, ...], dtype: DTypeLike) -> None:
         """Raises a RunError if the format cannot hold such pixels; to be called before they are computed."""
-        form = FORMATS.get(self._path.suffix.lower())
-        if form is None:
+        file_format = FORMATS.get(self._path.suffix.lower())
+        if file_format is None:
             known = ", ".join(sorted(FORMATS))
             raise RunError(f"{self._path}: no image format to write has this extension; use one of {known}.")
         pages = max(self._page_count, self._written + 1)
-        if pages > 1 and form is not TIFF:
+        if pages > 1 and file_format is not TIFF:
             problem = f"one page, and there are {pages}; use the extension .tif"
-        elif np.dtype(dtype) == np.uint16 and not form.deep:
+        elif np.dtype(dtype) == np.uint16 and not file_format.has_16_bits:
             problem = "8 bits, and the image has 16; use the extension .png or .tif"
-        elif len(shape) == 3 and shape[2] in (2, 4) and not form.alpha:
+        elif len(shape) == 3 and shape[2] in (2, 4) and not file_format.alpha:
             problem = "no transparency, and the image has it; use the extension .png or .tif"
-        elif max(shape[:2]) > form.max_side:
+        elif max(shape[:2]) > file_format.max_side:
             size = f"{shape[0]} and {shape[1]}"
-            problem = f"up to {form.max_side} rows and columns, and the image has {size}; use the extension .tif"
+            problem = f"up to {file_format.max_side} rows and columns, and the image has {size}; use the extension .tif"
         else:
             return
-        raise RunError(f"{self._path}: {form.name} holds {problem}.")
+        raise RunError(f"{self._path}: {file_format.name} holds {problem}.")
 
     def write(self, page: Page) -> None:
         """Writes a page."""
         self.check(page.pixels.shape, page.pixels.dtype)
-        form = FORMATS[self._path.suffix.lower()]
+        file_format = FORMATS[self._path.suffix.lower()]
         warnings: list[str] = []
         if self._temporary is None:
             self._temporary = self._stack.enter_context(atomic_write(self._path))
         # An OSError is left to `atomic_write`.
         passed = (RunError, OSError)
-        with library_errors(self._path, f"written as {form.name}", "use the extension .png or .tif", passed):
-            page, exif = _fitted(page, form, warnings)
-            if form is TIFF:
+        with library_errors(self._path, f"written as {file_format.name}", "use the extension .png or .tif", passed):
+            page, exif = _select_metadata(page, file_format, warnings)
+            if file_format is TIFF:
                 self._write_tiff(page, exif, self._temporary)
             else:
                 # Pillow misses that a disk is full when it writes to a file descriptor, so it gets none.
                 with _NoDescriptor(io.FileIO(self._temporary, "w")) as file:
-                    self._write_single(page, form, exif, file)
+                    self._write_single(page, file_format, exif, file)
         self._written += 1
         self.warnings += [warning for warning in warnings if warning not in self.warnings]
 
@@ -147,21 +147,21 @@ class ImageWriter:
             metadata=None,
         )
 
-    def _write_single(self, page: Page, form: Format, exif: Image.Exif | None, file: BinaryIO) -> None:
+    def _write_single(self, page: Page, file_format: Format, exif: Image.Exif | None, file: BinaryIO) -> None:
         pixels = page.pixels
         metadata = {"icc_profile": page.icc_profile, "dpi": page.dpi, "exif": exif.tobytes() if exif else None}
         metadata = {name: value for name, value in metadata.items() if value}
-        if form is PNG:
-            encoded = imagecodecs.png_encode(pixels, level=PNG_LEVEL, filter=PNG_FILTER)
-            file.writelines(_with_metadata(encoded, form, metadata))
-        elif form is JPEG:
+        if file_format is PNG:
+            encoded = imagecodecs.png_encode(pixels, level=ZLIB_LEVEL, filter=PNG_FILTER)
+            file.writelines(_with_metadata(encoded, file_format, metadata))
+        elif file_format is JPEG:
             sampling = "444" if self._quality >= FULL_COLOR else "420"
             encoded = imagecodecs.jpeg8_encode(pixels, level=self._quality, subsampling=sampling)
-            file.writelines(_with_metadata(encoded, form, metadata))
+            file.writelines(_with_metadata(encoded, file_format, metadata))
         else:
-            method = 4 if pixels.shape[0] * pixels.shape[1] <= CAREFUL_WEBP else 2
+            method = 4 if pixels.shape[0] * pixels.shape[1] <= MAX_WEBP_METHOD_4 else 2
             image = Image.fromarray(pixels)
-            image.save(file, form.name.upper(), quality=self._quality, method=method, **metadata)
+            image.save(file, file_format.name.upper(), quality=self._quality, method=method, **metadata)
 
 
 class _NoDescriptor(io.BufferedWriter):
@@ -169,16 +169,16 @@ class _NoDescriptor(io.BufferedWriter):
         raise io.UnsupportedOperation("fileno")
 
 
-def _fitted(page: Page, form: Format, warnings: list[str]) -> tuple[Page, Image.Exif | None]:
+def _select_metadata(page: Page, file_format: Format, warnings: list[str]) -> tuple[Page, Image.Exif | None]:
     """Returns the page without the metadata that the format does not hold, and its EXIF data for these pixels."""
-    for part, words in IN_WORDS.items():
-        if part not in form.keeps and getattr(page, part) is not None:
-            warnings.append(f"{form.name} holds no {words}: left out")
-    page = Page(np.ascontiguousarray(page.pixels), **{part: getattr(page, part) for part in form.keeps})
+    for part, words in METADATA_NAMES.items():
+        if part not in file_format.metadata and getattr(page, part) is not None:
+            warnings.append(f"{file_format.name} holds no {words}: left out")
+    page = Page(np.ascontiguousarray(page.pixels), **{part: getattr(page, part) for part in file_format.metadata})
     exif = updated_exif(page, warnings)
-    if form is WEBP:  # which stores grey as RGB
+    if file_format is WEBP:  # which stores grey as RGB
         page = replace(page, icc_profile=matching_profile(page.icc_profile, 3, warnings))
-    if form is JPEG:
+    if file_format is JPEG:
         if exif and len(exif.tobytes()) > MAX_JPEG_EXIF:
             exif = None
             warnings.append("its EXIF data is larger than JPEG holds (64 kB), and left out")
@@ -188,7 +188,7 @@ def _fitted(page: Page, form: Format, warnings: list[str]) -> tuple[Page, Image.
 
 
 def _with_metadata(
-    encoded: bytes | bytearray, form: Format, metadata: dict[str, Any]
+    encoded: bytes | bytearray, file_format: Format, metadata: dict[str, Any]
 ) -> list[bytes | bytearray | memoryview]:
     """Inserts metadata into a PNG or JPEG file: that of a file of one pixel, which Pillow writes with it.
 
@@ -196,9 +196,9 @@ def _with_metadata(
     megapixels) and takes 1.7 times as long for PNG.
     """
     small = io.BytesIO()
-    Image.new("L", (1, 1)).save(small, form.name, **metadata)
+    Image.new("L", (1, 1)).save(small, file_format.name, **metadata)
     head = small.getvalue()
-    if form is PNG:  # after the signature and the header chunk, before the data chunk
+    if file_format is PNG:  # after the signature and the header chunk, before the data chunk
         begin, end, rest = 33, head.rindex(b"IDAT") - 4, 33
     else:  # after the first marker, before the quantization tables; the encoder's own JFIF header is left out
         begin, end, rest = 2, head.rindex(b"\xff\xdb"), encoded.index(b"\xff\xdb")

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from srcnn_tf.config import Config
 from srcnn_tf.datasets.samples import find_images
 from srcnn_tf.errors import RunError, UsageError
-from srcnn_tf.images.color import to_image
-from srcnn_tf.inference.report import Result, average_scores, format_psnr, format_table, side_by_side, write_csv
-from srcnn_tf.inference.tensorboard import crop_center, write_test_log
-from srcnn_tf.inference.tiling import TiledModel, score
+from srcnn_tf.images.color import channels_to_image
+from srcnn_tf.images.metrics import score_channels
+from srcnn_tf.inference.report import Result, average_scores, format_table, side_by_side, write_csv
+from srcnn_tf.inference.tensorboard import TensorBoardLog, crop_center, write_scores
+from srcnn_tf.inference.tiling import TiledModel
 from srcnn_tf.utils import imread, imsave, modcrop, preprocess
 from srcnn_tf.weights.store import find_model
 
-PREVIEW = 320  # rows and columns, at most, of each image in TensorBoard
+LOGGED_SIDE = 320  # rows and columns, at most, of each image in TensorBoard
 
 
 def evaluate(config: Config) -> list[Result]:
@@ -46,8 +47,10 @@ def evaluate(config: Config) -> list[Result]:
     print(f"Weights: {weights}", flush=True)
     restore = TiledModel(model, config.tile_size, config.rgb)
 
+    log = TensorBoardLog(Path(config.log_dir, config.run_name, "test"))
+    log.open(append=False)
+
     results: dict[Path, Result] = {}
-    comparisons: dict[str, NDArray] = {}
     for path in paths:
         folder = path.parent.relative_to(config.test_dir)
         set_name = Path(config.test_dir).resolve().name if folder == Path() else folder.as_posix()
@@ -57,26 +60,27 @@ def evaluate(config: Config) -> list[Result]:
                 raise RunError(
                     f"{path}: an image with the name {path.stem} was already tested in this folder; rename one of them."
                 )
-            results[target], comparisons[f"{set_name}/{path.stem}"] = _evaluate_image(
-                path, set_name, target, restore, weights, config
-            )
+            results[target], comparison = _evaluate_image(path, set_name, target, restore, weights, config)
+            log.write_image(0, f"test/{set_name}/{path.stem}", comparison)
         except RunError as error:
             print(f"Problem: {error}", file=sys.stderr)
+        except MemoryError as error:
+            problem = f"not enough memory to test it ({error}); use a smaller --tile_size, or a smaller image."
+            print(f"Problem: {path}: {problem}", file=sys.stderr)
 
     scores = list(results.values())
-    log_problem = None
     if scores:
         table = format_table(scores)
         print(table)
         csv_path = Path(config.sample_dir, "results.csv")
         write_csv(scores, csv_path)
         print(f"Images and {csv_path.name} are in {config.sample_dir}, the TensorBoard log is in {config.log_dir}.")
-        log_directory = Path(config.log_dir, config.run_name, "test")
-        log_problem = write_test_log(log_directory, average_scores(scores), table, comparisons)
+        write_scores(log, average_scores(scores), table)
+    log.close()
     if len(results) < len(paths):
         failed = len(paths) - len(results)
         raise RunError(f"{failed} of {len(paths)} images could not be tested; see the messages above.")
-    if log_problem:
+    if log.problem:
         raise RunError("All images are tested, but the TensorBoard log could not be written; see the message above.")
     return scores
 
@@ -95,14 +99,19 @@ def _evaluate_image(
         start = time.perf_counter()
         restored = restore(degraded)
         seconds = time.perf_counter() - start
-        bicubic_score, srcnn_score = (score(channels, original, config) for channels in (degraded, restored))
+        bicubic_score, srcnn_score = (
+            score_channels(channels, original, config.scale, config.studio_range, config.rgb)
+            for channels in (degraded, restored)
+        )
     except ValueError as error:
         raise RunError(f"{path}: {error}; remove it, or use a larger image.") from error
 
-    bicubic_image, srcnn_image = (to_image(found, config.studio_range, config.rgb) for found in (degraded, restored))
+    bicubic_image, srcnn_image = (
+        channels_to_image(channels, config.studio_range, config.rgb) for channels in (degraded, restored)
+    )
     panels = {
-        f"bicubic {format_psnr(bicubic_score.psnr)} dB": bicubic_image,
-        f"SRCNN {format_psnr(srcnn_score.psnr)} dB": srcnn_image,
+        f"bicubic {bicubic_score.psnr:.2f} dB": bicubic_image,
+        f"SRCNN {srcnn_score.psnr:.2f} dB": srcnn_image,
         "original": modcrop(image, config.scale),
     }
     imsave(bicubic_image, target.with_name(f"{path.stem}_bicubic.png"))
@@ -123,4 +132,4 @@ def _evaluate_image(
         ssim_srcnn=srcnn_score.ssim,
         seconds=seconds,
     )
-    return result, side_by_side({caption: crop_center(panel, PREVIEW) for caption, panel in panels.items()})
+    return result, side_by_side({caption: crop_center(panel, LOGGED_SIDE) for caption, panel in panels.items()})

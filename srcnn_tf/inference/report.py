@@ -37,11 +37,6 @@ class Result:
     seconds: float  # in the network
 
 
-def format_psnr(psnr: float) -> str:
-    """Formats a PSNR in dB with two decimals; that of an identical image is `inf`."""
-    return f"{psnr:.2f}"
-
-
 def side_by_side(panels: Panels) -> NDArray[np.uint8]:
     """Arranges images of one size side by side, each below its caption.
 

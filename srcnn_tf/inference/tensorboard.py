@@ -54,6 +54,11 @@ class TensorBoardLog:
         with self.report_errors():
             self._writer.flush()
 
+    def close(self) -> None:
+        """Writes what is still in memory to the disk, and closes the event file."""
+        with self.report_errors():
+            self._writer.close()
+
     @contextlib.contextmanager
     def report_errors(self) -> Iterator[None]:
         """Catches errors of writing, and prints the first one."""
@@ -69,30 +74,18 @@ class TensorBoardLog:
                 print(f"Problem: {self.problem}", file=sys.stderr)
 
 
-def write_test_log(
-    directory: Path, averages: Mapping[str, Mapping[str, float]], table: str, images: Mapping[str, NDArray]
-) -> str | None:
-    """Writes the log of a test, and replaces that of the last one.
+def write_scores(log: TensorBoardLog, averages: Mapping[str, Mapping[str, float]], table: str) -> None:
+    """Writes the scores of a test.
 
     Args:
-        directory: folder of the log.
+        log: an open log.
         averages: average scores by set, and by the name of the score.
         table: scores of all images as a text table.
-        images: uint8 RGB comparison images by name.
-
-    Returns:
-        The error that was printed, if any.
     """
-    log = TensorBoardLog(directory)
-    log.open(append=False)
     log.write(0, tf.summary.text, "test/scores", "\n".join("    " + line for line in table.split("\n")))
     for name, scores in averages.items():
         for score, value in scores.items():
             log.write(0, tf.summary.scalar, f"test {name}/{score}", value)
-    for name, image in images.items():
-        log.write_image(0, f"test/{name}", image)
-    log.flush()
-    return log.problem
 
 
 def crop_center(image: NDArray, side: int) -> NDArray:

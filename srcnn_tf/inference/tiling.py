@@ -1,4 +1,4 @@
-"""Runs the network on images of any size, tile by tile, with results independent of the tiling; scores the results."""
+"""Runs the network on images of any size, tile by tile, with results independent of the tiling."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from srcnn_tf.config import Config
-from srcnn_tf.images import metrics
-from srcnn_tf.images.color import Floats, in_colour, luma_of, to_uint8
+from srcnn_tf.images.color import Floats, channels_to_luma, to_three_channels
 from srcnn_tf.inference.rounding import bfloat16_model
 from srcnn_tf.model import border
 
@@ -61,6 +60,9 @@ class TiledModel:
         Returns:
             float32 of the same shape, clipped to [0, 1]. A network of one channel restores the luma, and Cb and Cr
             stay as they are; one of three channels restores all, and of a grey image the luma.
+
+        Raises:
+            MemoryError: a tile needs more memory than there is.
         """
         restored = np.empty(degraded.shape, np.float32)
         rows, cols = degraded.shape[:2]
@@ -90,25 +92,18 @@ class TiledModel:
     def _restore_band(self, band: Floats, above: int, below: int) -> NDArray[np.float32]:
         """Restores a band read with its margin, of which `above` and `below` rows are to be replicated."""
         inner = band[self._margin - above : len(band) - self._margin + below].astype(np.float32).clip(0, 1)
-        channels = band[..., :1] if self._channels == 1 else in_colour(band, self._rgb)
+        channels = band[..., :1] if self._channels == 1 else to_three_channels(band, self._rgb)
         sides = (self._margin, self._margin)
         padded = np.pad(channels.astype(np.float32), ((above, below), sides, (0, 0)), mode="edge")
         restored = np.empty((*inner.shape[:2], self._channels), np.float32)
         for left in range(0, inner.shape[1], self._tile_size):
             right = min(left + self._tile_size, inner.shape[1])
             tile = padded[np.newaxis, :, left : right + 2 * self._margin]
-            restored[:, left:right] = self._network(tf.constant(tile))[0]
+            try:
+                restored[:, left:right] = self._network(tf.constant(tile))[0]
+            except tf.errors.ResourceExhaustedError as error:
+                raise MemoryError(f"for tiles of {self._tile_size} x {self._tile_size} pixels") from error
         restored = restored.clip(0, 1)
         if self._channels == 1:
             return np.concatenate([restored, inner[..., 1:]], axis=-1)
-        return restored if inner.shape[-1] == 3 else luma_of(restored, rgb=self._rgb)[..., np.newaxis]
-
-
-def score(image: Floats, original: Floats, config: Config) -> metrics.Score:
-    """Scores the luma of an image, both `(rows, cols, channels)` in [0, 1] in the configuration's colour space.
-
-    Raises:
-        ValueError: the image is too small, see `metrics.score`.
-    """
-    luma, truth = (to_uint8(luma_of(channels, config.studio_range, config.rgb)) for channels in (image, original))
-    return metrics.score(luma, truth, config.scale)
+        return restored if inner.shape[-1] == 3 else channels_to_luma(restored, rgb=self._rgb)[..., np.newaxis]

@@ -18,9 +18,10 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from srcnn_tf.config import Config
+from srcnn_tf.datasets.samples import exclude_results
 from srcnn_tf.devices import compute_dtype
 from srcnn_tf.errors import RunError
-from srcnn_tf.images.color import Floats, from_ycbcr, to_integers, to_ycbcr
+from srcnn_tf.images.color import Floats, rgb_to_ycbcr, to_integers, ycbcr_to_rgb
 from srcnn_tf.images.read import IMAGE_EXTENSIONS, declared_size
 from srcnn_tf.images.reader import ImageReader
 from srcnn_tf.images.resize import imresize_rows
@@ -62,22 +63,23 @@ class Upscaler:
         color = _fill_transparent(channels) if has_alpha else channels
         is_ycbcr = color.shape[2] == 3 and not self._rgb
 
-        def to_channels(values: NDArray) -> Floats:
-            return to_ycbcr(_to_float(values), self._studio) if is_ycbcr else _to_float(values)
+        def as_channels(values: NDArray) -> Floats:
+            return rgb_to_ycbcr(_to_float(values), self._studio) if is_ycbcr else _to_float(values)
 
         def bicubic_rows(begin: int, end: int) -> Floats:
-            return imresize_rows(color, self._scale, begin, end, to_channels)
+            return imresize_rows(color, self._scale, begin, end, as_channels)
 
         rows, cols = (self._scale * side for side in pixels.shape[:2])
         upscaled = np.empty((rows, cols, channels.shape[2]), pixels.dtype)
         for begin, end, restored in self._network.bands(rows, cols, bicubic_rows):
-            band = from_ycbcr(restored, self._studio) if is_ycbcr else restored
+            band = ycbcr_to_rgb(restored, self._studio) if is_ycbcr else restored
             upscaled[begin:end, :, : color.shape[2]] = _from_float(band, pixels.dtype)
             if has_alpha:
                 alpha = imresize_rows(channels[..., -1:], self._scale, begin, end, _to_float)
                 upscaled[begin:end, :, -1:] = _from_float(alpha, pixels.dtype)
             if progress is not None:
-                progress.update((end - begin) * cols / 1e6)
+                # Its total has the first page of a TIFF file only.
+                progress.update(min((end - begin) * cols / 1e6, progress.total - progress.n))
         return upscaled.reshape(rows, cols, *pixels.shape[2:])
 
 
@@ -117,8 +119,8 @@ def load_model(
 
     Returns:
         A model of standard Keras layers. Its input `(batch, rows, cols, 1)` is luma in [0, 1] of an image that was
-        already upscaled (in the studio range for `matlab`, see `color.to_ycbcr`). Its output is restored luma without
-        a border of 6 pixels (9-1-5) or 8 (9-5-5).
+        already upscaled (in the studio range for `matlab`, see `color.rgb_to_ycbcr`). Its output is restored luma
+        without a border of 6 pixels (9-1-5) or 8 (9-5-5).
 
     Raises:
         UsageError: there is no such architecture or degradation.
@@ -151,11 +153,11 @@ def upscale_image(
         RunError: there are no weights for this scale.
     """
     pixels = np.asarray(image)
-    found = f"found shape {pixels.shape}, dtype {pixels.dtype}"
+    actual = f"found shape {pixels.shape}, dtype {pixels.dtype}"
     if pixels.ndim not in (2, 3) or pixels.size == 0 or (pixels.ndim == 3 and pixels.shape[2] not in (1, 2, 3, 4)):
-        raise ValueError(f"expected an image (rows, cols) or (rows, cols, channels) of 1 to 4 channels, {found}")
+        raise ValueError(f"expected an image (rows, cols) or (rows, cols, channels) of 1 to 4 channels, {actual}")
     if pixels.dtype not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
-        raise ValueError(f"expected uint8, uint16 or floats in [0, 1], {found}")
+        raise ValueError(f"expected uint8, uint16 or floats in [0, 1], {actual}")
     if pixels.dtype.kind == "f" and not (pixels.min() >= 0 and pixels.max() <= 1):  # false for NaN as well
         raise ValueError(f"expected floats in [0, 1], found {pixels.min()} to {pixels.max()}; divide them first")
     # The user's own weights may change between calls.
@@ -197,12 +199,14 @@ def upscale_files(config: Config) -> None:
                 except RunError as error:
                     _print_line(f"Problem: {error}", sys.stderr)
                 except MemoryError as error:
-                    problem = f"not enough memory to upscale it ({error}); reduce --max_megapixels."
+                    problem = (
+                        f"not enough memory to upscale it ({error}); use a smaller --tile_size, or a smaller image."
+                    )
                     _print_line(f"Problem: {source}: {problem}", sys.stderr)
                 bar.update(reached - bar.n)  # after a failure, or for pages of other sizes
     if done:
-        place = jobs[0][1] if len(jobs) == 1 else _output_folder(config)
-        _print_line(f"{done} of {len(jobs)} upscaled, to {place}.")
+        destination = jobs[0][1] if len(jobs) == 1 else _output_folder(config)
+        _print_line(f"{done} of {len(jobs)} upscaled, to {destination}.")
     if failed := len(jobs) - done + refused:
         total = len(all_jobs) + refused
         raise RunError(f"{failed} of {total} images could not be upscaled; see the messages above.")
@@ -214,7 +218,7 @@ def _upscale_file(source: Path, target: Path, upscaler: Upscaler, config: Config
     with ImageReader(source, max_pixels) as reader, ImageWriter(target, len(reader), config.quality) as writer:
         for page in reader:
             rows, cols, *channels = page.pixels.shape
-            # Before it is computed in vain.
+            # A page that the format cannot hold is refused before it is upscaled.
             writer.check((config.scale * rows, config.scale * cols, *channels), page.pixels.dtype)
             writer.write(replace(page, pixels=upscaler(page.pixels, bar)))
             del page  # one page at a time is in memory
@@ -234,17 +238,14 @@ def _find_jobs(config: Config) -> tuple[list[tuple[Path, Path]], int]:
     given = Path(config.input or "")
     sources, ignored = [given], {}
     if given.is_dir():
-        sources = prepare_data(given, INPUT_EXTENSIONS)
-        output = Path(realpath(_output_folder(config)))
-        if Path(realpath(given)) in output.parents:  # results of earlier runs are no input
-            sources = [path for path in sources if output not in Path(realpath(path)).parents]
+        sources = exclude_results(prepare_data(given, INPUT_EXTENSIONS), given, _output_folder(config))
         results = {realpath(_target(path, config)) for path in sources}
         ignored = {realpath(path): path for path in sources if realpath(path) in results}
         sources = [path for path in sources if realpath(path) not in results]
         if not sources:
             raise RunError(f"--input={given} has no images: expected {', '.join(sorted(INPUT_EXTENSIONS))} in it.")
         if ignored:
-            print(f"{len(ignored)} images are ignored, as their names are those of other upscaled images.")
+            print(f"Images ignored because upscaled images have these names: {len(ignored)}.")
 
     jobs: dict[str, tuple[Path, Path]] = {}
     for source in sources:

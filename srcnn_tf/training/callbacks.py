@@ -222,7 +222,7 @@ class TrainingLog(keras.callbacks.Callback):
         self._log.flush()
 
 
-def draw_filters(model: keras.Model, rgb: bool = False, magnification: int = 8) -> NDArray[np.uint8]:
+def draw_filters(model: keras.Model, rgb: bool = False) -> NDArray[np.uint8]:
     """Draws the filters of the first layer as in the paper's figure of learned filters.
 
     Each filter is stretched to its own range. They are ordered by variance, from the highest to the lowest, in rows.
@@ -230,10 +230,9 @@ def draw_filters(model: keras.Model, rgb: bool = False, magnification: int = 8) 
     Args:
         model: the network.
         rgb: draw the sum over R, G and B, which is the response to a grey image; otherwise the filters on luma.
-        magnification: side of a weight, in pixels.
 
     Returns:
-        uint8 `(rows, cols)`, white between the filters.
+        uint8 `(rows, cols)`, white between the filters; a weight is 8 x 8 pixels.
     """
     kernel = model.get_layer(LAYERS[0]).kernel.numpy()
     kernel = kernel.sum(axis=2) if rgb else kernel[:, :, 0]
@@ -245,4 +244,4 @@ def draw_filters(model: keras.Model, rgb: bool = False, magnification: int = 8) 
     columns = math.isqrt(len(filters) - 1) + 1
     filters = np.pad(filters, ((0, -len(filters) % columns), (0, 0), (0, 0)), constant_values=1)
     image = merge(filters[..., np.newaxis], (len(filters) // columns, columns))[..., 0]
-    return np.kron(np.rint(image * 255).astype(np.uint8), np.ones((magnification, magnification), np.uint8))
+    return np.kron(np.rint(image * 255).astype(np.uint8), np.ones((8, 8), np.uint8))

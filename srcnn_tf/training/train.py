@@ -25,9 +25,10 @@ from srcnn_tf.config import RECIPES, Config, Recipe
 from srcnn_tf.datasets.samples import find_images
 from srcnn_tf.devices import has_gpu
 from srcnn_tf.errors import RunError, StoppedError
+from srcnn_tf.images.metrics import score_channels
 from srcnn_tf.images.read import fingerprint
 from srcnn_tf.inference.tensorboard import TensorBoardLog
-from srcnn_tf.inference.tiling import TiledModel, score
+from srcnn_tf.inference.tiling import TiledModel
 from srcnn_tf.model import build_model
 from srcnn_tf.training import checkpoint
 from srcnn_tf.training.callbacks import PRINT_EVERY, HistoryFile, ProgressBar, ReferenceLines, TrainingLog
@@ -218,7 +219,10 @@ class Run:
         for number in list(self.training_set.validation):
             try:
                 degraded, original = utils.preprocess(self.training_set.image(number), self.config)
-                restored, bicubic = (score(image, original, self.config) for image in (restore(degraded), degraded))
+                restored, bicubic = (
+                    score_channels(image, original, self.config.scale, self.config.studio_range, self.config.rgb)
+                    for image in (restore(degraded), degraded)
+                )
                 scores.append((restored.psnr, restored.ssim, bicubic.psnr))
             except (RunError, ValueError) as error:  # it is too small for the scale, or its file has vanished
                 print(f"Warning: {self.training_set.paths[number]} is not used for validation any more: {error}")

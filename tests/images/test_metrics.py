@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 from conftest import synthetic_image
+from skimage.color import rgb2ycbcr
 
-from srcnn_tf.images import metrics
+from srcnn_tf.images import color, metrics
 
 
 def test_psnr_of_known_errors():
@@ -49,3 +50,18 @@ def test_too_small_images_are_refused():
     assert metrics.score(image[:, :17], image[:, :17], 2).psnr == math.inf
     with pytest.raises(ValueError, match=r"16 x 40 pixels are too few: SSIM needs 11 x 11 after 3 are shaved"):
         metrics.score(image, image, 3)
+
+
+@pytest.mark.parametrize("studio", [False, True])
+def test_channels_are_scored_by_their_luma(studio):
+    image, original = synthetic_image(40, 40, seed=1), synthetic_image(40, 40, seed=2)
+    expected = metrics.score(
+        *(color.to_uint8(color.to_luma(pixels, studio)[..., 0]) for pixels in (image, original)), 3
+    )
+    channels, truth = (color.to_channels(pixels, studio) for pixels in (image, original))
+    channels[..., 1:] = 0
+    assert metrics.score_channels(channels, truth, 3, studio) == expected
+    lumas = ((rgb2ycbcr(pixels)[..., 0] if studio else pixels @ [0.299, 0.587, 0.114]) for pixels in (image, original))
+    expected = metrics.score(*(np.rint(luma).astype(np.uint8) for luma in lumas), 3)
+    channels, truth = (color.to_channels(pixels, rgb=True) for pixels in (image, original))
+    assert metrics.score_channels(channels, truth, 3, studio, rgb=True).psnr == pytest.approx(expected.psnr, abs=0.01)

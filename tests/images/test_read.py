@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import as_stored, synthetic_image
-from image_files import by_tifffile, cmyk_profile, encoded, exif, noise, write
+from image_files import by_tifffile, cmyk_profile, encoded, exif, noise, tiff, write
 from PIL import Image, ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 
@@ -116,12 +116,16 @@ def test_fingerprint_is_of_names_and_contents(tmp_path):
 def test_declared_size_is_rows_and_columns_and_zero_of_a_broken_file(capfd):
     Image.fromarray(synthetic_image(20, 30)).save("a.png")
     assert read.declared_size("a.png") == (20, 30)
+    # Pillow does not identify TIFF of grey with alpha of 16 bits, or of 10 bits.
+    Path("alpha.tif").write_bytes(tiff(4, 5, [bytes(80)], bits=(16, 16), more=[(338, 3, [2])]))
+    Path("ten.tif").write_bytes(tiff(4, 5, [bytes(28)], bits=(10,)))
+    samples = by_tifffile(synthetic_image(4, 5)).replace(b"\x15\1\3\0\1\0\0\0\3\0", b"\x15\1\3\0\1\0\0\0\xff\xff")
+    Path("samples.tif").write_bytes(samples)  # 65,535 of them in a pixel
+    for name in ("alpha.tif", "ten.tif", "samples.tif"):
+        assert read.declared_size(name) == (4, 5)
+    assert read.read_image("alpha.tif").shape == read.read_image("ten.tif").shape == (4, 5)
     Path("broken.png").write_bytes(b"nothing")
-    Path("broken.tif").write_bytes(
-        by_tifffile(synthetic_image(4, 5)).replace(
-            b"\x15\x01\x03\0\x01\0\0\0\x03\0", b"\x15\x01\x03\0\x01\0\0\0\xff\xff"
-        )
-    )
+    Path("broken.tif").write_bytes(samples[:12])
     for name in ("broken.png", "broken.tif", "nowhere.png", "."):
         assert read.declared_size(name) == (0, 0)
     assert capfd.readouterr() == ("", "")

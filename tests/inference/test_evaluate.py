@@ -14,7 +14,7 @@ from srcnn_tf.images import color, metrics
 from srcnn_tf.images.read import read_image
 from srcnn_tf.inference.evaluate import evaluate
 from srcnn_tf.inference.report import average_scores
-from srcnn_tf.inference.tiling import TiledModel, score
+from srcnn_tf.inference.tiling import TiledModel
 from srcnn_tf.model import build_model
 from srcnn_tf.utils import prepare_data, preprocess
 from srcnn_tf.weights.store import find_model, run_directory, save_weights
@@ -62,11 +62,11 @@ def test_saved_images_are_those_that_were_scored(config, make_image):
     image = read_image(path)
     degraded, original = preprocess(image, config)
     saved = {ending: read_image(f"sample/Test/a_{ending}.png") for ending in ("bicubic", "srcnn", "comparison")}
-    np.testing.assert_array_equal(saved["bicubic"], color.to_image(degraded))
+    np.testing.assert_array_equal(saved["bicubic"], color.channels_to_image(degraded))
     luma = np.pad(degraded[..., 0], 6, mode="edge")
     for side in (9, 5):
         luma = np.lib.stride_tricks.sliding_window_view(luma, (side, side)).mean(axis=(2, 3))
-    expected = color.to_image(np.dstack([luma, degraded[..., 1:]]))  # chroma stays degraded
+    expected = color.channels_to_image(np.dstack([luma, degraded[..., 1:]]))  # chroma stays degraded
     assert np.abs(saved["srcnn"].astype(int) - expected).max() <= 1
     truth = color.to_uint8(original[..., 0])
     assert result.psnr_bicubic == metrics.score(color.to_uint8(degraded[..., 0]), truth, 3).psnr
@@ -114,6 +114,32 @@ def test_images_that_cannot_be_tested_are_reported_and_the_others_are_tested(con
     endings = ("bicubic", "comparison", "srcnn")
     expected = [f"{name}_{ending}.png" for name in ("good", "twice") for ending in endings]
     assert sorted(path.name for path in Path("sample/Test").iterdir()) == expected
+
+
+def test_too_little_memory_for_one_image_is_reported_and_the_others_are_tested(config, make_image, monkeypatch, capsys):
+    def exhaust(model, degraded):
+        if len(degraded) == 60:
+            raise MemoryError("for tiles of 384 x 384 pixels")
+        return degraded
+
+    make_image("Test/a.png", rows=60)
+    make_image("Test/b.png")
+    monkeypatch.setattr(TiledModel, "__call__", exhaust)
+    with pytest.raises(RunError, match="1 of 2 images could not be tested"):
+        evaluate(config)
+    message = (
+        "Problem: Test/a.png: not enough memory to test it (for tiles of 384 x 384 pixels); use a smaller --tile_size"
+    )
+    assert message in capsys.readouterr().err
+    assert [row["image"] for row in read_csv()] == ["b"]
+
+
+def test_results_below_the_test_folder_are_not_tested_again(config, make_image):
+    make_image("a.png")
+    make_image("other/b.png")
+    for _ in range(2):
+        results = evaluate(Config(is_train=False, test_dir="."))
+        assert [result.image for result in results] == ["a", "b"]
 
 
 def test_psnr_of_a_perfect_image_is_inf(config):
@@ -180,6 +206,9 @@ def test_shipped_weights_score_what_their_sidecar_says(degradation, architecture
         scores = []
         for path in prepare_data(shared / "data" / name):
             degraded, original = preprocess(read_image(path), config)
-            bicubic, srcnn = (score(channels, original, config) for channels in (degraded, restore(degraded)))
+            bicubic, srcnn = (
+                metrics.score_channels(channels, original, scale, config.studio_range)
+                for channels in (degraded, restore(degraded))
+            )
             scores.append([bicubic.psnr, srcnn.psnr, bicubic.ssim, srcnn.ssim])
         assert list(sidecar["scores"][name].values()) == pytest.approx(np.mean(scores, axis=0).tolist(), abs=5e-4)

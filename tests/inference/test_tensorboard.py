@@ -6,15 +6,20 @@ from conftest import synthetic_image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
-from srcnn_tf.inference.tensorboard import TensorBoardLog, crop_center, write_test_log
+from srcnn_tf.inference.tensorboard import TensorBoardLog, crop_center, write_scores
 
 
 def test_the_log_of_a_test_replaces_the_last_one():
     names = ["Set5", "latin-1 \udcfc"]  # a file name in another encoding than UTF-8
     for score in (30.0, 31.0):
         averages = {name: {"psnr_srcnn": score} for name in names}
-        images = {f"{name}/baby": synthetic_image(20, 60) for name in names}
-        assert write_test_log(Path("logs/test"), averages, f"a table\n{names}", images) is None
+        log = TensorBoardLog(Path("logs/test"))
+        log.open(append=False)
+        for name in names:
+            log.write_image(0, f"test/{name}/baby", synthetic_image(20, 60))
+        write_scores(log, averages, f"a table\n{names}")
+        log.close()
+        assert log.problem is None
     assert len(list(Path("logs/test").iterdir())) == 1
     log = EventAccumulator("logs/test", size_guidance={"tensors": 0}).Reload()
     tags = set(log.Tags()["tensors"])
@@ -42,6 +47,7 @@ def test_a_log_that_cannot_be_written_is_reported_once(capsys):
         log.write(step, tf.summary.scalar, "loss", 1.0)
         log.write_image(step, "image", synthetic_image(5, 5))
         log.flush()
+    log.close()
     assert "logs/run: the TensorBoard log cannot be written (" in log.problem
     assert capsys.readouterr().err == f"Problem: {log.problem}\n"
 

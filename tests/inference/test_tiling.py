@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import synthetic_image
 from test_model import convolved
 
@@ -8,7 +9,7 @@ from srcnn_tf.config import Config
 from srcnn_tf.images import color
 from srcnn_tf.images.read import read_image
 from srcnn_tf.inference import tiling
-from srcnn_tf.inference.tiling import TiledModel, score
+from srcnn_tf.inference.tiling import TiledModel
 from srcnn_tf.model import srcnn
 
 
@@ -77,7 +78,7 @@ def test_network_of_three_channels_restores_all_and_takes_grey():
     model, channels = random_model(c_dim=3), color.to_channels(synthetic_image(20, 25))
     restore, grey = TiledModel(model), channels[..., :1]
     assert (np.abs(restore(channels) - channels).max(axis=(0, 1)) > 0.01).all()
-    np.testing.assert_array_equal(restore(grey), restore(color.in_colour(grey))[..., :1])
+    np.testing.assert_array_equal(restore(grey), restore(color.to_three_channels(grey))[..., :1])
     # For an RGB network, grey is three equal channels.
     restore = TiledModel(model, rgb=True)
     expected = restore(np.dstack([grey] * 3)) @ [0.299, 0.587, 0.114]
@@ -95,21 +96,10 @@ def test_reference_test_image(golden):
     np.testing.assert_allclose(found, np.clip(truth, 0, 1), atol=1e-5)
 
 
-def test_score_is_of_the_luma():
-    original = color.to_channels(synthetic_image(40, 40))
-    image = original.copy()
-    image[..., 1:] = 0
-    assert score(image, original, Config()).ssim == pytest.approx(1)
-    image[..., 0] += 10 / 255
-    assert score(np.clip(image, 0, 1), original, Config()).psnr < 40
+def test_a_device_without_enough_memory_raises_memory_error(monkeypatch):
+    def exhaust(*arguments):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
-
-@pytest.mark.parametrize("degradation", ["scipy", "matlab"])
-def test_score_of_rgb_is_of_its_luma_too(degradation):
-    image = synthetic_image(40, 40)
-    config, luma_config = Config(c_dim=3, color_space="rgb", degradation=degradation), Config(degradation=degradation)
-    degraded, original = utils.preprocess(image, config)
-    np.testing.assert_array_equal(original * 255, utils.modcrop(image))
-    # They differ by the rounding of the luma before it is degraded.
-    expected = score(*utils.preprocess(image, luma_config), luma_config)
-    assert score(degraded, original, config).psnr == pytest.approx(expected.psnr, abs=0.05)
+    monkeypatch.setattr(tiling.tf, "constant", exhaust)
+    with pytest.raises(MemoryError, match="for tiles of 384 x 384 pixels"):
+        TiledModel(random_model())(np.zeros((5, 5, 1)))

@@ -22,7 +22,7 @@ from srcnn_tf.images.color import to_uint8
 from srcnn_tf.images.read import read_image
 from srcnn_tf.images.resize import imresize
 from srcnn_tf.inference import upscale
-from srcnn_tf.inference.tiling import TiledModel, score
+from srcnn_tf.inference.tiling import TiledModel
 from srcnn_tf.model import build_model
 from srcnn_tf.utils import modcrop, prepare_data, preprocess
 from srcnn_tf.weights.store import find_model, run_directory, save_weights
@@ -187,7 +187,9 @@ def test_bfloat16_costs_next_to_no_quality(scale, shared):
         scores = []
         for path in prepare_data(shared / "data" / name):
             degraded, original = preprocess(read_image(path), config, c_dim=1)
-            scores.append([score(network(degraded), original, config).psnr for network in networks])
+            scores.append(
+                [metrics.score_channels(network(degraded), original, scale, True).psnr for network in networks]
+            )
         float32, bfloat16 = np.mean(scores, axis=0)
         assert float32 != bfloat16
         # TensorFlow rounds more often where it emulates bfloat16, which `--precision=auto` does not use there.
@@ -302,7 +304,7 @@ def test_an_image_with_the_name_of_a_result_is_not_overwritten(make_image, capsy
     make_image("a_x2.png", rows=13, cols=13)
     upscale_files(input=".", output=".", scale=2)
     output = capsys.readouterr().out
-    assert "1 images are ignored, as their names are those of other upscaled images." in output
+    assert "Images ignored because upscaled images have these names: 1." in output
     assert "1 of 1 already exist" in output
     with pytest.raises(RunError, match="1 of 1"):
         upscale_files(input=".", output=".", scale=2, overwrite=True)
@@ -343,9 +345,11 @@ def test_a_full_disk_is_reported_and_leaves_no_partial_file(extension, make_imag
     assert written("out") == [f"b_x3.{extension}"]
 
 
-def test_a_bar_counts_megapixels_within_an_image(make_image, monkeypatch):
+def test_a_bar_counts_megapixels_within_an_image_and_no_more_than_declared(make_image, monkeypatch):
     make_image("in/a.png", rows=200, cols=100)
     Path("in/broken.png").touch()
+    pages = [Image.fromarray(synthetic_image(250, 250))] * 2  # 0.5625 megapixels each; the second is not declared
+    pages[0].save("pages.tif", save_all=True, append_images=pages[1:])
     updates = []
 
     class Bar(upscale.tqdm):
@@ -360,6 +364,8 @@ def test_a_bar_counts_megapixels_within_an_image(make_image, monkeypatch):
     with pytest.raises(RunError, match="1 of 2"):
         upscale_files(input="in", output="out", tile_size=300)
     np.testing.assert_allclose(updates, [0.09, 0.09, 0, 0], atol=1e-9)
+    upscale_files(input="pages.tif", output="out", tile_size=750)
+    np.testing.assert_allclose(updates[4:], [0.5625, 0, 0], atol=1e-9)
 
 
 def test_too_little_memory_is_reported(make_image, monkeypatch, capsys):
@@ -370,7 +376,7 @@ def test_too_little_memory_is_reported(make_image, monkeypatch, capsys):
     monkeypatch.setattr(upscale.Upscaler, "__call__", fail)
     with pytest.raises(RunError, match="1 of 1"):
         upscale_files(input="a.png")
-    message = "Problem: a.png: not enough memory to upscale it (Unable to allocate 9 GiB); reduce --max_megapixels."
+    message = "Problem: a.png: not enough memory to upscale it (Unable to allocate 9 GiB); use a smaller --tile_size"
     assert message in capsys.readouterr().err
 
 
