@@ -218,8 +218,8 @@ class TrainingLog(keras.callbacks.Callback):
         self._log.flush()
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Writes what is still in memory to the disk."""
-        self._log.flush()
+        """Closes the log."""
+        self._log.close()
 
 
 def draw_filters(model: keras.Model, rgb: bool = False) -> NDArray[np.uint8]:

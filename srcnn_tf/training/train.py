@@ -224,7 +224,7 @@ class Run:
                     for image in (restore(degraded), degraded)
                 )
                 scores.append((restored.psnr, restored.ssim, bicubic.psnr))
-            except (RunError, ValueError) as error:  # it is too small for the scale, or its file has vanished
+            except (RunError, ValueError, MemoryError) as error:  # too small for the scale, or its file has vanished
                 print(f"Warning: {self.training_set.paths[number]} is not used for validation any more: {error}")
                 self.training_set.validation.remove(number)
         names = ("held-out/psnr", "held-out/ssim", "held-out/psnr_bicubic")
