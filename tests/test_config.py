@@ -25,10 +25,13 @@ def test_explicit_values_win_over_the_recipe(recipe):
     ("architecture", "border", "label_size"),
     [("9-1-5", 12, 21), ("9-3-5", 14, 19), ("9-5-5", 16, 17), ("11-1-7", 16, 17)],
 )
-def test_border_and_label_size_follow_the_architecture(architecture, border, label_size):
-    config = Config(architecture=architecture)
-    assert config.border == border
-    assert config.label_size == label_size
+def test_border_label_size_and_the_papers_rate_follow_the_architecture(architecture, border, label_size):
+    config = Config(recipe="paper", architecture=architecture)
+    assert (config.border, config.label_size) == (border, label_size)
+    # Caffe's EuclideanLoss is half the sum: the mean's rate is 0.02205 for 21 x 21 pixels, another for others.
+    assert config.learning_rate == pytest.approx(1e-4 * label_size**2 / 2)
+    assert Config(recipe="paper", c_dim=3).learning_rate == pytest.approx(3 * 0.02205)
+    assert "learning_rate" not in config.command
 
 
 @pytest.mark.parametrize(
@@ -64,7 +67,6 @@ def test_run_name(changes, name):
         ({"architecture": "9-2-5"}, "three odd filter sizes"),
         ({"architecture": "9-1"}, "three odd filter sizes"),
         ({"architecture": "09-1-5"}, "three odd filter sizes"),
-        ({"recipe": "paper", "image_size": 12}, "take 12 pixels, expected 13 or more"),
         ({"filters": "64"}, "expected two counts"),
         ({"filters": "64,0"}, "expected two counts"),
         ({"recipe": "best"}, "--recipe=best: expected one of modern, reference"),
@@ -77,10 +79,7 @@ def test_run_name(changes, name):
         ({"train_dir": ""}, "--train_dir is empty"),
         ({"weights": ""}, "--weights is empty"),
         ({"fetch": ""}, "--fetch=: there is no set ''; expected some of T91, Set5, Set14"),
-        (
-            {"fetch": "T91, Set5"},
-            "there is no set ' Set5'; expected some of T91, Set5, Set14, separated by commas alone",
-        ),
+        ({"fetch": "T91, Set5"}, "' Set5'; expected some of T91, Set5, Set14, separated by commas alone"),
         ({"fetch": "../T91"}, "there is no set '../T91'"),
     ],
 )
@@ -94,20 +93,9 @@ def test_command_gives_the_same_configuration():
     config = Config(recipe="reference", image_size=45, scale=2, architecture="9-5-5", train_dir="my images", epoch=3)
     words = shlex.split(config.command)
     assert words[:3] == ["python", "main.py", "--is_train=True"]
-    given = dict(word.removeprefix("--").split("=", 1) for word in words[2:])
-    assert given == {
-        "is_train": "True",
-        "recipe": "reference",
-        "architecture": "9-5-5",
-        "image_size": "45",
-        "epoch": "3",
-        "scale": "2",
-        "train_dir": "my images",
-    }
-
-
-def test_command_never_discards_a_run():
-    assert "resume" not in Config(resume=False).command
+    flags = "--is_train=True --recipe=reference --architecture=9-5-5 --image_size=45 --epoch=3 --scale=2"
+    assert sorted(words[2:]) == sorted([*flags.split(), "--train_dir=my images"])
+    assert "resume" not in Config(resume=False).command  # never discards a run
 
 
 def test_fetch_does_not_identify_a_run():
@@ -125,18 +113,3 @@ def test_identity_leaves_out_how_long_and_where():
     same = dataclasses.replace(config, epoch=99, resume=False, precision="float32", sample_dir="a", log_dir="b")
     assert same.identity == config.identity
     assert dataclasses.replace(config, seed=1).identity != config.identity
-
-
-def test_config_is_frozen():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        Config().scale = 4
-
-
-@pytest.mark.parametrize(("architecture", "label_size"), [("9-1-5", 21), ("9-3-5", 19), ("9-5-5", 17)])
-def test_the_papers_rate_is_for_half_the_sum_over_a_label(architecture, label_size):
-    # Caffe's EuclideanLoss: the mean's rate is 0.02205 for 21 x 21 pixels, and another one for other labels.
-    config = Config(recipe="paper", architecture=architecture)
-    assert config.learning_rate == pytest.approx(1e-4 * label_size**2 / 2)
-    assert Config(recipe="paper", c_dim=3).learning_rate == pytest.approx(3 * 0.02205)
-    assert Config(recipe="paper", learning_rate=0.1).learning_rate == 0.1
-    assert "learning_rate" not in config.command

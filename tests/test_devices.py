@@ -45,20 +45,13 @@ def test_auto_precision_depends_on_compute_capability_on_a_gpu(details, changes,
     assert devices.compute_dtype(Config(**changes)) == expected
 
 
-@pytest.mark.parametrize("is_train", [True, False])
-def test_tensorflow_loads_silently_and_multiplies_float32_exactly(is_train):
+def test_tensorflow_loads_silently_and_multiplies_float32_exactly():
     program = (
-        f"from srcnn_tf.devices import load_tensorflow; print(load_tensorflow({is_train}))\n"
+        "from srcnn_tf.devices import load_tensorflow; print(load_tensorflow(True))\n"
         "import tensorflow as tf; assert not tf.config.experimental.tensor_float_32_execution_enabled()\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env=program_environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command, options = [sys.executable, "-c", program], {"cwd": ROOT, "env": program_environment()}
+    done = subprocess.run(command, **options, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert done.stdout.count("\n") == 1
 

@@ -27,11 +27,6 @@ def prepare(config):
     return utils.input_setup(config, paths, fingerprint(paths, config.train_dir))
 
 
-def patches_per_image():
-    with utils.open_data(TRAIN_FILE) as file:
-        return file["patches_per_image"][()].tolist()
-
-
 # --- image files ---
 
 
@@ -67,18 +62,17 @@ def test_imsave_writes_what_imread_reads():
         utils.imsave(image, "new/folder/a.png")
         np.testing.assert_array_equal(utils.imread("new/folder/a.png"), image)
     assert os.listdir("new/folder") == ["a.png"]
-    Path("file").touch()
-    with pytest.raises(RunError, match=r"file/a\.png: cannot be written \(.*\); free space"):
-        utils.imsave(image, "file/a.png")
 
 
 # --- degradation and patches ---
 
 
-def test_modcrop_crops_bottom_and_right():
-    image = np.arange(70).reshape(7, 10)
-    np.testing.assert_array_equal(utils.modcrop(image, 3), image[:6, :9])
-    assert utils.modcrop(synthetic_image(7, 10), 4).shape == (4, 8, 3)
+def test_modcrop_crops_bottom_and_right_and_merge_joins_row_by_row():
+    image = synthetic_image(7, 13)
+    np.testing.assert_array_equal(utils.modcrop(image[..., 0], 3), image[:6, :12, 0])
+    np.testing.assert_array_equal(utils.modcrop(image, 4), image[:4, :12])
+    patches = np.stack([image[row : row + 3, col : col + 4] for row in (0, 3) for col in (0, 4, 8)])
+    np.testing.assert_array_equal(utils.merge(patches, (2, 3)), image[:6, :12])
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -101,24 +95,21 @@ def test_degrade_differs_from_the_reference_only_where_its_edge_is_black(scale):
     assert black  # 150 pixels at scale 3, for one
 
 
+@pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize(
-    ("name", "scale", "psnr", "ssim"),
+    ("name", "printed"),
     [
-        ("Set5", 2, 33.66, 0.9299),
-        ("Set5", 3, 30.39, 0.8682),
-        ("Set5", 4, 28.42, 0.8104),
-        ("Set14", 2, 30.23, 0.8687),
-        ("Set14", 3, 27.54, 0.7736),
-        ("Set14", 4, 26.00, 0.7019),
+        ("Set5", {2: (33.66, 0.9299), 3: (30.39, 0.8682), 4: (28.42, 0.8104)}),
+        ("Set14", {2: (30.23, 0.8687), 3: (27.54, 0.7736), 4: (26.00, 0.7019)}),
     ],
 )
-def test_bicubic_is_the_papers_to_the_second_decimal(shared, name, scale, psnr, ssim):
+def test_bicubic_is_the_papers_to_the_second_decimal(shared, name, scale, printed):
     scores, config = {}, Config(scale=scale, degradation="matlab")
     for path in utils.prepare_data(shared / "data" / name):
         channels = utils.preprocess(utils.imread(path), config, c_dim=1)
         scores[path.stem] = metrics.score(*(color.to_uint8(luma[..., 0]) for luma in channels), scale)
-    found = [np.mean([getattr(score, kind) for score in scores.values()]) for kind in ("psnr", "ssim")]
-    assert [round(found[0], 2), round(found[1], 4)] == [psnr, ssim]
+    psnr, ssim = (np.mean([getattr(score, kind) for score in scores.values()]) for kind in ("psnr", "ssim"))
+    assert (round(psnr, 2), round(ssim, 4)) == printed[scale]
     if (name, scale) == ("Set5", 3):
         (butterfly,) = [score.psnr for stem, score in scores.items() if "butterfly" in stem]
         assert butterfly == pytest.approx(24.0379, abs=1e-4)
@@ -149,12 +140,6 @@ def test_patches_are_extracted_row_by_row_and_labels_are_their_centres(architect
             utils.extract_patches(*utils.preprocess(synthetic_image(rows, cols), config), config)
 
 
-def test_merge_joins_patches_row_by_row():
-    image = synthetic_image(6, 12)
-    patches = np.stack([image[row : row + 3, col : col + 4] for row in (0, 3) for col in (0, 4, 8)])
-    np.testing.assert_array_equal(utils.merge(patches, (2, 3)), image)
-
-
 @pytest.mark.parametrize("offset", [(1, 0), (0, 2), (2, 1)])
 def test_a_grid_offset_is_as_if_the_image_began_elsewhere(offset, make_image):
     path, config = make_image("a.png", rows=100, cols=110), Config(degradation="matlab")
@@ -171,11 +156,11 @@ def test_a_grid_offset_is_as_if_the_image_began_elsewhere(offset, make_image):
 
 @pytest.mark.parametrize(("scale", "count"), [(2, 21910), (3, 21884), (4, 21772)])
 def test_t91_gives_the_papers_number_of_patches(shared, scale, count):
-    config, found = Config(scale=scale), 0
+    config, total = Config(scale=scale), 0
     for path in utils.prepare_data(shared / "data" / "T91"):
         channels = np.zeros((*utils.modcrop(utils.imread(path), scale).shape[:2], 1))
-        found += len(utils.extract_patches(channels, channels, config)[0])
-    assert found == count
+        total += len(utils.extract_patches(channels, channels, config)[0])
+    assert total == count
 
 
 # --- the training file ---
@@ -186,8 +171,8 @@ def test_patches_equal_the_references(golden):
     assert prepare(Config(train_dir=str(golden / "Train"))) == []
     train = utils.read_data(TRAIN_FILE)
     test = image_patches(golden / "Test" / "Set5" / "s3.bmp", Config(stride=21))
-    for name, found in (("train", train), ("test", test)):
-        for part, array in zip(("data", "label"), found, strict=True):
+    for name, arrays in (("train", train), ("test", test)):
+        for part, array in zip(("data", "label"), arrays, strict=True):
             assert array.dtype == np.float32
             np.testing.assert_allclose(array, truth[f"{name}_{part}"], atol=1e-7, rtol=0)
     assert os.listdir("checkpoint") == ["train.h5"]
@@ -239,9 +224,10 @@ def test_unusable_images_are_warned_of_each_time(make_image):
         assert "broken.png: cannot be read" in broken
         assert "link.png: cannot be read" in link
         assert "small.png: 18 x 54 pixels are smaller than one patch of 33 x 33" in small
-        assert patches_per_image() == [0, 4, 0, 0, 4]
-    for name in (b"good.png", b"\xff.png"):
-        os.unlink(b"Train/" + name)
+        with utils.open_data(TRAIN_FILE) as file:
+            assert file["patches_per_image"][()].tolist() == [0, 4, 0, 0, 4]
+    for name in (b"Train/good.png", b"Train/\xff.png"):
+        os.unlink(name)
     TRAIN_FILE.unlink()
     with pytest.raises(RunError, match=r"None of the 3 images below Train can be used .*small\.png"):
         prepare(Config())
