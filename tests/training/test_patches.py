@@ -55,15 +55,15 @@ def test_windows_are_all_batches_of_all_epochs_from_any_step(config, recipe, mem
     expected = np.concatenate([first, second])
     data, label = utils.read_data(training_set.file)
     for first_step in (0, 2, 5, 24, 25, 49):
-        found = list(windows(training_set, config, recipe, first_step))
-        sizes = [len(window.batches) for window in found]
+        loaded = list(windows(training_set, config, recipe, first_step))
+        sizes = [len(window.batches) for window in loaded]
         if training_set.in_memory:
             assert sizes == [50 - first_step] if first_step >= 25 else [25 - first_step, 25]
         else:
             assert max(sizes) <= 2
-            assert max(len(window.data) for window in found) <= 2 * 16
+            assert max(len(window.data) for window in loaded) <= 2 * 16
         for array, name in ((data, "data"), (label, "label")):
-            parts = [np.array(getattr(window, name))[window.batches] for window in found]
+            parts = [np.array(getattr(window, name))[window.batches] for window in loaded]
             np.testing.assert_array_equal(np.concatenate(parts), array[expected[first_step:]])
 
 

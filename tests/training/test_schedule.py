@@ -50,7 +50,7 @@ def test_the_length_may_change_at_any_step_and_more_than_once():
     assert longer[0] == pytest.approx(cosine(1000, 2000), rel=0.01)
     assert longer[300] == pytest.approx(cosine(1300, 20000))
     assert learning_rate(changed(TEN_EPOCHS, 1000, epochs=6), 1199) < 1e-3 * PEAK
-    # During the warm-up, which then goes on.
+    # During the warm-up, which then continues.
     longer = learning_rate(changed(TEN_EPOCHS, 20, epochs=60), np.arange(20, 320))
     before = float(learning_rate(TEN_EPOCHS, 19))
     assert before < longer[0] < 1.3 * before

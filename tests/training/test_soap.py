@@ -81,14 +81,14 @@ def test_equals_the_numpy_version(shape, max_side, sides, settled_after):
 @pytest.mark.parametrize("shape", [(3,), (), (1, 1)])
 def test_vectors_and_scalars_are_trained_by_adam(shape):
     rng = np.random.default_rng(0)
-    found, expected = keras.Variable(np.zeros(shape, np.float32)), keras.Variable(np.zeros(shape, np.float32))
+    actual, expected = (keras.Variable(np.zeros(shape, np.float32)) for _ in range(2))
     soap, adam = SOAP(0.1, beta_1=0.9, beta_2=0.99), keras.optimizers.Adam(0.1, beta_1=0.9, beta_2=0.99, epsilon=1e-8)
-    for optimizer, variable in ((soap, found), (adam, expected)):
+    for optimizer, variable in ((soap, actual), (adam, expected)):
         optimizer.build([variable])
     for gradient in rng.normal(size=(5, *shape)):
-        for optimizer, variable in ((soap, found), (adam, expected)):
+        for optimizer, variable in ((soap, actual), (adam, expected)):
             optimizer.apply([keras.ops.convert_to_tensor(gradient, "float32")], [variable])
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4)
 
 
 def test_a_filter_of_one_channel_is_trained():
@@ -134,5 +134,5 @@ def test_works_under_keras_fit_and_is_saved_with_the_model():
     model.save("model.keras")
     again = keras.models.load_model("model.keras").optimizer
     assert again.get_config() == model.optimizer.get_config()
-    for found, expected in zip(again.variables, model.optimizer.variables, strict=True):
-        np.testing.assert_array_equal(found, expected)
+    for loaded, saved in zip(again.variables, model.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(loaded, saved)

@@ -16,8 +16,8 @@ def random_patches(count, c_dim=1):
     return [rng.random((count, side, side, c_dim)).astype(np.float32) for side in (33, 21)]
 
 
-def assert_close(found, expected, tolerance):
-    for values, others in zip(found, expected, strict=True):
+def assert_close(actual, expected, tolerance):
+    for values, others in zip(actual, expected, strict=True):
         np.testing.assert_allclose(values, others, rtol=0, atol=tolerance)
 
 
@@ -39,11 +39,11 @@ def test_a_step_goes_down_the_gradient_of_the_whole_batch(c_dim, channels, xla):
     data, label = random_patches(60, c_dim)
     batches, rates = np.random.default_rng(1).permuted(np.tile(np.arange(60), (3, 1)), axis=1)[:, :50], [0.1, 0.2, 0.05]
     losses = compile_steps(state, config, recipe, 50, xla)(data, label, batches, np.array(rates, np.float32))
-    for batch, rate, found in zip(batches, rates, losses, strict=True):
+    for batch, rate, actual in zip(batches, rates, losses, strict=True):
         with tf.GradientTape() as tape:
             error = (model(data[batch]) - label[batch])[..., channels[0] : channels[1]]
             loss = tf.reduce_mean(tf.square(error))
-        assert float(found) == pytest.approx(float(loss), rel=1e-5)
+        assert float(actual) == pytest.approx(float(loss), rel=1e-5)
         gradients = tape.gradient(loss, model.trainable_variables)
         for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
             variable.assign_sub(rate * gradient)
@@ -56,7 +56,7 @@ def test_a_step_goes_down_the_gradient_of_the_whole_batch(c_dim, channels, xla):
 
 def test_an_overparameterized_step_compiled_for_a_gpu_is_the_same_step():
     data, label = random_patches(4)
-    config, recipe, found = Config(precision="float32"), RECIPES["modern"], []
+    config, recipe, trained_weights = Config(precision="float32"), RECIPES["modern"], []
     for xla in (False, True):
         state = create_state(config, recipe)
         trained = state.overparameterization.trained_variables()
@@ -66,9 +66,9 @@ def test_an_overparameterized_step_compiled_for_a_gpu_is_the_same_step():
         step = tf.function(make_train_step(state, recipe, xla=xla), autograph=False)
         for _ in range(3):
             step(data, label)
-        found.append([variable.numpy() for variable in trained])
-    assert min(np.abs(values - others).max() for values, others in zip(found[0], start, strict=True)) > 1e-6
-    assert_close(found[0], found[1], 1e-6)
+        trained_weights.append([variable.numpy() for variable in trained])
+    assert min(np.abs(values - others).max() for values, others in zip(trained_weights[0], start, strict=True)) > 1e-6
+    assert_close(*trained_weights, 1e-6)
 
 
 def test_ema_weights_are_the_average():
@@ -92,7 +92,7 @@ def test_flips_are_those_of_patch_and_label_alike_in_eight_orientations():
     np.testing.assert_array_equal(flipped[:, 6:27, 6:27], label)
     image = data[0]
     known = [rotated for mirrored in (image, image[:, ::-1]) for rotated in map(np.rot90, [mirrored] * 4, range(4))]
-    found = {number for patch in flipped for number, other in enumerate(known) if np.array_equal(patch, other)}
-    assert found == set(range(8))
+    seen = {number for patch in flipped for number, other in enumerate(known) if np.array_equal(patch, other)}
+    assert seen == set(range(8))
     again = random_flips(data, data, np.array([0, 6], np.int64))[0].numpy()
     assert not np.array_equal(flipped, again)

@@ -58,6 +58,10 @@ def interrupt(model, number=signal.SIGINT):
     signal.raise_signal(number)
 
 
+def stop_training(model):
+    model.stop_training = True
+
+
 def make_nan(model):
     model.set_weights([np.nan * values for values in model.get_weights()])
 
@@ -73,8 +77,8 @@ def weights(folder=RUN):
     return find_model(Config(weights=str(folder)))[0].get_weights()
 
 
-def assert_equal_weights(found, expected, tolerance=0.0):
-    for values, others in zip(found, expected, strict=True):
+def assert_equal_weights(actual, expected, tolerance=0.0):
+    for values, others in zip(actual, expected, strict=True):
         np.testing.assert_allclose(values, others, rtol=0, atol=tolerance)
 
 
@@ -108,8 +112,8 @@ def test_recipe_paper_is_the_authors_solver():
         for number, (rate, gradient) in enumerate(zip(rates, gradients, strict=True)):
             momentum[number] = 0.9 * momentum[number] + rate * gradient
             model.trainable_variables[number].assign_sub(momentum[number])
-    found = find_model(Config(**network))[0].get_weights()
-    for values, others, before in zip(found, model.get_weights(), start, strict=True):
+    trained = find_model(Config(**network))[0].get_weights()
+    for values, others, before in zip(trained, model.get_weights(), start, strict=True):
         np.testing.assert_allclose(values - before, others - before, rtol=1e-3, atol=1e-7)
 
 
@@ -239,13 +243,15 @@ def test_a_stopped_run_resumes_as_if_it_had_not_been_stopped(recipe, in_memory, 
 
 
 @pytest.mark.usefixtures("images")
-@pytest.mark.parametrize(("at", "epoch"), [(8, 2), (12, 3)])
-def test_stopped_with_the_last_step_of_an_epoch_it_is_validated_and_saved(at, epoch, capsys):
-    stop = Recorder(at=at, action=interrupt)
-    with contextlib.nullcontext() if at == 12 else pytest.raises(StoppedError, match="of step 8 of 12"):
-        train.train(reference(3), [stop])
-    assert len(history()) == epoch
-    assert ("Done: 12 steps" in capsys.readouterr().out) == (at == 12)
+@pytest.mark.parametrize(("at", "action"), [(8, interrupt), (12, interrupt), (8, stop_training)])
+def test_stopped_with_the_last_step_of_an_epoch_it_is_validated_and_saved(at, action, capsys):
+    stopped, seen = (at, action) == (8, interrupt), Recorder(at, action)
+    with pytest.raises(StoppedError, match="of step 8 of 12") if stopped else contextlib.nullcontext():
+        train.train(reference(3), [seen])
+    assert seen.steps[-1] == at
+    assert len(history()) == at // 4
+    assert latest_checkpoint(RUN).name == f"SRCNN.model-{at}"
+    assert (f"Done: {at} steps" in capsys.readouterr().out) == (not stopped)
 
 
 @pytest.mark.usefixtures("images")
@@ -298,15 +304,12 @@ def test_another_configuration_or_other_images_are_refused_before_anything_is_wr
 
 @pytest.mark.usefixtures("images")
 def test_a_run_killed_before_its_weights_were_written_writes_them_the_next_time(monkeypatch):
-    class KilledError(BaseException):
-        pass
-
     def killed(*arguments):
-        raise KilledError
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         patched.setattr(train, "save_weights", killed)
-        with pytest.raises(KilledError):
+        with pytest.raises(KeyboardInterrupt):
             train.train(reference(2))
     assert not (RUN / "SRCNN.weights.h5").exists()
     train.train(reference(2))
@@ -340,17 +343,6 @@ def test_weights_to_start_from_are_needed_at_the_start_only(golden):
     Path("start.index").unlink()
     train.train(reference(2, weights="start", learning_rate=1e-12))
     assert record()["step"] == 8
-
-
-@pytest.mark.usefixtures("images")
-def test_a_callback_may_stop_the_training():
-    def stop(model):
-        model.stop_training = True
-
-    seen = Recorder(at=8, action=stop)
-    train.train(reference(10), [seen])
-    assert seen.steps == [4, 8]
-    assert latest_checkpoint(RUN).name == "SRCNN.model-8"
 
 
 # --- what goes wrong on the way ---
@@ -411,16 +403,12 @@ def test_a_second_process_in_the_same_folder_is_refused_until_the_first_is_dead(
 
 
 @pytest.mark.usefixtures("images")
-def test_a_checkpoint_folder_that_cannot_be_written_is_named():
-    Path("file").touch()
-    with pytest.raises(RunError, match=r"file/below: cannot be written \(Not a directory\); name another"):
-        train.train(reference(1, checkpoint_dir="file/below"))
-
-
-@pytest.mark.usefixtures("images")
 def test_a_full_disk_leaves_no_partial_file_and_of_a_log_costs_the_log_alone(capsys):
     config = reference(1, batch_size=12, architecture="9-5-5", filters="128,64")  # checkpoints exceed train.h5
     directory = Path("checkpoint", config.run_name)
+    Path("file").touch()
+    with pytest.raises(RunError, match=r"file/below: cannot be written \(Not a directory\); name another"):
+        train.train(reference(1, checkpoint_dir="file/below"))
     for size, named in ((50_000, "checkpoint/train.h5"), (1_000_000, f"{directory}/SRCNN.model-1")):
         with full_disk(size), pytest.raises(RunError, match=f"^{named}: cannot be written"):
             train.train(config)
