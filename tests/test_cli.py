@@ -29,9 +29,6 @@ COMMANDS = {
 }
 
 
-# --- the command line ---
-
-
 @pytest.mark.parametrize("name", ["is_train", "resume", "overwrite"])
 @pytest.mark.parametrize("value", [False, True])
 def test_every_spelling_of_a_boolean_works(name, value):
@@ -63,6 +60,7 @@ def test_the_flags_are_the_fields_with_their_defaults():
         (["--fetch=T91", "--is_train=True"], "--fetch and --is_train exclude each other"),
         (["--is_train", "False", "--input", "a.png"], "--input and --is_train exclude each other: give one of them"),
         (["--nois_train", "--fetch", "Set5"], "exclude each other: give one of them"),
+        (["--input=.", "--fetch=T91"], "--fetch and --input exclude each other"),
         (["--fetch", "T91,", "Set5"], "Unexpected word 'Set5'"),
     ],
 )
@@ -105,9 +103,6 @@ def test_a_closed_output_is_no_traceback(tmp_path):
         assert "Traceback" not in message
         assert "BrokenPipe" not in message
         process.stderr.close()
-
-
-# --- from end to end ---
 
 
 def test_training_and_testing_as_the_reference_does(run_main, golden):

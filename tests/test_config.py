@@ -75,6 +75,8 @@ def test_run_name(changes, name):
         ({"image_index": "-1"}, "--image_index=-1: expected 'all' or a number"),
         ({"image_index": "third"}, "--image_index=third"),
         ({"quality": 101}, "--quality=101: expected 1 to 100."),
+        ({"max_megapixels": 0.0}, "--max_megapixels=0.0: expected a number above 0"),
+        ({"input": ""}, "--input is empty"),
         ({"max_megapixels": float("inf")}, "--max_megapixels=inf: expected a number above 0"),
         ({"train_dir": ""}, "--train_dir is empty"),
         ({"weights": ""}, "--weights is empty"),

@@ -116,7 +116,8 @@ def test_tests_mirror_the_package():
 def test_what_needs_no_tensorflow_loads_none():
     names = [name for name in MODULES if any(f"{name}.".startswith(f"srcnn_tf.{light}.") for light in LIGHT)]
     assert len(names) > 15
-    program = f"import sys, {', '.join(names)}; assert not {{'tensorflow', 'keras', 'torch'}} & set(sys.modules)"
+    program = "import sys, srcnn_tf; dir(srcnn_tf); assert 'numpy' not in sys.modules\n"
+    program += f"import {', '.join(names)}; assert not {{'tensorflow', 'keras', 'torch'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
 

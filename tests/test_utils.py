@@ -27,9 +27,6 @@ def prepare(config):
     return utils.input_setup(config, paths, fingerprint(paths, config.train_dir))
 
 
-# --- image files ---
-
-
 def test_prepare_data_searches_subfolders_in_order_and_links_once(tmp_path):
     names = ["b.BMP", "a/z.png", "a/y.JPG", "c.jpeg", "d.Tif", "e.tiff", "f.webp", "a/b/x.bmp", "real/r.png"]
     for name in [*names, "notes.txt", ".hidden.png", "png", ".hidden/a.png"]:
@@ -47,7 +44,7 @@ def test_a_folder_that_may_not_be_read_is_named(make_image, monkeypatch):
     make_image("in/secret/a.png")
     scandir = os.scandir
 
-    def refuse(folder):  # the tests may run as root, who may read everything
+    def refuse(folder):  # root, who may run the tests, may read everything
         if str(folder).endswith("secret"):
             raise PermissionError(13, "Permission denied", str(folder))
         return scandir(folder)
@@ -62,9 +59,6 @@ def test_imsave_writes_what_imread_reads():
         utils.imsave(image, "new/folder/a.png")
         np.testing.assert_array_equal(utils.imread("new/folder/a.png"), image)
     assert os.listdir("new/folder") == ["a.png"]
-
-
-# --- degradation and patches ---
 
 
 def test_modcrop_crops_bottom_and_right_and_merge_joins_row_by_row():
@@ -163,9 +157,6 @@ def test_t91_gives_the_papers_number_of_patches(shared, scale, count):
     assert total == count
 
 
-# --- the training file ---
-
-
 def test_patches_equal_the_references(golden):
     truth = np.load(golden / "reference_patches.npz")
     assert prepare(Config(train_dir=str(golden / "Train"))) == []
@@ -255,7 +246,7 @@ def test_damage_to_the_training_file_is_noticed_or_harmless(make_image):
             assert utils.read_data(TRAIN_FILE)[0].shape == data.shape
 
 
-def test_disk_space_is_checked_first(make_image, monkeypatch):
+def test_disk_space_is_checked_first_and_some_patches_can_be_read(make_image, monkeypatch):
     for number in range(5):
         make_image(f"Train/{number}.png", rows=79, cols=88)  # 8 x 10 patches
     config = Config(stride=6)

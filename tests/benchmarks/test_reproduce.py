@@ -9,7 +9,7 @@ import pytest
 from benchmarks import common, reproduce, ship
 from benchmarks.published import BICUBIC, PUBLISHED, SETS, Score
 from srcnn_tf import utils
-from srcnn_tf.config import Config
+from srcnn_tf.config import RECIPES, Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.inference.evaluate import evaluate
 from srcnn_tf.inference.report import average_scores
@@ -39,11 +39,6 @@ def figure(monkeypatch):
     monkeypatch.setattr(reproduce.curves, "draw", draw)
 
 
-@pytest.fixture
-def no_weights(monkeypatch):
-    monkeypatch.setattr(reproduce, "WEIGHTS", Path("none"))
-
-
 def rows(text, name):
     """Returns the cells of the rows that begin with `name`."""
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if "|" in line]
@@ -51,10 +46,9 @@ def rows(text, name):
 
 
 def test_shipped_weights_are_found_by_their_commands():
-    found = [config for config, _ in reproduce.shipped()]
-    names = [Path(config.weights).name for config in found]
-    assert names == sorted(path.name for path in PACKAGE.glob("*.weights.h5")) != []
-    assert names == [f"{config.network_name}.weights.h5" for config in found]
+    shipped = [(Path(config.weights).name, config.network_name) for config, _ in reproduce.shipped()]
+    assert [name for name, _ in shipped] == sorted(path.name for path in PACKAGE.glob("*.weights.h5")) != []
+    assert all(name == f"{network}.weights.h5" for name, network in shipped)
 
 
 def test_the_readme_has_the_scores_of_the_shipped_weights():
@@ -81,14 +75,12 @@ def test_weights_that_are_shipped_are_reproduced_next_to_published_ones(write_se
     runs = []
     for flags in ({}, {"architecture": "9-5-5", "filters": "8,4"}):
         config = Config(train_dir="Train/7", epoch=1, degradation="matlab", **flags)
-        train(config)
+        train(config, recipe=replace(RECIPES["modern"], optimizer="sgd"))  # which compiles faster
         runs.append(Path("checkpoint", config.run_name))
         ship.ship(runs[-1], "c0ffee", {name: f"Test/{name}" for name in SETS})
     sidecar = json.loads(Path("weights/srcnn_x3_matlab.json").read_text())
-    assert re.fullmatch(
-        r"python main\.py --is_train=True --epoch=1 --degradation=matlab --train_dir=Train/7 --precision=\w+",
-        sidecar["command"],
-    )
+    command = r"python main\.py --is_train=True --epoch=1 --degradation=matlab --train_dir=Train/7 --precision=\w+"
+    assert re.fullmatch(command, sidecar["command"])
     assert sidecar["data"] == {"name": "7"} | json.loads((runs[0] / "config.json").read_text())["data"]
     assert sidecar["data"]["images"] == 1
 
@@ -102,10 +94,8 @@ def test_weights_that_are_shipped_are_reproduced_next_to_published_ones(write_se
     assert "Self-check: FAILED, bicubic is not the paper's" in text
     assert "(curves.png)" in text
 
-    test = Config(
-        is_train=False, degradation="matlab", test_dir="Test/Set5", weights="weights/srcnn_x3_matlab.weights.h5"
-    )
-    results = evaluate(test)
+    weights = "weights/srcnn_x3_matlab.weights.h5"
+    results = evaluate(Config(is_train=False, degradation="matlab", test_dir="Test/Set5", weights=weights))
     mean = average_scores(results)["Set5"]
     assert {name: round(value, 4) for name, value in mean.items()} == sidecar["scores"]["Set5"]
     ours = rows(text, "**srcnn_tf 9-1-5**")[0]
@@ -118,17 +108,16 @@ def test_weights_that_are_shipped_are_reproduced_next_to_published_ones(write_se
     assert f"{results[0].psnr_srcnn:.2f} ({results[0].ssim_srcnn:.4f})" in first
     assert len(rows(text, "4")) == 2  # both sets
     assert len(rows(text, "13")) == 1
-    assert rows(text, "srcnn_x3_matlab") == [
-        ["srcnn_x3_matlab", f"{sidecar['seconds']:.0f}", f"`{sidecar['command']}`"]
-    ]
-
+    made = ["srcnn_x3_matlab", f"{sidecar['seconds']:.0f}", f"`{sidecar['command']}`"]
+    assert rows(text, "srcnn_x3_matlab") == [made]
     record = json.loads((runs[0] / "config.json").read_text())
     (runs[0] / "config.json").write_text(json.dumps(record | {"step": 0}))
     with pytest.raises(RunError, match="not finished: 0 of"):
         ship.ship(runs[0], "c0ffee", {})
 
 
-def test_problems_of_sets_are_named_and_the_rest_is_done(write_set, figure, no_weights, capsys):
+def test_problems_of_sets_are_named_and_the_rest_is_done(write_set, figure, capsys, monkeypatch):
+    monkeypatch.setattr(reproduce, "WEIGHTS", Path("none"))
     assert reproduce.main(["--test_dir=else where"]) == 1
     error = capsys.readouterr().err
     assert "Set5 and Set14: no folder" in error
@@ -145,8 +134,9 @@ def test_problems_of_sets_are_named_and_the_rest_is_done(write_set, figure, no_w
     assert "How the weights were made" in Path("page.md").read_text()
 
 
-def test_tables_are_written_without_matplotlib(write_set, no_weights, capsys, monkeypatch):
+def test_tables_are_written_without_matplotlib(write_set, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setattr(reproduce, "WEIGHTS", Path("none"))
     for name in SETS:
         write_set(name)
     assert reproduce.main([]) == 1
@@ -157,12 +147,12 @@ def test_tables_are_written_without_matplotlib(write_set, no_weights, capsys, mo
 
 def test_the_self_check_compares_to_the_last_decimal():
     (printed,) = (method for method in PUBLISHED["matlab"] if method.network == BICUBIC)
-    found = {column: score._replace(psnr=score.psnr + 0.004) for column, score in printed.averages.items()}
-    measured = replace(printed, source=reproduce.HERE, averages=found)
+    averages = {column: score._replace(psnr=score.psnr + 0.004) for column, score in printed.averages.items()}
+    measured = replace(printed, source=reproduce.HERE, averages=averages)
     said, right = reproduce.self_check([measured])
     assert right
     assert "equals the paper's to the last decimal printed (Set5 x2, Set5 x3" in said
-    found["Set14", 3] = Score(27.55, 0.7736)
+    averages["Set14", 3] = Score(27.55, 0.7736)
     said, right = reproduce.self_check([measured])
     assert not right
     assert "Set14 x3 is 27.55 (0.7736), not 27.54 (0.7736)" in said

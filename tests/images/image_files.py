@@ -48,7 +48,7 @@ def smooth(channels, rows=40, cols=50):
 
 
 def exif(tags=(), details=(), gps=(), endian="<"):
-    """EXIF data, of its main tags, those of the camera and those of the place."""
+    """EXIF data, of its main tags, those of the camera and GPS."""
     made = Image.Exif()
     made.endian = endian
     made[0x010F] = "A maker"
@@ -79,8 +79,6 @@ def by_tifffile(pixels, **options):
     return written.getvalue()
 
 
-# --- PNG ------------------------------------------------------------------------------------------
-
 # Of Adam7: first row, first column, and the steps of each (PNG specification, section 8.1).
 PASSES = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
 
@@ -102,9 +100,6 @@ def png(samples, depth, color, before=b"", after=b"", interlaced=False, data=Non
     pixels = zlib.compress(b"".join(lines) if data is None else data)
     parts = [chunk(b"IHDR", head), before, chunk(b"IDAT", pixels), after, chunk(b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
-
-
-# --- TIFF -----------------------------------------------------------------------------------------
 
 
 def tiff(rows, cols, strips, bits=(8,), photometric=1, compression=1, rows_per_strip=None, order="<", more=()):
@@ -135,16 +130,13 @@ def tiff(rows, cols, strips, bits=(8,), photometric=1, compression=1, rows_per_s
 
 
 def tiff_pages(count, last=0, side=10):
-    """A TIFF file with so many pages of the same pixels, the last of which leads on to page `last`."""
+    """A TIFF file with so many pages of the same pixels, the last of which continues with page `last`."""
     one = tiff(side, side, [bytes(side * side)])
     start = struct.unpack_from("<I", one, 4)[0]
     page = one[start:-4]
     offsets = [len(one) + number * (len(page) + 4) for number in range(count)]
     parts = [page + struct.pack("<I", follower) for follower in [*offsets[1:], offsets[last] if last else 0]]
     return one[:4] + struct.pack("<I", offsets[0]) + one[8:] + b"".join(parts)
-
-
-# --- ICC ------------------------------------------------------------------------------------------
 
 
 def cmyk_profile(lightness_without_ink, lightness_with_black):
@@ -154,9 +146,7 @@ def cmyk_profile(lightness_without_ink, lightness_with_black):
         return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
 
     ramp, white = bytes(range(256)), fixed(0.9642, 1, 0.8249)
-    colors = b"".join(
-        bytes((lightness_with_black if ink % 2 else lightness_without_ink, 128, 128)) for ink in range(16)
-    )
+    colors = (bytes((lightness_without_ink, 128, 128)) + bytes((lightness_with_black, 128, 128))) * 8
     head = b"mft1" + bytes(4) + bytes((4, 3, 2, 0)) + fixed(1, 0, 0, 0, 1, 0, 0, 0, 1)
     parts = {b"A2B0": head + ramp * 4 + colors + ramp * 3, b"wtpt": b"XYZ " + bytes(4) + white}
     table, content = struct.pack(">I", len(parts)), b""

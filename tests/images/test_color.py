@@ -6,32 +6,23 @@ from skimage.color import rgb2ycbcr
 from srcnn_tf.images import color
 
 
-def test_white_is_one():
-    white = np.full((2, 2, 3), 255, np.uint8)
-    np.testing.assert_allclose(color.to_luma(white), 1)
-    np.testing.assert_allclose(color.to_channels(white)[0, 0], [1, 128 / 255, 128 / 255])
-
-
 @pytest.mark.parametrize("studio", [False, True])
-def test_luma_is_the_first_channel(studio):
+def test_luma_is_the_first_channel_and_grey_is_used_as_it_is(studio):
     image = synthetic_image(30, 40)
     np.testing.assert_array_equal(color.to_luma(image, studio), color.to_channels(image, studio)[..., :1])
+    np.testing.assert_array_equal(color.to_luma(image[..., 0], studio)[..., 0] * 255, image[..., 0])
+    white = np.full((2, 2, 3), 255, np.uint8)
+    np.testing.assert_allclose(color.to_channels(white)[0, 0], [1, 128 / 255, 128 / 255])
 
 
 def test_studio_range_is_matlabs():
     image = synthetic_image(30, 40)
     expected = rgb2ycbcr(image)
-    found = color.to_channels(image, studio=True) * 255
-    np.testing.assert_allclose(found, np.round(found), atol=1e-9)
-    np.testing.assert_allclose(found, expected, atol=0.5 + 1e-9)
+    channels = color.to_channels(image, studio=True) * 255
+    np.testing.assert_allclose(channels, np.round(channels), atol=1e-9)
+    np.testing.assert_allclose(channels, expected, atol=0.5 + 1e-9)
     extremes = np.array([[[0, 0, 0], [255, 255, 255]]], np.uint8)
     np.testing.assert_allclose(color.to_luma(extremes, studio=True).ravel() * 255, [16, 235])
-
-
-def test_grey_is_used_as_it_is_in_both_ranges():
-    grey = synthetic_image(30, 40)[..., 0]
-    for studio in (False, True):
-        np.testing.assert_array_equal(color.to_luma(grey, studio)[..., 0] * 255, grey)
 
 
 @pytest.mark.parametrize("studio", [False, True])
@@ -79,13 +70,8 @@ def test_ycbcr_that_is_not_rounded_gives_the_image_back(studio, dtype):
     np.testing.assert_allclose(channels, rounded, atol=(0.51 if studio else 2) / 255)
 
 
-def test_sixteen_bits_are_rounded_half_up_and_clipped():
-    values = np.array([-0.1, 0.5 / 65535, 1.4999 / 65535, 1, 1.2])
-    found = color.to_integers(values, np.uint16)
-    assert found.dtype == np.uint16
-    np.testing.assert_array_equal(found, [0, 1, 1, 65535, 65535])
-
-
-def test_rounding_is_half_up_and_clipped():
-    values = np.array([-0.1, 0.5 / 255, 1.4999 / 255, 1.5 / 255, 1.2])
-    np.testing.assert_array_equal(color.to_uint8(values), [0, 1, 1, 2, 255])
+@pytest.mark.parametrize(("dtype", "full"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_rounding_is_half_up_and_clipped(dtype, full):
+    integers = color.to_integers(np.array([-0.1, 0.5 / full, 1.4999 / full, 1.5 / full, 1, 1.2]), dtype)
+    assert integers.dtype == dtype
+    np.testing.assert_array_equal(integers, [0, 1, 1, 2, full, full])

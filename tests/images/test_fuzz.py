@@ -46,20 +46,19 @@ def mutated(content, rng):
     kind = rng.integers(6)
     begin, end = sorted(rng.integers(0, len(data), 2))
     if kind == 0:
-        return bytes(data[: rng.integers(0, len(data))])
-    if kind == 1:
-        return bytes(data[:begin] + data[end:])
-    if kind == 2:
-        return bytes(data[:end] + data[begin:])
-    if kind == 3:  # the header, where sizes and offsets are declared
-        for place in rng.integers(0, min(64, len(data)), rng.integers(1, 5)):
-            data[place] = rng.integers(256)
-        return bytes(data)
-    if kind == 4:
+        del data[rng.integers(0, len(data)) :]
+    elif kind == 1:
+        del data[begin:end]
+    elif kind == 2:
+        data[end:] = data[begin:]
+    elif kind == 3:  # the header, where sizes and offsets are declared
+        for index in rng.integers(0, min(64, len(data)), rng.integers(1, 5)):
+            data[index] = rng.integers(256)
+    elif kind == 4:
         data[begin : begin + 8] = rng.bytes(8)
-        return bytes(data)
-    for place in rng.integers(0, len(data), rng.integers(1, 10)):
-        data[place] ^= 1 << rng.integers(8)
+    else:
+        for index in rng.integers(0, len(data), rng.integers(1, 10)):
+            data[index] ^= 1 << rng.integers(8)
     return bytes(data)
 
 

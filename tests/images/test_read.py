@@ -1,4 +1,3 @@
-import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,8 +6,7 @@ import numpy as np
 import pytest
 from conftest import as_stored, synthetic_image
 from image_files import by_tifffile, cmyk_profile, encoded, exif, noise, tiff, write
-from PIL import Image, ImageFile
-from PIL.BmpImagePlugin import BmpImageFile
+from PIL import Image
 
 from srcnn_tf.errors import RunError
 from srcnn_tf.images import metadata, read
@@ -25,9 +23,8 @@ from srcnn_tf.images import metadata, read
 )
 def test_images_of_eight_bits_are_read_as_stored(mode, name, monkeypatch):
     monkeypatch.delattr(metadata, "updated_exif")  # no metadata is needed
-    image = Image.fromarray(
-        np.dstack([synthetic_image(20, 30), synthetic_image(20, 30, 1)[..., :1] // 200])
-    )  # alpha is often 0
+    alpha = synthetic_image(20, 30, 1)[..., :1] // 200  # often 0
+    image = Image.fromarray(np.dstack([synthetic_image(20, 30), alpha]))
     image = image.convert("RGB").quantize(9) if mode == "P" else image.convert(mode)
     image.save(name, **({"lossless": True} if name == "a.webp" else {}))
     with Image.open(name) as stored:
@@ -46,34 +43,24 @@ def test_sixteen_bits_are_rounded_to_eight(extension, channels):
     np.testing.assert_array_equal(read.read_image(f"a.{extension}"), expected)
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_orientation_is_applied(orientation):
+def test_orientation_and_profiles_are_applied_and_the_first_page_is_read():
     upright = synthetic_image(12, 20)
-    stored = as_stored(upright, orientation)
-    Image.fromarray(stored).save("a.png", exif=exif({0x0112: orientation}))
-    Path("a.tif").write_bytes(by_tifffile(stored, photometric="rgb", extratags=[(274, "H", 1, orientation, False)]))
-    for name in ("a.png", "a.tif"):
+    stored = as_stored(upright, 6)
+    options = {"exif": exif({0x0112: 6}), "save_all": True, "append_images": [Image.fromarray(stored[::-1])]}
+    Image.fromarray(stored).save("a.png", **options)
+    Path("a.tif").write_bytes(by_tifffile(stored, photometric="rgb", extratags=[(274, "H", 1, 6, False)]))
+    Image.fromarray(upright).save("pages.tif", save_all=True, append_images=[Image.fromarray(upright[::-1])])
+    for name in ("a.png", "a.tif", "pages.tif"):
         np.testing.assert_array_equal(read.read_image(name), upright)
-
-
-def test_cmyk_is_converted_by_its_profile():
     Image.new("CMYK", (32, 16)).save("a.jpg", icc_profile=cmyk_profile(0, 255))
     assert read.read_image("a.jpg").max() == 0  # white without the profile
 
 
-def test_of_several_pages_and_frames_the_first_is_read():
-    frames = [Image.fromarray(synthetic_image(20, 30, seed)) for seed in range(2)]
-    for name in ("a.tif", "a.png"):
-        frames[0].save(name, save_all=True, append_images=frames[1:])
-        np.testing.assert_array_equal(read.read_image(name), synthetic_image(20, 30))
-
-
 def test_what_cannot_be_used_is_reported(monkeypatch):
     content = encoded(Image.fromarray(synthetic_image(48, 54)), "PNG")
-    for damaged in (b"", b"no image", content[: len(content) // 2]):
-        Path("a.png").write_bytes(damaged)
-        with pytest.raises(RunError, match=r"a\.png: cannot be read as an image"):
-            read.read_image("a.png")
+    Path("a.png").write_bytes(content[: len(content) // 2])
+    with pytest.raises(RunError, match=r"a\.png: cannot be read as an image"):
+        read.read_image("a.png")
     Image.fromarray(np.linspace(0, 1, 20, dtype=np.float32).reshape(4, 5)).save("a.tiff")
     with pytest.raises(RunError, match=r"a\.tiff.*mode 'F'.*convert it"):
         read.read_image("a.tiff")
@@ -88,18 +75,8 @@ def test_no_warning_reaches_the_user_and_those_of_others_are_left_alone():
     Image.fromarray(synthetic_image(8, 9)).quantize(4).save("a.png", transparency=bytes([0, 128, 255, 255]))
     before, limit = list(warnings.filters), Image.MAX_IMAGE_PIXELS
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: read.read_image("a.png").shape, range(64)))
-    assert found == [(8, 9, 3)] * 64
+        assert list(pool.map(lambda _: read.read_image("a.png").shape, range(64))) == [(8, 9, 3)] * 64
     assert (warnings.filters, Image.MAX_IMAGE_PIXELS) == (before, limit)
-
-
-def test_threads_decode_side_by_side(monkeypatch):
-    Image.fromarray(synthetic_image(48, 54)).save("a.bmp")
-    together = threading.Barrier(2, timeout=10)
-    load = ImageFile.ImageFile.load
-    monkeypatch.setattr(BmpImageFile, "load", lambda image: together.wait() is None or load(image))
-    with ThreadPoolExecutor(2) as pool:
-        assert [image.shape for image in pool.map(read.read_image, ["a.bmp"] * 2)] == [(48, 54, 3)] * 2
 
 
 def test_fingerprint_is_of_names_and_contents(tmp_path):

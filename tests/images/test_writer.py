@@ -1,13 +1,12 @@
 import itertools
 import os
-import resource
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from conftest import synthetic_image
+from conftest import full_disk, synthetic_image
 from image_files import GREY, SRGB, exif, exif_tags, noise, read, smooth, write
 from PIL import Image, JpegImagePlugin
 
@@ -28,6 +27,8 @@ def test_lossless_formats_keep_every_bit(shape, dtype, extension):
     if extension == ".bmp" and (dtype == np.uint16 or shape[2:] in ((2,), (4,))):
         return
     pixels = np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
+    if shape[0] > 1:
+        pixels = np.repeat(pixels, 2, axis=1)[::-1, ::2]  # a view
     assert write(f"a{extension}", pixels) == []
     page, warnings = read(f"a{extension}")
     np.testing.assert_array_equal(page.pixels, pixels)
@@ -76,13 +77,6 @@ def test_quality_is_what_is_asked_for(extension):
             assert JpegImagePlugin.get_sampling(image) == sampling
 
 
-def test_views_are_written_as_they_look():
-    pixels = noise(3)[::-1, ::2]
-    for extension in ("png", "tif", "bmp"):
-        write(f"a.{extension}", pixels)
-        np.testing.assert_array_equal(read(f"a.{extension}")[0].pixels, pixels)
-
-
 @pytest.mark.parametrize(
     ("shape", "dtype", "name", "message"),
     [
@@ -111,13 +105,8 @@ def test_several_pages_are_for_tiff_only_and_written_one_at_a_time():
     with pytest.raises(RunError, match=r"a\.png: PNG holds one page, and there are 3; use the extension \.tif"):
         write("a.png", *pages)
 
-    def write_two_pages():
-        with ImageWriter("b.png") as writer:
-            writer.write(Page(pages[0]))
-            writer.write(Page(pages[0]))
-
-    with pytest.raises(RunError, match=r"b\.png: PNG holds one page, and there are 2"):
-        write_two_pages()
+    with pytest.raises(RunError, match=r"b\.png: PNG holds one page, and there are 2"), ImageWriter("b.png") as writer:
+        list(map(writer.write, [Page(pages[0])] * 2))
     assert os.listdir() == []
     sizes = []
     with ImageWriter("a.tif", len(pages)) as writer:
@@ -127,8 +116,8 @@ def test_several_pages_are_for_tiff_only_and_written_one_at_a_time():
     assert sizes[0] < 10_000 < 80_000 < sizes[1] < sizes[2]
     assert os.listdir() == ["a.tif"]
     with ImageReader("a.tif", 10**6) as reader:
-        for found, page in zip(reader, pages, strict=True):
-            np.testing.assert_array_equal(found.pixels, page)
+        for stored, page in zip(reader, pages, strict=True):
+            np.testing.assert_array_equal(stored.pixels, page)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -169,11 +158,8 @@ def test_metadata_of_each_page_is_kept_in_small_and_big_tiff(big, monkeypatch):
     with Image.open("a.tif") as image:
         for number in range(2):
             image.seek(number)
-            assert (image.info["icc_profile"], image.info["dpi"], image.getexif()[0x010E]) == (
-                SRGB,
-                (300, 150),
-                "Words",
-            )
+            assert (image.info["icc_profile"], image.info["dpi"]) == (SRGB, (300, 150))
+            assert image.getexif()[0x010E] == "Words"
             assert image.getexif().get_ifd(0x8769)[0x829A] == 0.004
             assert image.getexif().get_ifd(0x8825) == GPS
     with tifffile.TiffFile("a.tif") as file:
@@ -198,8 +184,7 @@ def test_what_bmp_does_not_hold_is_left_out_with_a_warning():
 
 
 @pytest.mark.parametrize(
-    "data",
-    [b"", b"nothing", b"Exif\0\0II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff", exif()[:20], exif()[:-30]],
+    "data", [b"", b"nothing", b"Exif\0\0II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff", exif()[:20], exif()[:-30]]
 )
 @pytest.mark.parametrize("extension", ["png", "jpg", "webp", "tif"])
 def test_damaged_exif_data_is_left_out_with_a_warning(data, extension):
@@ -228,27 +213,22 @@ def test_a_full_disk_leaves_nothing_behind(extension, missing):
     size = Path(f"c{extension}").stat().st_size
     Path(f"c{extension}").unlink()
     Path(f"b{extension}").write_bytes(b"what was there")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size - (missing or size), limits[1]))
-    try:
-        for name in ("a", "b"):
-            with pytest.raises(RunError, match=rf"{name}\{extension}: cannot be written \(File too large\)"):
-                write(f"{name}{extension}", noise(3, rows=300))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    for name in ("a", "b"):
+        message = rf"{name}\{extension}: cannot be written \(File too large\)"
+        with full_disk(size - (missing or size)), pytest.raises(RunError, match=message):
+            write(f"{name}{extension}", noise(3, rows=300))
     assert os.listdir() == [f"b{extension}"]
     assert Path(f"b{extension}").read_bytes() == b"what was there"
 
 
 def test_an_exception_between_pages_leaves_nothing_behind():
-    def write_and_fail(error):
-        with ImageWriter("new/a.tif", 2) as writer:
-            writer.write(Page(noise(3)))
-            raise error
+    def pages(error):
+        yield Page(noise(3))
+        raise error
 
     for error in (RunError("the second page is damaged"), KeyboardInterrupt()):
-        with pytest.raises(type(error)):
-            write_and_fail(error)
+        with pytest.raises(type(error)), ImageWriter("new/a.tif", 2) as writer:
+            list(map(writer.write, pages(error)))
     assert os.listdir("new") == []
 
 

@@ -10,9 +10,8 @@ from conftest import synthetic_image
 from srcnn_tf.inference.report import GAP, Result, average_scores, format_table, side_by_side, write_csv
 
 RESULT = Result("Set5", "baby", 3, "scipy", "9-1-5", "float32", "shipped", 30.0, 32.0, 0.8, 0.9, 0.25)
-COLUMNS = (
-    "set,image,scale,degradation,architecture,precision,weights,psnr_bicubic,psnr_srcnn,ssim_bicubic,ssim_srcnn,seconds"
-)
+COLUMNS = "set,image,scale,degradation,architecture,precision,weights"
+COLUMNS += ",psnr_bicubic,psnr_srcnn,ssim_bicubic,ssim_srcnn,seconds"
 
 
 def test_csv_has_the_columns_that_users_script_against_and_replaces_the_last_one():
@@ -58,13 +57,13 @@ def test_infinite_psnr_is_excluded_from_averages_with_a_note():
 def test_panels_are_side_by_side_below_their_captions(rows, cols):
     images = [synthetic_image(rows, cols, seed) for seed in range(2)] + [synthetic_image(rows, cols)[..., 0]]
     captions = ("bicubic 28.12 dB", "SRCNN 30.12 dB", "original")
-    found = side_by_side(dict(zip(captions, images, strict=True)))
-    strip = found.shape[0] - rows
-    assert found.shape[1] == 3 * cols + 2 * GAP
+    panels = side_by_side(dict(zip(captions, images, strict=True)))
+    strip = panels.shape[0] - rows
+    assert panels.shape[1] == 3 * cols + 2 * GAP
     for index, image in enumerate(images):
         left = index * (cols + GAP)
         rgb = image if image.ndim == 3 else np.dstack([image] * 3)
-        np.testing.assert_array_equal(found[strip:, left : left + cols], rgb)
-        caption = found[:strip, left : left + cols]
+        np.testing.assert_array_equal(panels[strip:, left : left + cols], rgb)
+        caption = panels[:strip, left : left + cols]
         assert caption.min() < 128
         assert (caption[:, [0, -1]] == 255).all() or cols < 60  # it fits

@@ -28,10 +28,10 @@ def test_size_stays_edges_are_replicated_results_are_clipped_and_weights_may_cha
     padded = np.pad(channels, ((6, 6), (6, 6), (0, 0)), mode="edge")
     for bias in (0.0, 0.1, 5.0):
         model.get_layer("reconstruction").bias.assign([bias])
-        found = restore(channels)
-        assert (found.shape, found.dtype) == ((30, 41, 1), np.float32)
-        np.testing.assert_allclose(found, np.clip(convolved(padded, model.get_weights()), 0, 1), atol=2e-5)
-    assert found.max() == 1
+        restored = restore(channels)
+        assert (restored.shape, restored.dtype) == ((30, 41, 1), np.float32)
+        np.testing.assert_allclose(restored, np.clip(convolved(padded, model.get_weights()), 0, 1), atol=2e-5)
+    assert restored.max() == 1
 
 
 @pytest.mark.parametrize("tile_size", [7, 16, 35])
@@ -60,23 +60,19 @@ def test_bands_are_read_with_the_rows_around_them(rows, monkeypatch):
         read.append((begin, end))
         return channels[begin:end]
 
-    found = list(TiledModel(model).bands(rows, 55, read_rows))
-    assert [(begin, end) for begin, end, _ in found] == [(row, min(row + 6, rows)) for row in range(0, rows, 6)]
+    restored = list(TiledModel(model).bands(rows, 55, read_rows))
+    assert [(begin, end) for begin, end, _ in restored] == [(row, min(row + 6, rows)) for row in range(0, rows, 6)]
     assert all(begin >= 0 and end <= rows and end - begin <= 6 + 12 for begin, end in read)
-    np.testing.assert_allclose(np.concatenate([band for *_, band in found]), whole, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate([band for *_, band in restored]), whole, atol=1e-5)
 
 
-def test_network_of_one_channel_leaves_chroma():
-    restore = TiledModel(random_model())
+def test_networks_of_one_channel_leave_chroma_and_those_of_three_restore_all_and_take_grey():
     channels = color.to_channels(synthetic_image(20, 25))
-    found = restore(channels)
-    np.testing.assert_allclose(found[..., 1:], channels[..., 1:], atol=1e-7)
-    np.testing.assert_array_equal(found[..., :1], restore(channels[..., :1]))
-
-
-def test_network_of_three_channels_restores_all_and_takes_grey():
-    model, channels = random_model(c_dim=3), color.to_channels(synthetic_image(20, 25))
-    restore, grey = TiledModel(model), channels[..., :1]
+    grey, restore = channels[..., :1], TiledModel(random_model())
+    np.testing.assert_allclose(restore(channels)[..., 1:], channels[..., 1:], atol=1e-7)
+    np.testing.assert_array_equal(restore(channels)[..., :1], restore(grey))
+    model = random_model(c_dim=3)
+    restore = TiledModel(model)
     assert (np.abs(restore(channels) - channels).max(axis=(0, 1)) > 0.01).all()
     np.testing.assert_array_equal(restore(grey), restore(color.to_three_channels(grey))[..., :1])
     # For an RGB network, grey is three equal channels.
@@ -92,8 +88,8 @@ def test_reference_test_image(golden):
     model = srcnn()
     model.set_weights([weights[f"final_{kind}{number}"] for number in (1, 2, 3) for kind in "wb"])
     degraded, _ = utils.preprocess(read_image(golden / "Test" / "Set5" / "s3.bmp"), Config(), c_dim=1)
-    found = TiledModel(model)(degraded)[6 : 6 + truth.shape[0], 6 : 6 + truth.shape[1], 0]
-    np.testing.assert_allclose(found, np.clip(truth, 0, 1), atol=1e-5)
+    restored = TiledModel(model)(degraded)[6 : 6 + truth.shape[0], 6 : 6 + truth.shape[1], 0]
+    np.testing.assert_allclose(restored, np.clip(truth, 0, 1), atol=1e-5)
 
 
 def test_a_device_without_enough_memory_raises_memory_error(monkeypatch):

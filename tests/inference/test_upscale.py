@@ -1,14 +1,11 @@
 import os
-import resource
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tifffile
-from conftest import ROOT, synthetic_image
+from conftest import full_disk, synthetic_image
 from PIL import Image, ImageCms
 from skimage.color import rgb2ycbcr, ycbcr2rgb
 from test_model import convolved
@@ -24,8 +21,10 @@ from srcnn_tf.images.resize import imresize
 from srcnn_tf.inference import upscale
 from srcnn_tf.inference.tiling import TiledModel
 from srcnn_tf.model import build_model
-from srcnn_tf.utils import modcrop, prepare_data, preprocess
+from srcnn_tf.utils import prepare_data, preprocess
 from srcnn_tf.weights.store import find_model, run_directory, save_weights
+
+NATIVE = bool(processor_features() & BFLOAT16_FEATURES)  # whether this processor computes in bfloat16
 
 
 def restore(bicubic, model=None):
@@ -34,44 +33,31 @@ def restore(bicubic, model=None):
     return np.clip(convolved(padded, (model or srcnn_tf.load_model(3)).get_weights()), 0, 1)
 
 
-# --- arrays ---
-
-
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_grey_is_bicubic_restored_by_the_network(scale):
     grey = synthetic_image(21, 30)[..., 0]
-    found = srcnn_tf.upscale_image(grey, scale, precision="float32")
+    upscaled = srcnn_tf.upscale_image(grey, scale, precision="float32")
     bicubic = imresize(grey[..., np.newaxis] / 255, scale)
     expected = 255 * restore(bicubic, srcnn_tf.load_model(scale))[..., 0]
-    assert found.dtype == np.uint8
-    assert found.shape == (21 * scale, 30 * scale)
-    assert np.abs(found - expected).max() < 0.51
-    assert np.abs(found - 255 * bicubic[..., 0]).max() > 2
+    assert (upscaled.dtype, upscaled.shape) == (np.uint8, (21 * scale, 30 * scale))
+    assert np.abs(upscaled - expected).max() < 0.51
+    assert np.abs(upscaled - 255 * bicubic[..., 0]).max() > 2
 
 
-def test_color_has_restored_luma_and_bicubic_chroma():
-    image = synthetic_image(21, 30)
-    bicubic = imresize(rgb2ycbcr(image) / 255, 3)
-    expected = np.clip(ycbcr2rgb(255 * np.dstack([restore(bicubic[..., :1]), bicubic[..., 1:]])), 0, 1)
-    found = srcnn_tf.upscale_image(image, precision="float32")
-    np.testing.assert_allclose(found / 255, expected, atol=0.6 / 255)
-
-
-@pytest.mark.parametrize("color_space", ["ycbcr", "rgb"])
-def test_a_network_of_three_channels_restores_them_all(color_space):
-    config = Config(degradation="matlab", c_dim=3, color_space=color_space, precision="float32")
+@pytest.mark.parametrize(("c_dim", "color_space"), [(1, "ycbcr"), (3, "ycbcr"), (3, "rgb")])
+def test_colour_has_restored_luma_and_bicubic_chroma_or_three_restored_channels(c_dim, color_space):
+    config = Config(degradation="matlab", c_dim=c_dim, color_space=color_space, precision="float32")
     model = build_model(config, "he")
     rng = np.random.default_rng(2)
     model.set_weights([values + rng.normal(0, 0.02, values.shape) for values in model.get_weights()])
     save_weights(model, config, run_directory(config))
     image = synthetic_image(21, 30)
     bicubic = imresize(image / 255 if color_space == "rgb" else rgb2ycbcr(image) / 255, 3)
-    expected = restore(bicubic, model)
+    expected = np.dstack([restore(bicubic[..., :c_dim], model), bicubic[..., c_dim:]])
     if color_space == "ycbcr":
         expected = np.clip(ycbcr2rgb(255 * expected), 0, 1)
-    found = upscale.Upscaler(config)(image)
     assert np.ptp(expected) > 0.2
-    np.testing.assert_allclose(found / 255, expected, atol=0.6 / 255)
+    np.testing.assert_allclose(upscale.Upscaler(config)(image) / 255, expected, atol=0.6 / 255)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
@@ -80,11 +66,10 @@ def test_dtype_and_channels_are_kept(dtype, channels):
     image = np.dstack([synthetic_image(14, 17), 255 - synthetic_image(14, 17, seed=1)[..., 0]])
     image = image[..., 0] if channels is None else image[..., 4 - channels :]
     largest = 1 if np.dtype(dtype).kind == "f" else np.iinfo(dtype).max
-    found = srcnn_tf.upscale_image((image / 255 * largest).astype(dtype), scale=2, precision="float32")
-    assert found.dtype == dtype
-    assert found.shape == (28, 34, *image.shape[2:])
+    upscaled = srcnn_tf.upscale_image((image / 255 * largest).astype(dtype), scale=2, precision="float32")
+    assert (upscaled.dtype, upscaled.shape) == (dtype, (28, 34, *image.shape[2:]))
     in_uint8 = srcnn_tf.upscale_image(image, scale=2, precision="float32")
-    np.testing.assert_allclose(found / largest, in_uint8 / 255, atol=1.1 / 255)
+    np.testing.assert_allclose(upscaled / largest, in_uint8 / 255, atol=1.1 / 255)
 
 
 def test_sixteen_bits_are_not_rounded_to_eight():
@@ -99,20 +84,11 @@ def test_alpha_is_bicubic_and_does_not_bleed():
     alpha = (255 * ((row - 15) ** 2 + (col - 15) ** 2 < 100)).astype(np.uint8)
     red = np.zeros((30, 30, 4), np.uint8)
     red[..., 0], red[..., 3] = 200 * (alpha > 0), alpha
-    found = srcnn_tf.upscale_image(red)
-    np.testing.assert_array_equal(found[..., 3], to_uint8(imresize(alpha / 255, 3)))
+    upscaled = srcnn_tf.upscale_image(red)
+    np.testing.assert_array_equal(upscaled[..., 3], to_uint8(imresize(alpha / 255, 3)))
     opaque = srcnn_tf.upscale_image(np.full((30, 30, 3), (200, 0, 0), np.uint8))
-    assert np.abs(found[..., :3].astype(int) - opaque).max() <= 1
+    assert np.abs(upscaled[..., :3].astype(int) - opaque).max() <= 1
     assert not srcnn_tf.upscale_image(np.zeros((10, 10, 4), np.uint8))[..., 3].any()
-
-
-@pytest.mark.parametrize("architecture", ["9-1-5", "9-5-5"])
-def test_the_result_does_not_depend_on_the_tile_size(architecture):
-    found = []
-    for tile_size in (21, 33, 64, 1000):
-        config = Config(degradation="matlab", tile_size=tile_size, architecture=architecture, precision="float32")
-        found.append(upscale.Upscaler(config, search_runs=False)(synthetic_image(40, 50)))
-    assert all(np.array_equal(found[0], other) for other in found[1:])
 
 
 @pytest.mark.parametrize(
@@ -134,6 +110,8 @@ def test_other_arrays_are_refused(image, message):
 def test_other_networks_are_refused_by_name(make_image):
     with pytest.raises(RunError, match=r"No weights for .*--scale=7.*ships only"):
         srcnn_tf.upscale_image(np.zeros((5, 5), np.uint8), scale=7)
+    with pytest.raises(AttributeError, match="no attribute 'upscale_files'"):
+        srcnn_tf.upscale_files  # noqa: B018
     with pytest.raises(UsageError, match="--architecture=9-2-5"):
         srcnn_tf.load_model(architecture="9-2-5")
     make_image("a.png", rows=12, cols=12)
@@ -153,50 +131,21 @@ def test_load_model_gives_shipped_weights_in_standard_layers():
     assert srcnn_tf.load_model(3, degradation="scipy").name == "srcnn_x3_scipy"
 
 
-def test_importing_the_package_loads_no_tensorflow():
-    code = "import sys, srcnn_tf; dir(srcnn_tf); sys.exit('tensorflow' in sys.modules or 'numpy' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
-    with pytest.raises(AttributeError, match="no attribute 'upscale_files'"):
-        srcnn_tf.upscale_files  # noqa: B018
-
-
-# --- on the paper's test images ---
-
-
-@pytest.mark.parametrize(("scale", "gain"), [(2, 2.5), (3, 2.0), (4, 1.5)])
-def test_upscaled_images_are_closer_to_the_original_than_bicubic(shared, scale, gain):
-    gains = []
-    for path in prepare_data(shared / "data" / "Set5"):
-        original = modcrop(read_image(path), scale)
-        small = imresize(original, 1 / scale)
-        truth, *lumas = (
-            np.rint(rgb2ycbcr(image)[..., 0]).astype(np.uint8)
-            for image in (original, srcnn_tf.upscale_image(small, scale), imresize(small, scale))
-        )
-        srcnn, bicubic = (metrics.score(luma, truth, scale).psnr for luma in lumas)
-        gains.append(srcnn - bicubic)
-    assert np.mean(gains) > gain
-
-
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4] if NATIVE else [3])
 def test_bfloat16_costs_next_to_no_quality(scale, shared):
     config = Config(is_train=False, scale=scale, degradation="matlab")
     model = find_model(config, search_runs=False)[0]
     networks = [TiledModel(model, compute_dtype=dtype) for dtype in ("float32", "bfloat16")]
-    for name in ("Set5", "Set14"):
+    for name in ("Set5", "Set14") if NATIVE else ("Set5",):
         scores = []
         for path in prepare_data(shared / "data" / name):
             degraded, original = preprocess(read_image(path), config, c_dim=1)
-            scores.append(
-                [metrics.score_channels(network(degraded), original, scale, True).psnr for network in networks]
-            )
+            restored = (network(degraded) for network in networks)
+            scores.append([metrics.score_channels(image, original, scale, True).psnr for image in restored])
         float32, bfloat16 = np.mean(scores, axis=0)
         assert float32 != bfloat16
         # TensorFlow rounds more often where it emulates bfloat16, which `--precision=auto` does not use there.
-        assert float32 - bfloat16 <= (0.005 if processor_features() & BFLOAT16_FEATURES else 0.05)
-
-
-# --- files ---
+        assert float32 - bfloat16 <= (0.005 if NATIVE else 0.05)
 
 
 def upscale_files(**flags):
@@ -207,31 +156,27 @@ def written(folder="sample/enlarged"):
     return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if not path.is_dir())
 
 
-def test_main_upscales_an_image(make_image, run_main):
+def test_one_image_is_upscaled_with_shipped_weights_into_the_sample_folder(make_image, capsys):
+    with pytest.raises(RunError, match=r"--input=\. has no images"):
+        upscale_files(input=".")
     make_image("my photo.png", rows=20, cols=31)
-    finished = run_main("--input=my photo.png", "--scale=2")
+    upscale_files(input="my photo.png", scale=2)
     assert written() == ["my photo_x2.png"]
     expected = srcnn_tf.upscale_image(read_image("my photo.png"), scale=2)
     np.testing.assert_array_equal(np.asarray(Image.open("sample/enlarged/my photo_x2.png")), expected)
-    assert "Weights: shipped" in finished.stdout
-    assert "1 of 1 upscaled, to sample/enlarged/my photo_x2.png" in finished.stdout
+    output = capsys.readouterr().out
+    assert "Weights: shipped" in output
+    assert "1 of 1 upscaled, to sample/enlarged/my photo_x2.png" in output
     assert not Path("logs").exists()
 
 
-@pytest.mark.parametrize(
-    ("output", "target"),
-    [
-        ("large.jpg", "large.jpg"),
-        ("new/folder", "new/folder/a_x3.png"),
-        ("there.d", "there.d/a_x3.png"),
-        ("x.d/", "x.d/a_x3.png"),
-    ],
-)
-def test_output_is_a_file_or_a_folder(output, target, make_image):
+def test_output_is_a_file_or_a_folder(make_image):
     make_image("a.png", rows=12, cols=12)
     Path("there.d").mkdir()
-    upscale_files(input="a.png", output=output)
-    assert read_image(target).shape == (36, 36, 3)
+    names = {"large.jpg": "", "new/folder": "/a_x3.png", "there.d": "/a_x3.png", "x.d/": "a_x3.png"}
+    for output, rest in names.items():
+        upscale_files(input="a.png", output=output)
+        assert read_image(output + rest).shape == (36, 36, 3)
 
 
 def test_a_folder_keeps_its_tree_and_existing_files(make_image, capsys):
@@ -330,19 +275,13 @@ def test_output_that_cannot_be_written_or_is_too_large_is_reported(flags, messag
     upscale_files(input="a.png", max_megapixels=0.09)
 
 
-@pytest.mark.parametrize("extension", ["png", "jpg", "webp", "tif", "bmp"])
-def test_a_full_disk_is_reported_and_leaves_no_partial_file(extension, make_image, capsys):
-    make_image(f"in/a.{extension}", rows=90, cols=90)
-    make_image(f"in/b.{extension}", rows=12, cols=12)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))
-    try:
-        with pytest.raises(RunError, match="1 of 2"):
-            upscale_files(input="in", output="out")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert f"Problem: out/a_x3.{extension}: cannot be written (File too large)" in capsys.readouterr().err
-    assert written("out") == [f"b_x3.{extension}"]
+def test_a_full_disk_is_reported_and_leaves_no_partial_file(make_image, capsys):
+    make_image("in/a.png", rows=90, cols=90)
+    make_image("in/b.png", rows=12, cols=12)
+    with full_disk(5_000), pytest.raises(RunError, match="1 of 2"):
+        upscale_files(input="in", output="out")
+    assert "Problem: out/a_x3.png: cannot be written (File too large)" in capsys.readouterr().err
+    assert written("out") == ["b_x3.png"]
 
 
 def test_a_bar_counts_megapixels_within_an_image_and_no_more_than_declared(make_image, monkeypatch):
@@ -405,12 +344,9 @@ def test_metadata_is_kept_and_quality_applies(capsys):
     for quality in (30, 90):
         upscale_files(input="a.jpg", output=f"{quality}.jpg", quality=quality)
     assert Path("30.jpg").stat().st_size < Path("90.jpg").stat().st_size
-    with Image.open("90.jpg") as found:
-        assert found.size == (36, 60)
-        assert found.info["icc_profile"] == profile
-        assert found.info["dpi"] == (300, 300)
-        assert found.getexif()[0x010F] == "A maker"
-        assert found.getexif().get(0x0112, 1) == 1
+    with Image.open("90.jpg") as image:
+        assert (image.size, image.info["icc_profile"], image.info["dpi"]) == ((36, 60), profile, (300, 300))
+        assert (image.getexif()[0x010F], image.getexif().get(0x0112, 1)) == ("A maker", 1)
     assert "left out" not in capsys.readouterr().out
 
 
@@ -424,31 +360,11 @@ def test_sixteen_bits_alpha_and_pages_are_kept_and_of_an_animation_the_first_fra
     frames[0].save("frames.gif", save_all=True, append_images=frames[1:])
     upscale_files(input=".", output="out", scale=2, precision="float32")
     with tifffile.TiffFile("out/pages_x2.tif") as file:
-        for found, page in zip(file.pages, pages, strict=True):
-            np.testing.assert_array_equal(found.asarray(), srcnn_tf.upscale_image(page, 2, precision="float32"))
-    with Image.open("out/alpha_x2.png") as found, Image.open("alpha.png") as image:
-        assert found.mode == "RGBA"
+        for upscaled, page in zip(file.pages, pages, strict=True):
+            np.testing.assert_array_equal(upscaled.asarray(), srcnn_tf.upscale_image(page, 2, precision="float32"))
+    with Image.open("out/alpha_x2.png") as upscaled, Image.open("alpha.png") as image:
+        assert upscaled.mode == "RGBA"
         expected = srcnn_tf.upscale_image(np.asarray(image), 2, precision="float32")
-        np.testing.assert_array_equal(np.asarray(found), expected)
+        np.testing.assert_array_equal(np.asarray(upscaled), expected)
     assert abs(read_image("out/frames_x2.png").mean() - 50) < 2
     assert "frames.gif: only the first of 2 frames is read" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "status", "message"),
-    [
-        (["--input=none.png"], 1, "--input=none.png: there is no such file or folder."),
-        (["--input=."], 1, "--input=. has no images"),
-        (["--input=.", "--is_train=False"], 2, "--input and --is_train exclude each other"),
-        (["--input=.", "--fetch=T91"], 2, "--fetch and --input exclude each other"),
-        (["--input="], 2, "--input is empty"),
-        (["--input=.", "--quality=101"], 2, "--quality=101: expected 1 to 100"),
-        (["--input=.", "--max_megapixels=0"], 2, "--max_megapixels=0.0: expected a number above 0"),
-        (["--input=.", "--max_megapixels=inf"], 2, "--max_megapixels=inf: expected a number above 0"),
-    ],
-)
-def test_invalid_usage_is_reported_in_one_line(arguments, status, message, run_main):
-    finished = run_main(*arguments, check=False)
-    assert finished.returncode == status
-    assert finished.stderr.count("\n") == 1
-    assert message in finished.stderr

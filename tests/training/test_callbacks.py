@@ -11,7 +11,7 @@ from tensorboard.util import tensor_util
 
 from srcnn_tf.inference.tensorboard import TensorBoardLog
 from srcnn_tf.model import LAYERS, srcnn
-from srcnn_tf.training.callbacks import HistoryFile, ProgressBar, ReferenceLines, TrainingLog, draw_filters
+from srcnn_tf.training.callbacks import HistoryFile, ProgressBar, TrainingLog, draw_filters
 
 LOGS = {"loss": 0.0123456789, "mean_loss": 0.5, "learning_rate": 1e-3}
 
@@ -21,20 +21,6 @@ def begin(*callbacks):
     callback_list = keras.callbacks.CallbackList(list(callbacks))
     callback_list.on_train_begin()
     return callback_list
-
-
-# --- printed progress ---
-
-
-def test_reference_lines_are_every_ten_steps(capsys):
-    callbacks = begin(ReferenceLines())
-    callbacks.on_epoch_begin(1)
-    for step in (9, 10, 17, 20):
-        callbacks.on_train_batch_end(step, LOGS)
-    first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith("Epoch: [ 2], step: [10], time: [0.")
-    assert first.endswith("], loss: [0.01234568]")
-    assert "step: [20]" in second
 
 
 def test_a_log_file_has_one_line_per_epoch(capsys):
@@ -67,9 +53,6 @@ def test_a_log_file_has_one_line_per_minute_of_a_long_epoch(capsys, monkeypatch)
     ]
 
 
-# --- history.csv ---
-
-
 def test_history_keeps_the_rows_of_the_epochs_that_are_done():
     def run(epochs_done, epochs):
         log = TensorBoardLog(Path("logs"))
@@ -92,9 +75,6 @@ def test_history_keeps_the_rows_of_the_epochs_that_are_done():
     assert [row["epoch"] + row["loss"] + row["held-out/psnr"] for row in rows] == ["13.030.0", "22.030.0", "31.5"]
     # A new run in the same folder has columns of its own.
     assert run(0, {0: logs(5.0)}) == [{"epoch": "1", "loss": "5.0", "learning_rate": "0.1"}]
-
-
-# --- TensorBoard ---
 
 
 def preview(rows, cols):
@@ -131,19 +111,6 @@ def test_training_log_has_curves_images_filters_weights_configuration_and_graph(
     (text,) = events["configuration"]
     assert b"| seed | 7 |" in text.tensor_proto.string_val[0]
     assert any("patch_extraction" in node.name for node in accumulator.Graph().node)
-
-
-def test_training_continues_without_a_log(capsys):
-    Path("logs").touch()
-    log = TensorBoardLog(Path("logs/run"))
-    log.open(append=False)
-    callbacks = begin(HistoryFile(log, 0), TrainingLog(log, srcnn(), np.sqrt, preview(30, 30), 2, ""))
-    for epoch in range(2):
-        callbacks.on_train_batch_end(epoch, LOGS)
-        callbacks.on_epoch_end(epoch, {"loss": 1.0})
-    callbacks.on_train_end()
-    assert "logs/run" in log.problem
-    assert capsys.readouterr().err == f"Problem: {log.problem}\n"
 
 
 def test_filters_are_ordered_by_variance():

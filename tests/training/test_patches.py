@@ -1,6 +1,5 @@
 import dataclasses
 import itertools
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -67,17 +66,6 @@ def test_windows_are_all_batches_of_all_epochs_from_any_step(config, recipe, mem
             np.testing.assert_array_equal(np.concatenate(parts), array[expected[first_step:]])
 
 
-@pytest.mark.usefixtures("larger_than_memory")
-def test_a_window_is_of_few_chunks_and_each_epoch_of_other_ones(config):
-    training_set = load(config)
-    first, second = (epoch_batches(training_set, config, MODERN, epoch).ravel() for epoch in range(2))
-    parts = [first[begin : begin + 32] for begin in range(0, 400, 32)]
-    # A window of half a chunk's patches reads two, and one more where the last chunk, of 16, comes between.
-    assert all(len(np.unique(part // utils.CHUNK)) <= 3 for part in parts)
-    assert not all((np.diff(part) > 0).all() for part in parts)
-    assert (first[::32] // utils.CHUNK).tolist() != (second[::32] // utils.CHUNK).tolist()
-
-
 def test_each_epoch_has_other_grid_offsets_which_depend_on_seed_and_epoch_alone(config):
     training_set = load(config)
     epochs = [epoch_patches(training_set, config, MODERN, epoch) for epoch in range(4)]
@@ -101,28 +89,6 @@ def test_each_epoch_has_other_grid_offsets_which_depend_on_seed_and_epoch_alone(
     assert not np.array_equal(other, epochs[2][0])
     without = dataclasses.replace(MODERN, grid_offsets=False)
     np.testing.assert_array_equal(epoch_patches(training_set, config, without, 2)[0], epochs[0][0])
-
-
-@pytest.mark.parametrize("memory", ["in memory", "in windows"])
-def test_one_window_is_loaded_ahead(config, memory, request, monkeypatch):
-    if memory == "in windows":
-        request.getfixturevalue("larger_than_memory")
-    training_set, loaded, enough = load(config), [], threading.Semaphore(0)
-    to_device = patches.to_device
-
-    def counted(array):
-        loaded.append(array)
-        enough.release()
-        return to_device(array)
-
-    monkeypatch.setattr(patches, "to_device", counted)
-    stream = windows(training_set, config, MODERN, 0)
-    for count in (2, 3):  # data and label of each
-        next(stream)
-        while len(loaded) < 2 * count:
-            assert enough.acquire(timeout=10)
-    stream.close()
-    assert len(loaded) == 6
 
 
 @pytest.mark.usefixtures("larger_than_memory")

@@ -1,7 +1,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from srcnn_tf.training.soap import SOAP
 
@@ -97,30 +96,6 @@ def test_a_filter_of_one_channel_is_trained():
     for _ in range(200):
         optimizer.apply([2 * (variable - np.float32(0.7))], [variable])
     np.testing.assert_allclose(variable, np.full((3, 3, 1, 1), 0.7), atol=0.02)
-
-
-def test_solves_an_ill_conditioned_rotated_problem_sooner_than_adam():
-    # Least squares whose curvature spans six decades, along directions that are no coordinate axes.
-    rng = np.random.default_rng(1)
-    inputs = rng.normal(size=(256, 12)) * np.geomspace(1, 1e-3, 12) @ np.linalg.qr(rng.normal(size=(12, 12)))[0]
-    truth = rng.normal(size=(12, 6)) @ np.linalg.qr(rng.normal(size=(6, 6)))[0]
-
-    def final_loss(optimizer):
-        variable = keras.Variable(np.zeros((12, 6), np.float32))
-        optimizer.build([variable])
-        curvature = tf.constant(inputs.T @ inputs / len(inputs), tf.float32)
-
-        @tf.function
-        def steps():
-            for _ in tf.range(300):
-                optimizer.apply([curvature @ (variable.value - tf.constant(truth, tf.float32))], [variable])
-
-        steps()
-        return np.mean((inputs @ (np.array(variable) - truth)) ** 2)
-
-    rates = (1e-2, 3e-2, 1e-1)
-    adam = min(final_loss(keras.optimizers.Adam(rate, beta_1=0.95, beta_2=0.95)) for rate in rates)
-    assert min(final_loss(SOAP(rate)) for rate in rates) < adam / 2
 
 
 def test_works_under_keras_fit_and_is_saved_with_the_model():

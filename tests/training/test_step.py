@@ -1,6 +1,5 @@
 import dataclasses
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,7 +7,7 @@ from conftest import synthetic_image
 
 from srcnn_tf.config import RECIPES, Config
 from srcnn_tf.model import build_model
-from srcnn_tf.training.step import compile_steps, create_state, make_train_step, part_sizes, random_flips
+from srcnn_tf.training.step import compile_steps, create_state, part_sizes, random_flips
 
 
 def random_patches(count, c_dim=1):
@@ -52,23 +51,6 @@ def test_a_step_goes_down_the_gradient_of_the_whole_batch(c_dim, channels, xla):
     assert min(np.abs(values - start).max() for values, start in moved) > 1e-3
     assert_close(state.model.get_weights(), model.get_weights(), 1e-5)
     assert_close(state.ema_model.get_weights(), state.model.get_weights(), 0)  # no average in this recipe
-
-
-def test_an_overparameterized_step_compiled_for_a_gpu_is_the_same_step():
-    data, label = random_patches(4)
-    config, recipe, trained_weights = Config(precision="float32"), RECIPES["modern"], []
-    for xla in (False, True):
-        state = create_state(config, recipe)
-        trained = state.overparameterization.trained_variables()
-        start = [variable.numpy() for variable in trained]
-        state.optimizer = keras.optimizers.SGD(1e-3)
-        state.optimizer.build(trained)
-        step = tf.function(make_train_step(state, recipe, xla=xla), autograph=False)
-        for _ in range(3):
-            step(data, label)
-        trained_weights.append([variable.numpy() for variable in trained])
-    assert min(np.abs(values - others).max() for values, others in zip(trained_weights[0], start, strict=True)) > 1e-6
-    assert_close(*trained_weights, 1e-6)
 
 
 def test_ema_weights_are_the_average():

@@ -91,9 +91,6 @@ def history():
         return list(csv.DictReader(file))
 
 
-# --- recipes ---
-
-
 @pytest.mark.usefixtures("images")
 def test_recipe_paper_is_the_authors_solver():
     network = {"degradation": "matlab", "architecture": "9-3-5"}
@@ -204,10 +201,7 @@ def test_what_a_gpu_gets_learns_the_same(make_image, monkeypatch):
     train.train(config, [seen], SGD)
     assert len(seen.steps) == 3 < len(expected.steps)  # a call per epoch
     for (_, logs), (_, others) in zip(seen.epochs, expected.epochs, strict=True):
-        assert logs["loss"] == pytest.approx(others["loss"], rel=0.2)
-
-
-# --- stopping and resuming ---
+        assert logs["loss"] == pytest.approx(others["loss"], rel=0.01)
 
 
 @pytest.mark.usefixtures("images")
@@ -345,9 +339,6 @@ def test_weights_to_start_from_are_needed_at_the_start_only(golden):
     assert record()["step"] == 8
 
 
-# --- what goes wrong on the way ---
-
-
 @pytest.mark.usefixtures("images")
 @pytest.mark.parametrize(
     ("changes", "at"),
@@ -375,15 +366,9 @@ def test_weights_that_become_nan_later_keep_the_last_good_checkpoint(recipe, mon
         train.train(config, [Recorder(30, make_nan)], recipe)
     assert latest_checkpoint(RUN).name == "SRCNN.model-20"
     assert all(np.isfinite(values).all() for values in weights())
-    assert all(np.isfinite(array).all() for array in checkpoint_arrays(RUN / "SRCNN.model-20"))
-    train.train(config, recipe=recipe)
+    train.train(config, recipe=recipe)  # from which the run can be completed
+    assert all(np.isfinite(values).all() for values in weights())
     assert record()["step"] == 36
-
-
-def checkpoint_arrays(path):
-    reader = tf.train.load_checkpoint(str(path))
-    names = reader.get_variable_to_dtype_map()
-    return [reader.get_tensor(name) for name, dtype in names.items() if dtype.is_floating]
 
 
 @pytest.mark.usefixtures("images")
