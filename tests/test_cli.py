@@ -123,7 +123,6 @@ def test_training_and_testing_as_the_reference_does(run_main, golden):
             np.testing.assert_allclose(file[f"layers/{layer}/vars/0"], truth[f"final_w{number}"], rtol=0, atol=1e-5)
             np.testing.assert_allclose(file[f"layers/{layer}/vars/1"], truth[f"final_b{number}"], rtol=0, atol=1e-5)
     assert Path(f"{RUN}/SRCNN.model-500.index").is_file()
-
     done = run_main("--is_train", "False", "--image_index=0", f"--test_dir={golden / 'Test'}")
     assert f"Weights: {RUN}/SRCNN.weights.h5" in done.stdout
     assert "Set5: average" in done.stdout

@@ -65,7 +65,6 @@ def test_run_name(changes, name):
         ({"image_size": 12}, "take 12 pixels, expected 13 or more"),
         ({"label_size": 20}, "of a 33-pixel patch has 21 pixels with 9-1-5; give --label_size=21 or leave it out."),
         ({"architecture": "9-2-5"}, "three odd filter sizes"),
-        ({"architecture": "9-1"}, "three odd filter sizes"),
         ({"architecture": "09-1-5"}, "three odd filter sizes"),
         ({"filters": "64"}, "expected two counts"),
         ({"filters": "64,0"}, "expected two counts"),

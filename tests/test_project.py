@@ -10,7 +10,7 @@ import tomllib
 from collections import Counter
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, program_environment
 
 from srcnn_tf.config import Config
 from srcnn_tf.images.read import fingerprint
@@ -30,7 +30,7 @@ GROUPS = [
     {"training"},
     {"cli"},
 ]
-NO_MODULE = {"test_project.py", "test_tour.py", "test_fuzz.py"}  # test no single module
+NO_MODULE = {"test_project.py", "test_fuzz.py"}  # test no single module
 SOURCES = [
     ROOT / "main.py",
     *(path for folder in ("srcnn_tf", "benchmarks", "tests") for path in (ROOT / folder).rglob("*.py")),
@@ -199,3 +199,14 @@ def test_the_documents_have_the_scores_of_the_shipped_weights():
     for path, sidecar in sidecars().items():
         for scores in sidecar["scores"].values():
             assert f"{scores['psnr_srcnn']:.2f} ({scores['ssim_srcnn']:.4f})" in text, path.name
+
+
+def test_the_cells_of_the_notebook_run(tmp_path):
+    cells = json.loads((ROOT / "docs" / "tour.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert len(code) >= 5
+    script = tmp_path / "tour.py"
+    script.write_text("\n\n".join(code), encoding="utf-8")
+    environment = program_environment() | {"PYTHONPATH": str(ROOT)}
+    finished = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr

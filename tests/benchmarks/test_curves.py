@@ -65,7 +65,6 @@ def test_a_resumed_run_has_each_row_once(monkeypatch):
 
     run(whole)
     assert [steps for steps, _ in curves.read(whole)] == [5, 10, 20, 30, 40, 45]
-
     pooled_psnr, calls = curves.pooled_psnr, []
 
     def interrupted(*arguments):

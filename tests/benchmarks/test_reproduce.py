@@ -83,7 +83,6 @@ def test_weights_that_are_shipped_are_reproduced_next_to_published_ones(write_se
     assert re.fullmatch(command, sidecar["command"])
     assert sidecar["data"] == {"name": "7"} | json.loads((runs[0] / "config.json").read_text())["data"]
     assert sidecar["data"]["images"] == 1
-
     capsys.readouterr()
     # Bicubic of synthetic images is not the paper's.
     assert reproduce.main([]) == 1
@@ -93,7 +92,6 @@ def test_weights_that_are_shipped_are_reproduced_next_to_published_ones(write_se
     assert output.out == text
     assert "Self-check: FAILED, bicubic is not the paper's" in text
     assert "(curves.png)" in text
-
     weights = "weights/srcnn_x3_matlab.weights.h5"
     results = evaluate(Config(is_train=False, degradation="matlab", test_dir="Test/Set5", weights=weights))
     mean = average_scores(results)["Set5"]
@@ -123,7 +121,6 @@ def test_problems_of_sets_are_named_and_the_rest_is_done(write_set, figure, caps
     assert "Set5 and Set14: no folder" in error
     assert "`python main.py --fetch=Set5,Set14 '--test_dir=else where'`" in error
     assert not Path("docs").exists()
-
     write_set("Set5", 4)
     Path("Test/Set14").mkdir()
     assert reproduce.find_sets("Test") == reproduce.find_sets("Test/Set5") == {"Set5": Path("Test/Set5")}

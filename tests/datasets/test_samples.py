@@ -32,12 +32,6 @@ def test_no_sample_is_both_trained_on_and_tested_and_one_is_for_validation():
     assert not samples.is_validation_sample(Path("Train/mine", samples.SAMPLE_VALIDATION))
 
 
-def test_own_images_are_used_instead(make_image):
-    path = make_image("Train/mine/a.png")
-    assert samples.find_images(Config(), "train_dir") == [Path("Train/mine/a.png")]
-    assert sorted(path.parents[1].iterdir()) == [path.parent]
-
-
 @pytest.mark.parametrize("flag", ["train_dir", "test_dir"])
 def test_a_named_folder_without_images_is_an_error(flag):
     with pytest.raises(RunError, match=rf"--{flag}=elsewhere is not a folder: expected one with images"):

@@ -260,18 +260,16 @@ def test_an_image_with_the_name_of_a_result_is_not_overwritten(make_image, capsy
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"output": "file/a.png"}, "Problem: file/a.png: cannot be written"),
         ({"output": "large.gif"}, "Problem: large.gif: "),
         ({"max_megapixels": 0.08}, "--max_megapixels"),
     ],
 )
 def test_output_that_cannot_be_written_or_is_too_large_is_reported(flags, message, make_image, capsys):
     make_image("a.png", rows=100, cols=100)
-    Path("file").touch()
     with pytest.raises(RunError, match="1 of 1"):
         upscale_files(input="a.png", **flags)
     assert message in capsys.readouterr().err
-    assert sorted(path.name for path in Path().rglob("*") if path.is_file()) == ["a.png", "file"]
+    assert sorted(path.name for path in Path().rglob("*") if path.is_file()) == ["a.png"]
     upscale_files(input="a.png", max_megapixels=0.09)
 
 

@@ -93,7 +93,6 @@ def test_training_log_has_curves_images_filters_weights_configuration_and_graph(
         callbacks.on_epoch_end(epoch, {"loss": 0.25, "patches_per_second": 100.0, "held-out/psnr": 20.0 + epoch})
     callbacks.on_train_end()
     assert log.problem is None
-
     accumulator = EventAccumulator("logs/run", size_guidance={"tensors": 0}).Reload()
     events = {tag: accumulator.Tensors(tag) for tag in accumulator.Tags()["tensors"]}
 

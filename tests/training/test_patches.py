@@ -50,7 +50,6 @@ def test_windows_are_all_batches_of_all_epochs_from_any_step(config, recipe, mem
     assert np.array_equal(first, second) == (recipe.shuffle != "each epoch")
     other = epoch_batches(training_set, dataclasses.replace(config, seed=1), recipe, 0)
     assert np.array_equal(first, other) == (recipe.shuffle == "never")
-
     expected = np.concatenate([first, second])
     data, label = utils.read_data(training_set.file)
     for first_step in (0, 2, 5, 24, 25, 49):

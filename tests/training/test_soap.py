@@ -90,14 +90,6 @@ def test_vectors_and_scalars_are_trained_by_adam(shape):
     np.testing.assert_allclose(actual, expected, rtol=1e-4)
 
 
-def test_a_filter_of_one_channel_is_trained():
-    variable, optimizer = keras.Variable(np.zeros((3, 3, 1, 1), np.float32)), SOAP(0.05)
-    optimizer.build([variable])
-    for _ in range(200):
-        optimizer.apply([2 * (variable - np.float32(0.7))], [variable])
-    np.testing.assert_allclose(variable, np.full((3, 3, 1, 1), 0.7), atol=0.02)
-
-
 def test_works_under_keras_fit_and_is_saved_with_the_model():
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(64, 5)).astype(np.float32)
