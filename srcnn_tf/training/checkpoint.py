@@ -130,7 +130,7 @@ def read_record(directory: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         record["config"] = Config(**record["config"])
-        record["data"]["sha256"], record["data"]["images"], record["step"]
+        record["recipe"], record["data"]["sha256"], record["data"]["images"], record["step"]
         return record
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(

@@ -114,7 +114,7 @@ def test_the_first_checkpoint_of_a_new_run_replaces_all_of_a_former_one_but_file
 
 def test_record_is_read_as_written():
     config = Config(seed=3, filters="3,2")
-    record = {"config": dataclasses.asdict(config), "data": {"sha256": "0", "images": 1, "patches": 2}, "step": 7}
+    record = {"config": dataclasses.asdict(config), "recipe": {}, "data": {"sha256": "0", "images": 1}, "step": 7}
     checkpoint.write_record(RUN, record)
     assert checkpoint.read_record(RUN) == record | {"config": config}
 
@@ -127,7 +127,8 @@ def test_record_is_read_as_written():
         "{}",
         "[1]",
         '{"config": {"precision": "of another version"}, "data": {"sha256": "", "images": 1}, "step": 1}',
-        '{"config": {}, "data": {"sha256": "", "files": 1}, "step": 1}',
+        '{"config": {}, "recipe": {}, "data": {"sha256": "", "files": 1}, "step": 1}',
+        '{"config": {}, "data": {"sha256": "", "images": 1}, "step": 1}',
     ],
 )
 def test_damaged_record_is_named(content):
