@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from PIL import Image, ImageCms
 
 from srcnn_tf.errors import RunError
@@ -17,27 +18,66 @@ Dpi = tuple[float, float] | None  # pixels per inch, horizontal and vertical
 BLOCK_ROWS = 256  # rows converted at once, to need little memory besides the image
 
 
+class RowStream:
+    """Rows of an image that are computed in blocks from top to bottom, and kept only as long as they are needed.
+
+    `stream[begin:end]` returns rows like an array does. No slice may begin above the one before it.
+
+    Attributes:
+        shape: `(rows, cols[, channels])`.
+        dtype: of the pixels.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: DTypeLike, blocks: Iterator[NDArray]) -> None:
+        """Takes blocks `(any number of rows, cols[, channels])`, which have all rows together."""
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self._blocks = blocks
+        self._first = 0  # row of the image that `_kept` begins with
+        self._kept: list[NDArray] = []
+
+    def __getitem__(self, rows: slice) -> NDArray:
+        """Returns the rows from `rows.start` to before `rows.stop`; computes blocks until it has them."""
+        begin, end, _ = rows.indices(self.shape[0])
+        if begin < self._first:
+            raise ValueError(f"row {begin} was asked for after row {self._first}")
+        while self._kept and self._first + len(self._kept[0]) <= begin:
+            self._first += len(self._kept.pop(0))
+        last = self._first + sum(map(len, self._kept))
+        while last < end:
+            block = next(self._blocks)
+            last += len(block)
+            if last <= begin:
+                self._first = last
+            else:
+                self._kept.append(block)
+        kept = self._kept[0] if len(self._kept) == 1 else np.concatenate(self._kept)
+        return kept[begin - self._first : end - self._first]
+
+
+Pixels = NDArray | RowStream  # what can be sliced by rows from top to bottom
+
+
 @dataclass(frozen=True, eq=False)
 class Page:
     """One image, or one page of a TIFF file, with its metadata.
 
     Attributes:
         pixels: uint8 or uint16, full range; `(rows, cols)` is grey, `(rows, cols, 2)` grey and alpha, 3 RGB, 4 RGBA.
-            Colour is not premultiplied by alpha.
+            Colour is not premultiplied by alpha. An array, or rows that are computed when they are sliced.
         icc_profile: for grey or RGB, as the pixels are.
         exif: as `PIL.Image.Exif.tobytes` returns it. Its orientation has been applied to the pixels already.
         dpi: pixels per inch, horizontal and vertical.
     """
 
-    pixels: NDArray[np.uint8 | np.uint16]
+    pixels: Pixels
     icc_profile: bytes | None = None
     exif: bytes | None = None
     dpi: Dpi = None
 
 
-def channels_of(pixels: NDArray) -> int:
+def channels_of(pixels: Pixels) -> int:
     """Returns 1 for grey, 2 for grey and alpha, 3 for RGB, 4 for RGBA."""
-    return 1 if pixels.ndim == 2 else pixels.shape[2]
+    return 1 if len(pixels.shape) == 2 else pixels.shape[2]
 
 
 def check_size(path: str | os.PathLike[str], rows: int, cols: int, max_pixels: int, advice: str) -> None:
