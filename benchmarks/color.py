@@ -135,7 +135,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.epoch < 2:
         parser.error(f"--epoch={given.epoch}: expected 2 or more, half of them to pre-train.")
-    load_tensorflow(is_train=True)
+    load_tensorflow()
     table = []
     for name, paper in PAPER.items():
         config = None if name == "bicubic" else train_row(name, given.train_dir, given.epoch, given.scratch)

@@ -161,7 +161,7 @@ def main() -> None:
         return
     name = f"{config.recipe}_{config.network_name.removeprefix('srcnn_')}"
     checkpoint_dir, log_dir = (str(Path(folder, "curves", name)) for folder in (config.checkpoint_dir, config.log_dir))
-    print(f"Computing on: {load_tensorflow(is_train=True)}", flush=True)
+    print(f"Computing on: {load_tensorflow()}", flush=True)
     path = FOLDER / f"{name}.csv"
     measure(replace(config, checkpoint_dir=checkpoint_dir, log_dir=log_dir), Curve(path))
     print(f"The curve is in {path}.")

@@ -269,7 +269,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sets = find_sets(given.test_dir)
     problems = check_sets(sets, given.test_dir)
     if sets:
-        methods = measure(sets, load_tensorflow(is_train=False), problems)
+        methods = measure(sets, load_tensorflow(), problems)
         if "matlab" in methods and not self_check(methods["matlab"])[1]:
             problems.append(self_check(methods["matlab"])[0])
         figure = given.output.with_name(FIGURE)

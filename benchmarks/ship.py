@@ -53,7 +53,7 @@ def ship(run: Path, commit: str, test_sets: dict[str, str]) -> Path:
     # The command for another machine: images where --fetch puts them, the compute dtype that `auto` was here, and
     # neither the folders of this machine nor what does not change the weights.
     data = Path(trained.train_dir).name
-    defaults = {name: getattr(Config, name) for name in ("checkpoint_dir", "sample_dir", "log_dir", "tile_size")}
+    defaults = {name: getattr(Config, name) for name in ("checkpoint_dir", "sample_dir", "log_dir")}
     command = replace(trained, train_dir=f"Train/{data}", precision=compute_dtype(trained), **defaults).command
     sidecar = {
         "command": command,
@@ -77,7 +77,7 @@ def main() -> None:
     if len(sys.argv) < 4 or not all("=" in word for word in sys.argv[3:]):
         sys.exit(__doc__)
     run, commit, *test_sets = sys.argv[1:]
-    load_tensorflow(is_train=False)
+    load_tensorflow()
     print(f"Shipped: {ship(Path(run), commit, dict(word.split('=', 1) for word in test_sets))}")
 
 

@@ -198,7 +198,7 @@ def speed_of_ours(precision: str, train_dir: str) -> float:
     """
     from srcnn_tf.devices import load_tensorflow
 
-    load_tensorflow(is_train=True)
+    load_tensorflow()
     import keras
 
     from srcnn_tf.training.train import train

@@ -132,7 +132,7 @@ def dispatch(config: Config) -> None:
         raise RunError(f"--input={config.input}: there is no such file or folder.")
     from srcnn_tf.devices import load_tensorflow
 
-    print(f"Computing on: {load_tensorflow(config.is_train and config.input is None)}", flush=True)
+    print(f"Computing on: {load_tensorflow()}", flush=True)
     if config.input is not None:
         from srcnn_tf.inference.upscale import upscale_files
 

@@ -135,10 +135,6 @@ class Config:
     overwrite: bool = flag(False, "Upscale again what is already in the output folder.")
     quality: int = flag(95, "Quality of JPEG and WebP files, 1 to 100.", limits=(1, 100))
     max_megapixels: float = flag(200.0, "Largest upscaled image, in millions of pixels.")
-    # 64 float32 features of 384 x 384 pixels take 38 MB; with smaller tiles, the cores wait for each other.
-    tile_size: int = flag(
-        384, "Side of a tile, the part restored at once, in pixels; results do not depend on it.", limits=(1, math.inf)
-    )
 
     def __post_init__(self) -> None:
         """Fills in the defaults that depend on other fields, and checks all values."""

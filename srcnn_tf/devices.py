@@ -27,19 +27,18 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def load_tensorflow(is_train: bool) -> str:
+def load_tensorflow() -> str:
     """Imports TensorFlow and initializes its devices, silently unless TF_CPP_MIN_LOG_LEVEL is set.
 
-    Args:
-        is_train: on a processor, run independent operations in parallel, each on one core, which is faster for the
-            parts of a training batch. Else TensorFlow's own setting, all cores for one operation.
+    On a processor, independent operations run in parallel, each on one core: faster for the parts of a training batch
+    and for the tiles of an image than TensorFlow's own setting, all cores for one operation.
 
     Returns:
         The devices in words.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        return _initialize_devices(is_train)
+        return _initialize_devices()
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     logging.set_verbosity(logging.WARNING)
     # C++ code writes some messages straight to file descriptor 2, whatever the log level.
@@ -48,7 +47,7 @@ def load_tensorflow(is_train: bool) -> str:
     with tempfile.TemporaryFile() as messages:
         os.dup2(messages.fileno(), 2)
         try:
-            return _initialize_devices(is_train)
+            return _initialize_devices()
         except BaseException:
             messages.seek(0)
             os.write(stderr, messages.read())
@@ -58,7 +57,7 @@ def load_tensorflow(is_train: bool) -> str:
             os.close(stderr)
 
 
-def _initialize_devices(is_train: bool) -> str:
+def _initialize_devices() -> str:
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
@@ -67,7 +66,7 @@ def _initialize_devices(is_train: bool) -> str:
         tf.config.experimental.set_memory_growth(gpu, True)
     # By default, NVIDIA GPUs multiply float32 with ten bits of mantissa; float32 means float32 here.
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    if is_train and not gpus:
+    if not gpus:
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(cores())
     tf.config.list_logical_devices()
@@ -87,11 +86,14 @@ def compute_dtype(config: Config) -> str:
         return config.precision
     if config.recipe == "reference" or _is_reference_checkpoint(config.weights):
         return "float32"
+    return "bfloat16" if is_bfloat16_fast() else "float32"
+
+
+def is_bfloat16_fast() -> bool:
+    """Whether the GPU, or else the processor, multiplies bfloat16 faster than float32."""
     if has_gpu():
-        fast = compute_capability() >= BFLOAT16_COMPUTE_CAPABILITY
-    else:
-        fast = bool(processor_features() & BFLOAT16_FEATURES)
-    return "bfloat16" if fast else "float32"
+        return compute_capability() >= BFLOAT16_COMPUTE_CAPABILITY
+    return bool(processor_features() & BFLOAT16_FEATURES)
 
 
 def _is_reference_checkpoint(weights: str | None) -> bool:

@@ -28,7 +28,6 @@ def srcnn(
     seed: int = 0,
     name: str = "srcnn",
     compute_dtype: str = "float32",
-    split_input: bool = False,
 ) -> keras.Model:
     """Builds SRCNN as a functional Keras model: three convolutions without padding.
 
@@ -40,8 +39,6 @@ def srcnn(
         seed: seed of the random weights.
         name: name of the model.
         compute_dtype: dtype of the convolutions, `float32` or `bfloat16`; the weights and the output are float32.
-        split_input: keep the precision of the input, and compute the last layer in float32, as inference in bfloat16
-            needs; the first kernel then has `2 * c_dim` input channels (see `HighLowSplit`).
 
     Returns:
         A model from `(batch, rows, cols, c_dim)` to `(batch, rows - border, cols - border, c_dim)`, float32, values
@@ -51,7 +48,7 @@ def srcnn(
     policy = "float32" if compute_dtype == "float32" else f"mixed_{compute_dtype}"
     initializers = [_initializer(kind, seed + number) for number, kind in enumerate(INITIALIZATIONS[initialization])]
     image = keras.Input((None, None, c_dim), name="degraded")
-    features = HighLowSplit(dtype=policy)(image) if split_input else image
+    features = image
     for number in (0, 1):
         features = FusedConv2D(
             filters[number],
@@ -66,7 +63,7 @@ def srcnn(
         filter_sizes[2],
         kernel_initializer=initializers[2],
         dtype="float32",
-        autocast=split_input,  # else its products are in the dtype of the features, which training gains by
+        autocast=False,  # its products are in the dtype of the features, which training gains by
         name=LAYERS[2],
     )(features)
     return keras.Model(image, output, name=name)
@@ -109,22 +106,6 @@ def plain_keras(model: keras.Model) -> keras.Model:
     return copy
 
 
-class HighLowSplit(keras.layers.Layer):
-    """Splits float32 images into two channels of the compute dtype: the rounded value and the rest.
-
-    In bfloat16 most of the error comes from rounding the input. A first layer with the same kernel for both channels
-    sees about twice the mantissa, at little cost, as processors multiply bfloat16 in pairs.
-    """
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(autocast=False, **kwargs)
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Returns `(batch, rows, cols, 2 * c_dim)`: high parts, then low parts."""
-        high = tf.cast(inputs, self.compute_dtype)
-        return tf.concat([high, tf.cast(inputs - tf.cast(high, inputs.dtype), self.compute_dtype)], axis=-1)
-
-
 class FusedConv2D(keras.layers.Conv2D):
     """`Conv2D` with its bias added by `bias_add`: TensorFlow fuses that and the ReLU into the convolution.
 
@@ -147,20 +128,28 @@ class NarrowConv2D(keras.layers.Conv2D):
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Convolves `(batch, rows, cols, c_in)` with a kernel `(side, side, c_in, c_out)`."""
         kernel = tf.cast(kernel, inputs.dtype)
-        convolve = _convolve_image if inputs.shape[0] == 1 else _convolve_patches
+        convolve = convolve_image if inputs.shape[0] == 1 else _convolve_patches
         return tf.cast(convolve(inputs, kernel), self.dtype)
 
 
-def _convolve_image(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """Convolves one large image: a matrix product for each row of the filter, with pixels contiguous in the result."""
+def convolve_image(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Convolves one large image without padding: one matrix product, with the pixels of each tap contiguous.
+
+    Args:
+        inputs: `(1, rows, cols, c_in)`.
+        kernel: `(side, side, c_in, c_out)`, of the same dtype.
+
+    Returns:
+        `(1, rows - side + 1, cols - side + 1, c_out)`.
+    """
     side, c_in, c_out = kernel.shape[0], kernel.shape[2], kernel.shape[3]
     height, width = tf.shape(inputs)[1], tf.shape(inputs)[2]
     rows, cols = height - side + 1, width - side + 1
-    matrices = tf.reshape(tf.transpose(kernel, [0, 1, 3, 2]), [side, side * c_out, c_in])
-    image = inputs[0]  # slices of its first axis need no copy
-    flat = [tf.reshape(image[row : row + rows], [-1, c_in]) for row in range(side)]
-    products = tf.add_n([tf.matmul(matrices[row], flat[row], transpose_b=True) for row in range(side)])
-    taps = tf.reshape(products, [side, c_out, rows, width])
+    matrix = tf.reshape(tf.transpose(kernel, [0, 1, 3, 2]), [-1, c_in])
+    products = tf.matmul(matrix, tf.reshape(inputs, [-1, c_in]), transpose_b=True)
+    taps = tf.reshape(products, [side, side * c_out, height, width])
+    summed = tf.add_n([taps[row, :, row : row + rows] for row in range(side)])
+    taps = tf.reshape(summed, [side, c_out, rows, width])
     summed = tf.add_n([taps[col, :, :, col : col + cols] for col in range(side)])
     return tf.transpose(summed, [1, 2, 0])[tf.newaxis]
 

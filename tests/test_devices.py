@@ -47,7 +47,7 @@ def test_auto_precision_depends_on_compute_capability_on_a_gpu(details, changes,
 
 def test_tensorflow_loads_silently_and_multiplies_float32_exactly():
     program = (
-        "from srcnn_tf.devices import load_tensorflow; print(load_tensorflow(True))\n"
+        "from srcnn_tf.devices import load_tensorflow; print(load_tensorflow())\n"
         "import tensorflow as tf; assert not tf.config.experimental.tensor_float_32_execution_enabled()\n"
     )
     command, options = [sys.executable, "-c", program], {"cwd": ROOT, "env": program_environment()}

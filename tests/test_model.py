@@ -75,23 +75,6 @@ def test_bfloat16_is_near_and_gives_float32():
     assert 0 < np.abs(restored - expected).max() / np.abs(expected).max() < 0.03
 
 
-def test_split_input_keeps_what_bfloat16_takes_from_the_image():
-    # Weights that bfloat16 holds, of the difference of neighbours, which is small: what is lost is the image's.
-    weights = [np.zeros(shape, np.float32) for shape in [(9, 9, 1, 2), 2, (1, 1, 2, 2), 2, (5, 5, 2, 1), 1]]
-    weights[0][4, 4, 0], weights[0][4, 3, 0] = (1, -1), (-1, 1)
-    weights[2][0, 0] = np.eye(2)
-    weights[4][2, 2, :, 0] = (1, -1)
-    image = np.random.default_rng(1).uniform(0.5, 0.51, (1, 33, 40, 1)).astype(np.float32)
-    expected = convolved(image[0], weights)
-    np.testing.assert_allclose(expected, image[0, 6:-6, 6:-6] - image[0, 6:-6, 5:-7], atol=1e-6)
-    errors = []
-    for split_input in (True, False):
-        model = srcnn(filters=(2, 2), compute_dtype="bfloat16", split_input=split_input)
-        model.set_weights([np.concatenate(weights[:1] * (1 + split_input), axis=2), *weights[1:]])
-        errors.append(np.abs(model(image)[0] - expected).max())
-    assert 0 < errors[0] < 1e-4 < 1e-3 < errors[1]
-
-
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_plain_keras_has_standard_layers_in_float32_alone(dtype):
     model = srcnn((9, 3, 5), 3, initialization="he", name="srcnn_x3", compute_dtype=dtype)

@@ -21,6 +21,7 @@ STUDIO_OFFSET = np.array([16.0, 128.0, 128.0])
 FULL_LUMA = np.array([0.299, 0.587, 0.114])
 FULL = 255 * np.array([FULL_LUMA, [-0.299 / 1.772, -0.587 / 1.772, 0.5], [0.5, -0.587 / 1.402, -0.114 / 1.402]])
 FULL_OFFSET = np.array([0.0, 128.0, 128.0])
+LUMA_GAIN = 255 / 219  # what R, G and B change by, where studio-range luma changes by 1; full-range luma has 1
 
 
 def to_luma(image: NDArray[np.uint8], studio: bool = False) -> Floats:
@@ -93,6 +94,12 @@ def channels_to_image(channels: Floats, studio: bool = False, rgb: bool = False)
     if channels.shape[-1] == 1:
         return to_uint8(channels[..., 0])
     return to_uint8(channels if rgb else ycbcr_to_rgb(channels, studio))
+
+
+def luma_weights(studio: bool = False) -> tuple[NDArray[np.float64], float]:
+    """Returns the weights of R, G and B in [0, 1] in luma, and the luma of black."""
+    matrix, offset = (STUDIO, STUDIO_OFFSET) if studio else (FULL, FULL_OFFSET)
+    return matrix[0] / 255, float(offset[0]) / 255
 
 
 def rgb_to_ycbcr(image: Floats, studio: bool = False) -> Floats:

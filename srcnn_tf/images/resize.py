@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from srcnn_tf.images.color import Floats
+from srcnn_tf.images.page import Pixels
 
 # Which input pixels make each output pixel, and with what weights, both `(new size, taps)`, of a size and a scale.
 Taps = Callable[[int, float], tuple[NDArray[np.int64], NDArray[np.float64]]]
@@ -34,7 +35,7 @@ def imresize(image: NDArray, scale: float) -> NDArray:
 
 
 def imresize_rows(
-    image: NDArray, scale: float, begin: int, end: int, convert: Callable[[NDArray], NDArray] = lambda rows: rows
+    image: Pixels, scale: float, begin: int, end: int, convert: Callable[[NDArray], NDArray] = lambda rows: rows
 ) -> NDArray:
     """Computes the rows from `begin` to before `end` of `imresize(image, scale)`, and no others on the way.
 
@@ -73,16 +74,22 @@ def zoom(image: Floats, factor: float) -> Floats:
     return np.ascontiguousarray(wide.swapaxes(0, 1))
 
 
+def keys_kernel(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Computes Keys' bicubic kernel with a = -1/2 (IEEE ASSP 29, 1981), of signed distances in pixels."""
+    distance = np.abs(distance)
+    inner = (1.5 * distance - 2.5) * distance**2 + 1
+    outer = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    return np.where(distance <= 1, inner, np.where(distance <= 2, outer, 0))
+
+
 def _keys_taps(size: int, scale: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Computes MATLAB's `contributions`: Keys' kernel (IEEE ASSP 29, 1981), each pixel's weights summing to 1."""
+    """Computes MATLAB's `contributions`: Keys' kernel, each pixel's weights summing to 1."""
     kernel_scale = min(scale, 1.0)
     width = 4 / kernel_scale
     center = np.arange(1, math.ceil(scale * size) + 1) / scale + 0.5 * (1 - 1 / scale)  # counted from 1, as there
     indices = np.floor(center - width / 2)[:, np.newaxis] + np.arange(math.ceil(width) + 2)
-    distance = np.abs(kernel_scale * (center[:, np.newaxis] - indices))
-    inner = (1.5 * distance - 2.5) * distance**2 + 1
-    outer = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
-    weights = np.where(distance <= 1, inner, np.where(distance <= 2, outer, 0))
+    distance = kernel_scale * (center[:, np.newaxis] - indices)
+    weights = keys_kernel(distance)
     weights /= weights.sum(axis=1, keepdims=True)
     return np.clip(indices, 1, size).astype(np.int64) - 1, weights
 

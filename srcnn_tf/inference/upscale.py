@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate
@@ -22,10 +23,12 @@ from srcnn_tf.datasets.samples import exclude_results
 from srcnn_tf.devices import compute_dtype
 from srcnn_tf.errors import RunError
 from srcnn_tf.images.color import Floats, rgb_to_ycbcr, to_integers, ycbcr_to_rgb
+from srcnn_tf.images.page import Pixels, RowStream, channels_of
 from srcnn_tf.images.read import IMAGE_EXTENSIONS, declared_size
 from srcnn_tf.images.reader import ImageReader
 from srcnn_tf.images.resize import imresize_rows
 from srcnn_tf.images.writer import OUTPUT_EXTENSIONS, ImageWriter
+from srcnn_tf.inference.polyphase import PolyphaseModel
 from srcnn_tf.inference.tiling import TiledModel
 from srcnn_tf.model import plain_keras
 from srcnn_tf.utils import prepare_data
@@ -45,11 +48,17 @@ class Upscaler:
             RunError: there are no such weights, or they belong to another network.
         """
         model, self.weights = find_model(config, search_runs)
-        self._network = TiledModel(model, config.tile_size, config.rgb, compute_dtype(config))
         self._scale, self._studio, self._rgb = config.scale, config.studio_range, config.rgb
+        self._network: PolyphaseModel | TiledModel
+        if config.c_dim == 1:
+            self._network = PolyphaseModel(
+                model, config.scale, config.studio_range, compute_dtype=compute_dtype(config)
+            )
+        else:
+            self._network = TiledModel(model, config.rgb)
 
-    def __call__(self, pixels: NDArray, progress: tqdm | None = None) -> NDArray:
-        """Upscales one image, in bands of rows, so that only one band at a time is in floating point.
+    def __call__(self, pixels: Pixels, progress: tqdm | None = None) -> RowStream:
+        """Upscales one image, in bands of rows that are computed as they are read.
 
         Args:
             pixels: see `upscale_image`.
@@ -58,29 +67,46 @@ class Upscaler:
         Returns:
             `(scale * rows, scale * cols[, channels])`, of the same dtype.
         """
-        channels = pixels.reshape(*pixels.shape[:2], -1)
-        has_alpha = channels.shape[2] in (2, 4)
-        color = _fill_transparent(channels) if has_alpha else channels
-        is_ycbcr = color.shape[2] == 3 and not self._rgb
+        shape = (self._scale * pixels.shape[0], self._scale * pixels.shape[1], *pixels.shape[2:])
+        return RowStream(shape, pixels.dtype, self._bands(pixels, shape, progress))
 
-        def as_channels(values: NDArray) -> Floats:
-            return rgb_to_ycbcr(_to_float(values), self._studio) if is_ycbcr else _to_float(values)
-
-        def bicubic_rows(begin: int, end: int) -> Floats:
-            return imresize_rows(color, self._scale, begin, end, as_channels)
-
-        rows, cols = (self._scale * side for side in pixels.shape[:2])
-        upscaled = np.empty((rows, cols, channels.shape[2]), pixels.dtype)
-        for begin, end, restored in self._network.bands(rows, cols, bicubic_rows):
-            band = ycbcr_to_rgb(restored, self._studio) if is_ycbcr else restored
-            upscaled[begin:end, :, : color.shape[2]] = _from_float(band, pixels.dtype)
-            if has_alpha:
-                alpha = imresize_rows(channels[..., -1:], self._scale, begin, end, _to_float)
-                upscaled[begin:end, :, -1:] = _from_float(alpha, pixels.dtype)
+    def _bands(self, pixels: Pixels, shape: tuple[int, ...], progress: tqdm | None) -> Iterator[NDArray]:
+        if channels_of(pixels) in (2, 4):
+            pixels = _fill_transparent(pixels[: pixels.shape[0]])
+        if isinstance(self._network, PolyphaseModel):
+            bands = self._network.bands(pixels)
+        else:
+            bands = self._restored_bands(self._network, pixels, shape)
+        for band in bands:
             if progress is not None:
                 # Its total has the first page of a TIFF file only.
-                progress.update(min((end - begin) * cols / 1e6, progress.total - progress.n))
-        return upscaled.reshape(rows, cols, *pixels.shape[2:])
+                progress.update(min(len(band) * shape[1] / 1e6, progress.total - progress.n))
+            yield band.reshape(len(band), *shape[1:])
+
+    def _restored_bands(self, network: TiledModel, pixels: Pixels, shape: tuple[int, ...]) -> Iterator[NDArray]:
+        """Interpolates all channels, and restores the colours with a network of three channels."""
+        colors = 3 if channels_of(pixels) >= 3 else 1
+        is_ycbcr = colors == 3 and not self._rgb
+
+        def as_channels(rows: NDArray) -> Floats:
+            values = _to_float(rows).reshape(*rows.shape[:2], -1)[..., :colors]
+            return rgb_to_ycbcr(values, self._studio) if is_ycbcr else values
+
+        def bicubic_rows(begin: int, end: int) -> Floats:
+            return imresize_rows(pixels, self._scale, begin, end, as_channels)
+
+        def alpha_of(rows: NDArray) -> Floats:
+            return _to_float(rows[..., -1:])
+
+        begin = 0
+        for band in network.bands(shape[0], shape[1], bicubic_rows):
+            if is_ycbcr:
+                band = ycbcr_to_rgb(band, self._studio)
+            if channels_of(pixels) > colors:
+                alpha = imresize_rows(pixels, self._scale, begin, begin + len(band), alpha_of)
+                band = np.concatenate([band, alpha], axis=-1)
+            begin += len(band)
+            yield _from_float(band, pixels.dtype)
 
 
 def _to_float(pixels: NDArray) -> Floats:
@@ -94,13 +120,14 @@ def _from_float(values: Floats, dtype: np.dtype) -> NDArray:
     return values.clip(0, 1).astype(dtype) if dtype.kind == "f" else to_integers(values, dtype)
 
 
-def _fill_transparent(channels: NDArray) -> NDArray:
-    """Returns the colour; fully transparent pixels get the nearest visible colour to avoid alpha bleed."""
-    transparent = channels[..., -1] == 0
+def _fill_transparent(pixels: NDArray) -> NDArray:
+    """Gives fully transparent pixels the nearest visible colour, so that none bleeds into what is visible."""
+    transparent = pixels[..., -1] == 0
     if not transparent.any() or transparent.all():
-        return channels[..., :-1]
+        return pixels
+    # Of the whole image, since the nearest visible pixel may be anywhere.
     rows, cols = ndimage.distance_transform_edt(transparent, return_distances=False, return_indices=True)
-    return channels[rows, cols, :-1]
+    return np.concatenate([pixels[rows, cols, :-1], pixels[..., -1:]], axis=-1)
 
 
 # --- Python API ---------------------------------------------------------------------------------------
@@ -162,7 +189,8 @@ def upscale_image(
         raise ValueError(f"expected floats in [0, 1], found {pixels.min()} to {pixels.max()}; divide them first")
     # The user's own weights may change between calls.
     upscaler = _cached_upscaler if weights is None else _cached_upscaler.__wrapped__
-    return upscaler(scale, architecture, weights, precision)(pixels)
+    upscaled = upscaler(scale, architecture, weights, precision)(pixels)
+    return upscaled[: upscaled.shape[0]]
 
 
 @lru_cache(maxsize=8)
@@ -199,9 +227,7 @@ def upscale_files(config: Config) -> None:
                 except RunError as error:
                     _print_line(f"Problem: {error}", sys.stderr)
                 except MemoryError as error:
-                    problem = (
-                        f"not enough memory to upscale it ({error}); use a smaller --tile_size, or a smaller image."
-                    )
+                    problem = f"not enough memory to upscale it ({error}); use a smaller image."
                     _print_line(f"Problem: {source}: {problem}", sys.stderr)
                 bar.update(reached - bar.n)  # after a failure, or for pages of other sizes
     if done:
@@ -220,7 +246,7 @@ def _upscale_file(source: Path, target: Path, upscaler: Upscaler, config: Config
             rows, cols, *channels = page.pixels.shape
             # A page that the format cannot hold is refused before it is upscaled.
             writer.check((config.scale * rows, config.scale * cols, *channels), page.pixels.dtype)
-            writer.write(replace(page, pixels=upscaler(page.pixels, bar)))
+            writer.write(replace(page, pixels=upscaler(page.pixels, bar)[: config.scale * rows]))
             del page  # one page at a time is in memory
     for warning in dict.fromkeys(reader.warnings + writer.warnings):
         _print_line(f"{source}: {warning}")

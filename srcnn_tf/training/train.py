@@ -238,7 +238,7 @@ def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback]) -> None:
     run.state.total_steps.assign(schedule.total_steps)
     run.state.start_step.assign(schedule.start_step)
     run.state.start_rate.assign(schedule.start_rate)
-    restore = TiledModel(run.state.ema_model, config.tile_size, config.rgb)
+    restore = TiledModel(run.state.ema_model, config.rgb)
     log = TensorBoardLog(Path(config.log_dir, config.run_name))
     log.open(append=first_step > 0)
     preview = utils.preprocess(training_set.image([*training_set.validation, 0][0]), config)
