@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from srcnn_tf.errors import RunError
 
 MAX_SIDE = 200_000  # rows or columns; resizing longer ones takes gigabytes, and no real image has them
 Dpi = tuple[float, float] | None  # pixels per inch, horizontal and vertical
-BLOCK_ROWS = 256  # rows converted at once, to need little memory besides the image
+BLOCK_BYTES = 2**20  # of pixels that are encoded, decoded or converted at once
 
 
 class RowStream:
@@ -50,11 +51,34 @@ class RowStream:
                 self._first = last
             else:
                 self._kept.append(block)
+        if last == self.shape[0]:
+            self.close()
         kept = self._kept[0] if len(self._kept) == 1 else np.concatenate(self._kept)
         return kept[begin - self._first : end - self._first]
 
+    def close(self) -> None:
+        """Ends the threads that compute blocks ahead, if there are any; done when the last row has been computed."""
+        if isinstance(self._blocks, Generator):
+            self._blocks.close()
+
 
 Pixels = NDArray | RowStream  # what can be sliced by rows from top to bottom
+
+
+def block_rows(shape: tuple[int, ...], dtype: np.dtype) -> int:
+    """Returns how many rows of such an image have BLOCK_BYTES; at least 1."""
+    return max(1, BLOCK_BYTES // (math.prod(shape[1:]) * dtype.itemsize))
+
+
+def as_array(pixels: Pixels) -> NDArray:
+    """Returns all rows at once."""
+    if not isinstance(pixels, RowStream):
+        return pixels
+    array = np.empty(pixels.shape, pixels.dtype)
+    step = block_rows(pixels.shape, pixels.dtype)
+    for begin in range(0, len(array), step):
+        array[begin : begin + step] = pixels[begin : begin + step]
+    return array
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,13 +138,13 @@ def oriented(pixels: NDArray, orientation: int) -> NDArray:
 
 def unpremultiplied(pixels: NDArray[np.uint8 | np.uint16]) -> NDArray[np.uint8 | np.uint16]:
     """Divides colour by alpha, the last channel, and rounds it; colour is black where alpha is 0."""
-    full = np.iinfo(pixels.dtype).max
+    full, step = np.iinfo(pixels.dtype).max, block_rows(pixels.shape, pixels.dtype)
     result = pixels.copy()
-    for begin in range(0, len(pixels), BLOCK_ROWS):
-        block = pixels[begin : begin + BLOCK_ROWS].astype(np.uint32)  # 65535 x 65535 + 32767 still fits
+    for begin in range(0, len(pixels), step):
+        block = pixels[begin : begin + step].astype(np.uint32)  # 65535 x 65535 + 32767 still fits
         color, alpha = block[..., :-1], block[..., -1:]
         divided = np.minimum((color * full + alpha // 2) // np.maximum(alpha, 1), full)
-        result[begin : begin + BLOCK_ROWS, ..., :-1] = divided * (alpha > 0)
+        result[begin : begin + step, ..., :-1] = divided * (alpha > 0)
     return result
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from srcnn_tf.images import tiff
 from srcnn_tf.images.decode import AVIF, PILLOW_FORMATS, decode, exif_orientation, open_file, open_image
 from srcnn_tf.images.library_errors import library_errors, quiet
-from srcnn_tf.images.page import oriented
+from srcnn_tf.images.page import as_array, oriented
 
 IMAGE_EXTENSIONS = frozenset({".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", *([".avif"] if AVIF else [])})
 MAX_PIXELS = 178_956_970  # Pillow's own limit
@@ -34,7 +34,7 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     with library_errors(path), open_file(path) as file:
         if tiff.is_tiff(file):
             with tiff.open_tiff(file, path, MAX_PIXELS, ADVICE, []) as pages:
-                pixels, orientation = tiff.decode_page(pages[0], []), tiff.orientation_of(pages[0])
+                pixels, orientation = as_array(tiff.decode_page(path, pages[0], [])), tiff.orientation_of(pages[0])
         else:
             with open_image(file, path, MAX_PIXELS, ADVICE) as image:
                 pixels, orientation = decode(image, file, path, []), exif_orientation(image.info.get("exif"))

@@ -7,14 +7,22 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Self
 
-from numpy.typing import NDArray
 from tifffile import TiffPage
 
 from srcnn_tf.images import tiff
 from srcnn_tf.images.decode import decode, exif_orientation, open_file, open_image
 from srcnn_tf.images.library_errors import library_errors
 from srcnn_tf.images.metadata import image_dpi, tiff_metadata
-from srcnn_tf.images.page import Dpi, Page, channels_of, matching_profile, oriented
+from srcnn_tf.images.page import (
+    Dpi,
+    Page,
+    Pixels,
+    RowStream,
+    as_array,
+    channels_of,
+    matching_profile,
+    oriented,
+)
 
 ADVICE = "Allow more with --max_megapixels, or make it smaller."
 
@@ -26,6 +34,10 @@ class ImageReader:
     they are; a palette becomes RGB or RGBA; 1 to 7 bits become 8, and 9 to 15 bits 16; CMYK becomes RGB. The EXIF
     orientation is applied. Only TIFF files have several pages; of an animation, the first frame is read.
 
+    The pixels of a TIFF page are rows that are decoded when they are sliced, which has to be before the next page is
+    read or the file is closed; but if it is CMYK, has alpha or another orientation than 1, they are an array, as for
+    all other formats.
+
     Args:
         path: the file.
         max_pixels: largest size that a page may declare; all pages are checked before any is decoded.
@@ -34,12 +46,13 @@ class ImageReader:
         warnings: what was left out or changed. Iterating adds to it.
 
     Raises:
-        RunError: on entering or iterating; the file is no image, is damaged, too large, or of a kind that would be
-            read wrongly.
+        RunError: on entering, iterating, or slicing the pixels; the file is no image, is damaged, too large, or of a
+            kind that would be read wrongly.
     """
 
     def __init__(self, path: str | os.PathLike[str], max_pixels: int) -> None:
         self._path, self._limits = path, (path, max_pixels, ADVICE)
+        self._pixels: Pixels | None = None  # of the page that is being read
         self.warnings: list[str] = []
 
     def __enter__(self) -> Self:
@@ -55,7 +68,9 @@ class ImageReader:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Closes the file."""
+        """Closes the file, and ends the threads that decode it."""
+        if isinstance(self._pixels, RowStream):
+            self._pixels.close()
         self._stack.close()
 
     def __len__(self) -> int:
@@ -68,10 +83,16 @@ class ImageReader:
         for tiff_page in pages:
             warnings: list[str] = []
             with library_errors(self._path):
-                page = _read_tiff(tiff_page, warnings) if tiff_page else self._read_image(warnings)
+                page = self._read_tiff(tiff_page, warnings) if tiff_page else self._read_image(warnings)
             prefix = f"page {tiff_page.index + 1}: " if tiff_page and len(self) > 1 else ""
             self.warnings += [prefix + warning for warning in warnings]
+            self._pixels = page.pixels
             yield page
+
+    def _read_tiff(self, page: TiffPage, warnings: list[str]) -> Page:
+        pixels = tiff.decode_page(self._path, page, warnings)
+        profile = None if page.photometric == tiff.CMYK else tiff.profile_of(page)
+        return _page(pixels, tiff.orientation_of(page), profile, *tiff_metadata(page, warnings), warnings)
 
     def _read_image(self, warnings: list[str]) -> Page:
         image = open_image(self._file, *self._limits)
@@ -83,16 +104,12 @@ class ImageReader:
         return _page(pixels, exif_orientation(exif), profile, exif, dpi, warnings)
 
 
-def _read_tiff(page: TiffPage, warnings: list[str]) -> Page:
-    pixels = tiff.decode_page(page, warnings)
-    profile = None if page.photometric == tiff.CMYK else tiff.profile_of(page)
-    return _page(pixels, tiff.orientation_of(page), profile, *tiff_metadata(page, warnings), warnings)
-
-
 def _page(
-    pixels: NDArray, orientation: int, profile: bytes | None, exif: bytes | None, dpi: Dpi, warnings: list[str]
+    pixels: Pixels, orientation: int, profile: bytes | None, exif: bytes | None, dpi: Dpi, warnings: list[str]
 ) -> Page:
     """Returns the upright page, with the profile if it fits the pixels."""
+    if orientation > 1:
+        pixels = oriented(as_array(pixels), orientation)
     if dpi and orientation >= 5:
         dpi = dpi[::-1]
-    return Page(oriented(pixels, orientation), matching_profile(profile, channels_of(pixels), warnings), exif, dpi)
+    return Page(pixels, matching_profile(profile, channels_of(pixels), warnings), exif, dpi)

@@ -8,10 +8,12 @@ images nor exhaust the memory, everything a file declares is checked before a pa
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import struct
-from collections.abc import Iterator
-from typing import BinaryIO, cast
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +21,18 @@ from PIL import Image
 from tifffile import TiffFile, TiffPage
 from tifffile.tifffile import jpeg_shape
 
-from srcnn_tf.images.page import check_size, cmyk_to_rgb, unpremultiplied, unsupported
+from srcnn_tf.devices import cores, map_in_threads
+from srcnn_tf.images.library_errors import library_errors
+from srcnn_tf.images.page import (
+    Pixels,
+    RowStream,
+    as_array,
+    block_rows,
+    check_size,
+    cmyk_to_rgb,
+    unpremultiplied,
+    unsupported,
+)
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MAX_PAGES = 4096
@@ -158,25 +171,111 @@ def _check_jpeg(page: TiffPage, content: bytes) -> None:
         raise ValueError("a JPEG image in it is incomplete")
 
 
-def decode_page(page: TiffPage, warnings: list[str]) -> NDArray[np.uint8 | np.uint16]:
-    """Decodes a page that has been checked to pixels as `Page` has them, not yet oriented."""
-    # `(planes, depth, rows, cols, samples)`; one thread, since callers read images in parallel.
-    stored = page.asarray(squeeze=False, maxworkers=1)
-    samples = np.moveaxis(stored[:, 0, :, :, 0], 0, -1) if len(stored) > 1 else stored[0, 0]
+def decode_page(path: str | os.PathLike[str], page: TiffPage, warnings: list[str]) -> Pixels:
+    """Decodes a page that has been checked to pixels as `Page` has them, not yet oriented.
+
+    Returns:
+        Rows that are read from the file and decoded as they are needed, by strips or rows of tiles, which can raise a
+        RunError; an array if the page is CMYK or has alpha.
+    """
+    channels, is_premultiplied = _select_channels(page, warnings)
+    palette = None
     if page.photometric == PALETTE:
         # Of the 16 bits of its colours, some writers fill the upper eight, others repeat them in the lower ones.
-        colors = (np.asarray(page.colormap, np.uint16) >> 8).astype(np.uint8)
-        pixels = colors.T[samples[..., 0].astype(np.intp)]
-    else:
+        palette = (np.asarray(page.colormap, np.uint16) >> 8).astype(np.uint8).T
+
+    def convert(samples: NDArray) -> NDArray:
+        if palette is not None:
+            return palette[samples[..., 0].astype(np.intp)]
         pixels = _to_full_range(samples, page.bitspersample)
-        if page.photometric == CMYK:
-            image = Image.frombytes("CMYK", pixels.shape[1::-1], pixels.tobytes())
-            pixels = cmyk_to_rgb(image, profile_of(page), warnings)
-        elif page.photometric == WHITE_IS_ZERO:
+        if len(channels) < page.samplesperpixel:
+            pixels = pixels[..., channels]
+        if page.photometric == WHITE_IS_ZERO:
             pixels = np.iinfo(pixels.dtype).max - pixels
-        else:
-            pixels = _select_channels(pixels, page, warnings)
-    return pixels[..., 0] if pixels.shape[2] == 1 else pixels
+        if is_premultiplied:
+            pixels = unpremultiplied(pixels)
+        return pixels[..., 0] if len(channels) == 1 else pixels
+
+    def blocks() -> Iterator[NDArray]:
+        with library_errors(path):
+            if page.is_final:
+                yield from map_in_threads(convert, _read_rows(page, step), cores())
+            else:
+                # tifffile reads some tags when they are asked for: that and all other reading is in this thread.
+                decode = partial(page.decode, jpegtables=page.jpegtables, jpegheader=page.jpegheader)
+                join = partial(_join_parts, page, decode)
+                yield from map_in_threads(lambda parts: convert(join(parts)), _read_parts(page, step), cores())
+
+    count = 3 if page.photometric == PALETTE else len(channels)
+    shape = (page.imagelength, page.imagewidth, count)[: 2 if count == 1 else 3]
+    dtype = np.dtype(np.uint8 if page.bitspersample <= 8 else np.uint16)
+    step = block_rows(shape, dtype)
+    pixels = RowStream(shape, dtype, blocks())
+    if page.photometric == CMYK:
+        image = Image.frombytes("CMYK", (page.imagewidth, page.imagelength), as_array(pixels).tobytes())
+        return cmyk_to_rgb(image, profile_of(page), warnings)
+    return as_array(pixels) if count in (2, 4) else pixels
+
+
+def _select_channels(page: TiffPage, warnings: list[str]) -> tuple[list[int], bool]:
+    """Returns the samples with the colours and, if there is one, the first alpha channel; is it premultiplied?"""
+    colors = SAMPLES[page.photometric]
+    extra = page.samplesperpixel - colors
+    kinds = [int(kind) for kind in page.extrasamples][:extra]
+    if not kinds and extra == 1:
+        kinds = [ALPHA]  # by custom, if the file does not say what the sample is
+    alphas = [colors + index for index, kind in enumerate(kinds) if kind in (PREMULTIPLIED, ALPHA)][:1]
+    if extra > len(alphas):
+        warnings.append(f"{extra - len(alphas)} channels besides its colours are left out")
+    return [*range(colors), *alphas], any(kinds[index - colors] == PREMULTIPLIED for index in alphas)
+
+
+def _read_rows(page: TiffPage, step: int) -> Iterator[NDArray]:
+    """Reads samples that are not compressed, `step` rows at once, however large the strips are."""
+    planes, _, rows, cols, samples = page.shaped
+    dtype, read = np.dtype(f"{page.parent.byteorder}u{page.bitspersample // 8}"), page.parent.filehandle.read_array
+    for begin in range(0, rows, step):
+        block = min(step, rows - begin), cols, samples
+        offsets = [(plane * rows + begin) * cols * samples * dtype.itemsize for plane in range(planes)]
+        parts = [read(dtype, math.prod(block), page.dataoffsets[0] + offset).reshape(block) for offset in offsets]
+        yield np.concatenate(parts, axis=2)
+
+
+def _read_parts(page: TiffPage, step: int) -> Iterator[list[tuple[bytes, int]]]:
+    """Reads strips or tiles with their numbers, those of at least `step` rows at once."""
+    planes, file = page.shaped[0], page.parent.filehandle
+    numbers = np.arange(len(page.dataoffsets)).reshape(planes, page.chunked[planes > 1], -1)
+    count = math.ceil(step / (page.tilelength if page.is_tiled else page.rowsperstrip))
+    for begin in range(0, numbers.shape[1], count):
+        parts = []
+        for number in numbers[:, begin : begin + count].ravel():
+            file.seek(page.dataoffsets[number])
+            parts.append((file.read(page.databytecounts[number]), int(number)))
+        yield parts
+
+
+def _join_parts(page: TiffPage, decode: Callable[..., Any], parts: list[tuple[bytes, int]]) -> NDArray:
+    """Decodes strips or tiles and joins them to the samples of whole rows."""
+    rows, cols = page.imagelength, page.imagewidth
+    decoded = []
+    for content, number in parts:
+        part, (plane, _, row, col, _), _ = decode(content, number)
+        decoded.append((part[0, : rows - row, : cols - col], plane, row, col))
+    begin, end = decoded[0][2], max(row + len(part) for part, _, row, _ in decoded)
+    samples = np.empty((end - begin, cols, page.samplesperpixel), decoded[0][0].dtype)
+    for part, plane, row, col in decoded:
+        height, width, count = part.shape
+        samples[row - begin : row - begin + height, col : col + width, plane : plane + count] = part
+    return samples
+
+
+def _to_full_range(samples: NDArray, bits: int) -> NDArray[np.uint8 | np.uint16]:
+    """Scales samples to 0..255, or to 0..65535 if they have more than eight bits."""
+    full, dtype = (255, np.uint8) if bits <= 8 else (65535, np.uint16)
+    if bits in (8, 16):
+        return samples.astype(dtype, copy=False)
+    table = np.floor(np.arange(2**bits) * (full / (2**bits - 1)) + 0.5).astype(dtype)
+    return table[samples.astype(np.uint16)]
 
 
 def orientation_of(page: TiffPage) -> int:
@@ -189,26 +288,3 @@ def profile_of(page: TiffPage) -> bytes | None:
     """Returns the ICC profile, if the tag has the right type."""
     profile = page.tags.valueof(34675)
     return profile if isinstance(profile, bytes) else None
-
-
-def _to_full_range(samples: NDArray, bits: int) -> NDArray[np.uint8 | np.uint16]:
-    """Scales samples to 0..255, or to 0..65535 if they have more than eight bits."""
-    full, dtype = (255, np.uint8) if bits <= 8 else (65535, np.uint16)
-    if bits in (8, 16):
-        return samples.astype(dtype, copy=False)
-    table = np.floor(np.arange(2**bits) * (full / (2**bits - 1)) + 0.5).astype(dtype)
-    return table[samples.astype(np.uint16)]
-
-
-def _select_channels(pixels: NDArray, page: TiffPage, warnings: list[str]) -> NDArray:
-    """Returns the colours and, if there is one, the first alpha channel."""
-    colors = SAMPLES[page.photometric]
-    extra = pixels.shape[2] - colors
-    kinds = [int(kind) for kind in page.extrasamples][:extra]
-    if not kinds and extra == 1:
-        kinds = [ALPHA]  # by custom, if the file does not say what the sample is
-    alphas = [index for index, kind in enumerate(kinds) if kind in (PREMULTIPLIED, ALPHA)][:1]
-    if extra > len(alphas):
-        warnings.append(f"{extra - len(alphas)} channels besides its colours are left out")
-        pixels = pixels[..., [*range(colors), *(colors + index for index in alphas)]]
-    return unpremultiplied(pixels) if alphas and kinds[alphas[0]] == PREMULTIPLIED else pixels

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-import imagecodecs
 import numpy as np
 from numpy.typing import DTypeLike
 from PIL import Image
@@ -18,9 +18,10 @@ from tifffile import TiffWriter
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.files import atomic_write
+from srcnn_tf.images.encode import encode_jpeg, encode_png, encode_tiff_strips
 from srcnn_tf.images.library_errors import library_errors
 from srcnn_tf.images.metadata import updated_exif, write_tiff_exif
-from srcnn_tf.images.page import Page, channels_of, matching_profile
+from srcnn_tf.images.page import Page, RowStream, as_array, block_rows, channels_of, matching_profile
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,6 @@ FORMATS = {".bmp": BMP, ".png": PNG, ".jpg": JPEG, ".jpeg": JPEG, ".tif": TIFF, 
 OUTPUT_EXTENSIONS = frozenset(FORMATS)
 METADATA_NAMES = {"icc_profile": "colour profile", "exif": "EXIF data", "dpi": "resolution"}
 
-# zlib takes most of libpng's time: this level with this one filter is seven times as fast as the default (level 6, the
-# best of five filters for each row), for files that are 13 % larger.
-ZLIB_LEVEL, PNG_FILTER = 2, imagecodecs.PNG.FILTER.PAETH
-FULL_COLOR = 90  # from this JPEG quality on, colour has the resolution of luma, as in Adobe's programs and ImageMagick
 MAX_JPEG_EXIF = 65_533  # bytes in a segment
 MAX_CLASSIC_TIFF = 2**32 - 2**25  # bytes of pixels, with room for tags, up to which BigTIFF is not needed
 # Pixels of a WebP file up to which libwebp's method 4 is used, half a decibel better at the same size than method 2;
@@ -75,12 +72,12 @@ class ImageWriter:
         self._path, self._page_count, self._quality = Path(path), page_count, quality
         self._temporary: Path | None = None
         self._tiff: TiffWriter | None = None
+        self._stack = contextlib.ExitStack()
         self._written = 0
         self.warnings: list[str] = []
 
     def __enter__(self) -> Self:
-        """Prepares writing; no file is created before the first page."""
-        self._stack = contextlib.ExitStack()
+        """Returns the writer; no file is created before the first page."""
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -108,59 +105,67 @@ class ImageWriter:
         raise RunError(f"{self._path}: {file_format.name} holds {problem}.")
 
     def write(self, page: Page) -> None:
-        """Writes a page."""
+        """Writes a page. Rows that are computed when they are read are, once from top to bottom."""
         self.check(page.pixels.shape, page.pixels.dtype)
         file_format = FORMATS[self._path.suffix.lower()]
         warnings: list[str] = []
         if self._temporary is None:
             self._temporary = self._stack.enter_context(atomic_write(self._path))
-        # An OSError is left to `atomic_write`.
-        passed = (RunError, OSError)
-        with library_errors(self._path, f"written as {file_format.name}", "use the extension .png or .tif", passed):
-            page, exif = _select_metadata(page, file_format, warnings)
-            if file_format is TIFF:
-                self._write_tiff(page, exif, self._temporary)
-            else:
-                # Pillow misses that a disk is full when it writes to a file descriptor, so it gets none.
-                with _NoDescriptor(io.FileIO(self._temporary, "w")) as file:
-                    self._write_single(page, file_format, exif, file)
+        # An OSError is left to `atomic_write`; the others come from computing the rows.
+        passed = (RunError, OSError, MemoryError)
+        try:
+            with library_errors(self._path, f"written as {file_format.name}", "use the extension .png or .tif", passed):
+                page, exif = _select_metadata(page, file_format, warnings)
+                if file_format is TIFF:
+                    self._write_tiff(page, exif, self._temporary)
+                else:
+                    # Pillow misses that a disk is full when it writes to a file descriptor, so it gets none.
+                    with _NoDescriptor(io.FileIO(self._temporary, "w")) as file:
+                        self._write_single(page, file_format, exif, file)
+        finally:
+            if isinstance(page.pixels, RowStream):
+                page.pixels.close()
         self._written += 1
         self.warnings += [warning for warning in warnings if warning not in self.warnings]
 
     def _write_tiff(self, page: Page, exif: Image.Exif | None, path: Path) -> None:
+        shape, dtype = page.pixels.shape, page.pixels.dtype
         if self._tiff is None:
-            big = self._page_count * page.pixels.nbytes > MAX_CLASSIC_TIFF
+            big = self._page_count * math.prod(shape) * dtype.itemsize > MAX_CLASSIC_TIFF
             self._tiff = self._stack.enter_context(TiffWriter(path, bigtiff=big, byteorder="<"))
         channels = channels_of(page.pixels)
-        self._tiff.write(
-            page.pixels,
-            photometric="minisblack" if channels < 3 else "rgb",
-            planarconfig="contig" if channels > 1 else None,
-            extrasamples=["unassalpha"] if channels in (2, 4) else None,
-            compression="adobe_deflate",
-            predictor=True,
-            resolution=page.dpi,
-            resolutionunit="inch" if page.dpi else None,
-            iccprofile=page.icc_profile,
-            extratags=write_tiff_exif(self._tiff, exif) if exif else [],
-            software=False,
-            metadata=None,
-        )
+        step = block_rows(shape, dtype)
+        with contextlib.closing(encode_tiff_strips(page.pixels, step)) as strips:
+            self._tiff.write(
+                strips,
+                shape=shape,
+                dtype=dtype,
+                rowsperstrip=step,
+                photometric="minisblack" if channels < 3 else "rgb",
+                planarconfig="contig" if channels > 1 else None,
+                extrasamples=["unassalpha"] if channels in (2, 4) else None,
+                compression="adobe_deflate",
+                predictor=True,
+                resolution=page.dpi,
+                resolutionunit="inch" if page.dpi else None,
+                iccprofile=page.icc_profile,
+                extratags=write_tiff_exif(self._tiff, exif) if exif else [],
+                software=False,
+                metadata=None,
+            )
 
     def _write_single(self, page: Page, file_format: Format, exif: Image.Exif | None, file: BinaryIO) -> None:
-        pixels = page.pixels
         metadata = {"icc_profile": page.icc_profile, "dpi": page.dpi, "exif": exif.tobytes() if exif else None}
         metadata = {name: value for name, value in metadata.items() if value}
-        if file_format is PNG:
-            encoded = imagecodecs.png_encode(pixels, level=ZLIB_LEVEL, filter=PNG_FILTER)
-            file.writelines(_with_metadata(encoded, file_format, metadata))
-        elif file_format is JPEG:
-            sampling = "444" if self._quality >= FULL_COLOR else "420"
-            encoded = imagecodecs.jpeg8_encode(pixels, level=self._quality, subsampling=sampling)
-            file.writelines(_with_metadata(encoded, file_format, metadata))
+        if file_format in (PNG, JPEG):
+            encoded = encode_png(page.pixels) if file_format is PNG else encode_jpeg(page.pixels, self._quality)
+            with contextlib.closing(encoded) as parts:
+                file.write(next(parts))
+                file.write(_encode_metadata(file_format, metadata))
+                file.writelines(parts)
         else:
-            method = 4 if pixels.shape[0] * pixels.shape[1] <= MAX_WEBP_METHOD_4 else 2
-            image = Image.fromarray(pixels)
+            image = Image.fromarray(np.ascontiguousarray(as_array(page.pixels)))
+            method = 4 if image.width * image.height <= MAX_WEBP_METHOD_4 else 2
             image.save(file, file_format.name.upper(), quality=self._quality, method=method, **metadata)
 
 
@@ -171,10 +176,12 @@ class _NoDescriptor(io.BufferedWriter):
 
 def _select_metadata(page: Page, file_format: Format, warnings: list[str]) -> tuple[Page, Image.Exif | None]:
     """Returns the page without the metadata that the format does not hold, and its EXIF data for these pixels."""
+    left_out: dict[str, Any] = {}
     for part, words in METADATA_NAMES.items():
         if part not in file_format.metadata and getattr(page, part) is not None:
             warnings.append(f"{file_format.name} holds no {words}: left out")
-    page = Page(np.ascontiguousarray(page.pixels), **{part: getattr(page, part) for part in file_format.metadata})
+            left_out[part] = None
+    page = replace(page, **left_out)
     exif = updated_exif(page, warnings)
     if file_format is WEBP:  # which stores grey as RGB
         page = replace(page, icc_profile=matching_profile(page.icc_profile, 3, warnings))
@@ -187,19 +194,10 @@ def _select_metadata(page: Page, file_format: Format, warnings: list[str]) -> tu
     return page, exif
 
 
-def _with_metadata(
-    encoded: bytes | bytearray, file_format: Format, metadata: dict[str, Any]
-) -> list[bytes | bytearray | memoryview]:
-    """Inserts metadata into a PNG or JPEG file: that of a file of one pixel, which Pillow writes with it.
-
-    imagecodecs encodes the pixels, since Pillow loses 16 bits, would copy them to four bytes each (300 MB more for 100
-    megapixels) and takes 1.7 times as long for PNG.
-    """
+def _encode_metadata(file_format: Format, metadata: dict[str, Any]) -> bytes:
+    """Returns metadata as it stands in a PNG or JPEG file: in one of a single pixel, which Pillow writes with it."""
     small = io.BytesIO()
     Image.new("L", (1, 1)).save(small, file_format.name, **metadata)
     head = small.getvalue()
-    if file_format is PNG:  # after the signature and the header chunk, before the data chunk
-        begin, end, rest = 33, head.rindex(b"IDAT") - 4, 33
-    else:  # after the first marker, before the quantization tables; the encoder's own JFIF header is left out
-        begin, end, rest = 2, head.rindex(b"\xff\xdb"), encoded.index(b"\xff\xdb")
-    return [encoded[:begin], head[begin:end], memoryview(encoded)[rest:]]
+    # After the signature and the header chunk, before the data chunk; or after the first marker, before the tables.
+    return head[33 : head.rindex(b"IDAT") - 4] if file_format is PNG else head[2 : head.rindex(b"\xff\xdb")]

@@ -1,15 +1,17 @@
 """Makes image files for the tests, byte by byte where no library writes what is needed."""
 
 import io
+import itertools
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import tifffile
 from PIL import Image, ImageCms
 
-from srcnn_tf.images.page import Page
+from srcnn_tf.images.page import Page, RowStream, as_array
 from srcnn_tf.images.reader import ImageReader
 from srcnn_tf.images.writer import ImageWriter
 
@@ -24,6 +26,7 @@ def read(path, max_pixels=10**6):
         path = "a.img"
     with ImageReader(path, max_pixels) as pages:
         (page,) = pages
+        page = replace(page, pixels=as_array(page.pixels))
     return page, pages.warnings
 
 
@@ -33,6 +36,20 @@ def write(path, *pages, **options):
         for page in pages:
             writer.write(page if isinstance(page, Page) else Page(page))
     return writer.warnings
+
+
+def row_stream(pixels, error=None):
+    """Rows that come in blocks of odd heights, and an error instead of the last block."""
+
+    def blocks():
+        begin = 0
+        for height in itertools.cycle((1, 7, 3, 20)):
+            if begin + height >= len(pixels) and error:
+                raise error
+            yield pixels[begin : begin + height]
+            begin += height
+
+    return RowStream(pixels.shape, pixels.dtype, blocks())
 
 
 def noise(channels, dtype=np.uint8, rows=40, cols=50):

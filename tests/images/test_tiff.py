@@ -1,6 +1,8 @@
 import contextlib
+import io
 import itertools
 import lzma
+import threading
 import zlib
 from pathlib import Path
 
@@ -12,9 +14,17 @@ from conftest import as_stored, synthetic_image
 from image_files import SRGB, by_tifffile, encoded, exif, exif_tags, noise, read, tiff, tiff_pages
 from PIL import Image
 
+from srcnn_tf.devices import cores
 from srcnn_tf.errors import RunError
+from srcnn_tf.images.page import RowStream, as_array
 from srcnn_tf.images.reader import ImageReader
 from srcnn_tf.images.tiff import MAX_PAGES
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """A few rows are decoded at once, also of the small images of these tests."""
+    monkeypatch.setattr("srcnn_tf.images.page.BLOCK_BYTES", 500)
 
 
 def pixels_of(content):
@@ -263,18 +273,71 @@ def test_pages_are_checked_first_and_decoded_one_by_one(monkeypatch):
             kind = "rgb" if page.ndim == 3 else "minisblack"
             extra = [2] + [0] * (page.shape[2] - 4) if page.shape[2:] > (3,) else None
             writer.write(page, photometric=kind, metadata=None, extrasamples=extra, planarconfig=1)
-    decoded = []
-    decode = tifffile.TiffPage.asarray
-    monkeypatch.setattr(tifffile.TiffPage, "asarray", lambda page, **how: decoded.append(1) or decode(page, **how))
+    reads = []
+    read_array = tifffile.FileHandle.read_array
+    monkeypatch.setattr(tifffile.FileHandle, "read_array", lambda *given: reads.append(1) or read_array(*given))
     with pytest.raises(RunError, match=r"a\.tif: declares 200 x 200 pixels.*--max_megapixels"):
         ImageReader("a.tif", 39_999).__enter__()
-    assert not decoded
     with ImageReader("a.tif", 40_000) as reader:
         assert len(reader) == 4
-        for number, (page, expected) in enumerate(zip(reader, pages, strict=True), 1):
-            np.testing.assert_array_equal(page.pixels, expected[..., :4] if expected.ndim == 3 else expected)
-            assert len(decoded) == number
+        for page, expected in zip(reader, pages, strict=True):
+            count = len(reads)
+            assert (count > 0) == (expected is not pages[0])
+            expected = expected[..., :4] if expected.ndim == 3 else expected
+            np.testing.assert_array_equal(as_array(page.pixels), expected)
+            assert (len(reads) > count) == isinstance(page.pixels, RowStream)
         assert reader.warnings == ["page 4: 2 channels besides its colours are left out"]
+
+
+LAYOUTS = [
+    {},
+    {"compression": "lzw", "rowsperstrip": 1},
+    {"compression": "zlib", "rowsperstrip": 7, "predictor": True},
+    {"compression": "zstd", "tile": (16, 32)},
+    {"compression": "zlib", "planarconfig": "separate", "rowsperstrip": 3},
+    {"planarconfig": "separate"},
+    {"planarconfig": "separate", "tile": (16, 32), "byteorder": ">"},
+]
+
+
+@pytest.mark.parametrize("options", LAYOUTS, ids=str)
+def test_rows_are_decoded_when_they_are_needed(options, monkeypatch):
+    pixels, size = noise(3, np.uint16, 1000, 60), []
+    stored = np.moveaxis(pixels, -1, 0) if "planarconfig" in options else pixels
+    content = by_tifffile(stored, photometric="rgb", **({"planarconfig": "contig"} | options))
+    Path("a.tif").write_bytes(content)
+    threads = threading.active_count()
+    read, read_array = tifffile.FileHandle.read, tifffile.FileHandle.read_array
+    with ImageReader("a.tif", 10**6) as reader:
+        for page in reader:
+            monkeypatch.setattr(tifffile.FileHandle, "read", lambda *given: size.append(given[1]) or read(*given))
+            monkeypatch.setattr(
+                tifffile.FileHandle,
+                "read_array",
+                lambda *given: size.append(given[2] * 2) or read_array(*given),
+            )
+            for begin, end in ((0, 1), (0, 40), (33, 34), (500, 517), (990, 1000)):
+                np.testing.assert_array_equal(page.pixels[begin:end], pixels[begin:end])
+                assert sum(size) <= len(content) * (end + 40 * (cores() + 2)) / 1000
+            assert threading.active_count() == threads
+
+
+def test_a_damaged_strip_is_an_error_when_its_rows_are_needed_and_no_thread_survives():
+    content = bytearray(by_tifffile(noise(3, rows=1000), photometric="rgb", compression="zlib", rowsperstrip=5))
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        content[file.pages[0].dataoffsets[150] + 50] ^= 1
+    Path("a.tif").write_bytes(content)
+    threads = threading.active_count()
+    with ImageReader("a.tif", 10**6) as reader:
+        (page,) = reader
+        np.testing.assert_array_equal(page.pixels[:700], noise(3, rows=1000)[:700])
+        with pytest.raises(RunError, match=r"^a\.tif: cannot be read as an image \([^\n]*\); replace or remove it\.$"):
+            page.pixels[700:1000]
+        assert threading.active_count() == threads
+    with ImageReader("a.tif", 10**6) as reader:
+        (page,) = reader
+        page.pixels[:10]
+    assert threading.active_count() == threads
 
 
 def test_reduced_copies_and_masks_are_left_out_with_a_warning():

@@ -1,5 +1,6 @@
 import itertools
 import os
+import threading
 from pathlib import Path
 
 import imagecodecs
@@ -7,11 +8,12 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import full_disk, synthetic_image
-from image_files import GREY, SRGB, exif, exif_tags, noise, read, smooth, write
+from image_files import GREY, SRGB, exif, exif_tags, noise, read, row_stream, smooth, write
 from PIL import Image, JpegImagePlugin
 
+from srcnn_tf.devices import map_in_threads
 from srcnn_tf.errors import RunError
-from srcnn_tf.images.page import Page
+from srcnn_tf.images.page import Page, RowStream, as_array
 from srcnn_tf.images.reader import ImageReader
 from srcnn_tf.images.writer import OUTPUT_EXTENSIONS, ImageWriter
 
@@ -20,16 +22,22 @@ GPS = {1: "N", 2: (52.0, 30.0, 15.5)}
 SHAPES = [(1, 1), (1, 1, 2), (1, 1, 3), (1, 1, 4), (3, 3, 3), (1, 300), (300, 1, 4), (40, 50), (40, 50, 2), (40, 50, 3)]
 
 
+def all_at_once(pixels):
+    return pixels
+
+
+@pytest.mark.parametrize("given", [all_at_once, row_stream])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("extension", [".png", ".tif", ".TIFF", ".bmp"])
-def test_lossless_formats_keep_every_bit(shape, dtype, extension):
+def test_lossless_formats_keep_every_bit(shape, dtype, extension, given, monkeypatch):
+    monkeypatch.setattr("srcnn_tf.images.page.BLOCK_BYTES", 1000)
     if extension == ".bmp" and (dtype == np.uint16 or shape[2:] in ((2,), (4,))):
         return
     pixels = np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
     if shape[0] > 1:
         pixels = np.repeat(pixels, 2, axis=1)[::-1, ::2]  # a view
-    assert write(f"a{extension}", pixels) == []
+    assert write(f"a{extension}", given(pixels)) == []
     page, warnings = read(f"a{extension}")
     np.testing.assert_array_equal(page.pixels, pixels)
     assert (page.pixels.dtype, warnings, os.listdir()) == (dtype, [], [f"a{extension}"])
@@ -44,13 +52,14 @@ def test_lossless_formats_keep_every_bit(shape, dtype, extension):
         np.testing.assert_array_equal(tifffile.imread(f"a{extension}").ravel(), pixels.ravel())
 
 
+@pytest.mark.parametrize("given", [all_at_once, row_stream])
 @pytest.mark.parametrize(
     ("extension", "channels"),
     [*itertools.product([".jpg", ".JPEG"], [1, 3]), *itertools.product([".webp"], [1, 2, 3, 4])],
 )
-def test_lossy_formats_keep_images_nearly_and_alpha_exactly(extension, channels):
+def test_lossy_formats_keep_images_nearly_and_alpha_exactly(extension, channels, given):
     expected = smooth(channels)
-    write(f"a{extension}", expected)
+    write(f"a{extension}", given(expected))
     page, _ = read(f"a{extension}")
     if extension == ".webp" and channels < 3:  # it has no grey
         grey = expected if channels == 1 else expected[..., 0]
@@ -117,7 +126,7 @@ def test_several_pages_are_for_tiff_only_and_written_one_at_a_time():
     assert os.listdir() == ["a.tif"]
     with ImageReader("a.tif", 10**6) as reader:
         for stored, page in zip(reader, pages, strict=True):
-            np.testing.assert_array_equal(stored.pixels, page)
+            np.testing.assert_array_equal(as_array(stored.pixels), page)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -206,19 +215,42 @@ def test_a_damaged_tag_is_left_out_alone():
     assert exif_tags(read("a.jpg")[0].exif)[0] == {0x010F: "A maker"}
 
 
+@pytest.mark.parametrize("given", [all_at_once, row_stream])
 @pytest.mark.parametrize("missing", [1, 1000, None])
 @pytest.mark.parametrize("extension", sorted(OUTPUT_EXTENSIONS))
-def test_a_full_disk_leaves_nothing_behind(extension, missing):
+def test_a_full_disk_leaves_nothing_behind(extension, missing, given, monkeypatch):
+    monkeypatch.setattr("srcnn_tf.images.page.BLOCK_BYTES", 5000)
     write(f"c{extension}", noise(3, rows=300))
     size = Path(f"c{extension}").stat().st_size
     Path(f"c{extension}").unlink()
     Path(f"b{extension}").write_bytes(b"what was there")
+    threads = threading.active_count()
     for name in ("a", "b"):
         message = rf"{name}\{extension}: cannot be written \(File too large\)"
         with full_disk(size - (missing or size)), pytest.raises(RunError, match=message):
-            write(f"{name}{extension}", noise(3, rows=300))
+            write(f"{name}{extension}", given(noise(3, rows=300)))
+    assert threading.active_count() == threads
     assert os.listdir() == [f"b{extension}"]
     assert Path(f"b{extension}").read_bytes() == b"what was there"
+
+
+@pytest.mark.parametrize("error", [RunError("a strip is damaged"), MemoryError(), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize("extension", sorted(OUTPUT_EXTENSIONS))
+def test_an_error_while_rows_are_computed_comes_through_and_leaves_nothing_behind(extension, error, monkeypatch):
+    monkeypatch.setattr("srcnn_tf.images.page.BLOCK_BYTES", 1000)
+
+    def compute(number):
+        if number == 25:
+            raise error
+        return noise(3, rows=10)
+
+    threads = threading.active_count()
+    rows = RowStream((300, 50, 3), np.uint8, map_in_threads(compute, range(30), 3))
+    with pytest.raises(type(error)) as raised:
+        write(f"new/a{extension}", rows)
+    assert raised.value is error
+    assert threading.active_count() == threads
+    assert os.listdir("new") == []
 
 
 def test_an_exception_between_pages_leaves_nothing_behind():
@@ -232,12 +264,14 @@ def test_an_exception_between_pages_leaves_nothing_behind():
     assert os.listdir("new") == []
 
 
-@pytest.mark.parametrize(("extension", "name"), [(".webp", "WebP"), (".jpg", "JPEG"), (".png", "PNG"), (".bmp", "BMP")])
+@pytest.mark.parametrize(
+    ("extension", "name"), [(".webp", "WebP"), (".jpg", "JPEG"), (".png", "PNG"), (".bmp", "BMP"), (".tif", "TIFF")]
+)
 def test_what_an_encoder_refuses_is_reported(extension, name, monkeypatch):
     def refuse(*_, **__):
         raise RuntimeError("encoding\nerror 6")
 
-    for encoder in ("jpeg8_encode", "png_encode"):
+    for encoder in ("jpeg8_encode", "png_encode", "deflate_encode"):
         monkeypatch.setattr(imagecodecs, encoder, refuse)
     monkeypatch.setattr(Image.Image, "save", refuse)
     with pytest.raises(RunError, match=rf"a\{extension}: cannot be written as {name} \(encoding error 6\); use the ex"):
