@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from srcnn_tf.config import Config
@@ -120,75 +119,46 @@ class FusedConv2D(keras.layers.Conv2D):
 class NarrowConv2D(keras.layers.Conv2D):
     """A convolution without padding to very few channels, 2 to 3 times as fast as `Conv2D` on a processor.
 
-    Libraries compute output channels in blocks of 16 or so, and waste the rest of the block. Here one matrix product
-    computes all filter taps of all pixels, and the taps are shifted and summed. The result and its gradient are those
-    of `Conv2D`. With `autocast=False` the products are in the dtype of the inputs; the bias is added in float32.
+    The result and its gradient are those of `Conv2D`. With `autocast=False` the products are in the dtype of the
+    inputs; the bias is added in float32.
     """
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Convolves `(batch, rows, cols, c_in)` with a kernel `(side, side, c_in, c_out)`."""
-        kernel = tf.cast(kernel, inputs.dtype)
-        convolve = convolve_image if inputs.shape[0] == 1 else _convolve_patches
-        return tf.cast(convolve(inputs, kernel), self.dtype)
+        return tf.cast(narrow_convolution(inputs, tf.cast(kernel, inputs.dtype)), self.dtype)
 
 
-def convolve_image(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """Convolves one large image without padding: one matrix product, with the pixels of each tap contiguous.
+@tf.custom_gradient
+def narrow_convolution(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    """Convolves images without padding, to very few channels.
+
+    Libraries compute output channels in blocks of 16 or so, and waste the rest of the block. Here one matrix product
+    computes all filter taps of all pixels, and the taps are shifted and summed. Each tap has its pixels in sequence, so
+    that what is shifted and summed is contiguous.
 
     Args:
-        inputs: `(1, rows, cols, c_in)`.
+        inputs: `(batch, rows, cols, c_in)`.
         kernel: `(side, side, c_in, c_out)`, of the same dtype.
 
     Returns:
-        `(1, rows - side + 1, cols - side + 1, c_out)`.
+        `(batch, rows - side + 1, cols - side + 1, c_out)`.
     """
     side, c_in, c_out = kernel.shape[0], kernel.shape[2], kernel.shape[3]
-    height, width = tf.shape(inputs)[1], tf.shape(inputs)[2]
-    rows, cols = height - side + 1, width - side + 1
+    batch, height, width = (inputs.shape[axis] or tf.shape(inputs)[axis] for axis in (0, 1, 2))
+    rows, cols, last = height - side + 1, width - side + 1, side - 1
     matrix = tf.reshape(tf.transpose(kernel, [0, 1, 3, 2]), [-1, c_in])
-    products = tf.matmul(matrix, tf.reshape(inputs, [-1, c_in]), transpose_b=True)
-    taps = tf.reshape(products, [side, side * c_out, height, width])
-    summed = tf.add_n([taps[row, :, row : row + rows] for row in range(side)])
-    taps = tf.reshape(summed, [side, c_out, rows, width])
-    summed = tf.add_n([taps[col, :, :, col : col + cols] for col in range(side)])
-    return tf.transpose(summed, [1, 2, 0])[tf.newaxis]
+    flat = tf.reshape(inputs, [-1, c_in])
+    taps = tf.reshape(tf.matmul(matrix, flat, transpose_b=True), [side, side, c_out, batch, height, width])
+    summed = tf.add_n([taps[row, ..., row : row + rows, :] for row in range(side)])
+    summed = tf.add_n([summed[col, ..., col : col + cols] for col in range(side)])
 
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        shifted, none = tf.transpose(upstream, [3, 0, 1, 2]), [0, 0]
+        shifted = tf.stack([tf.pad(shifted, [none, none, none, [col, last - col]]) for col in range(side)])
+        shifted = tf.stack([tf.pad(shifted, [none, none, none, [row, last - row], none]) for row in range(side)])
+        shifted = tf.reshape(shifted, [side * side * c_out, -1])
+        by_inputs = tf.reshape(tf.matmul(shifted, matrix, transpose_a=True), tf.shape(inputs))
+        by_kernel = tf.reshape(tf.matmul(shifted, flat), [side, side, c_out, c_in])
+        return by_inputs, tf.transpose(by_kernel, [0, 1, 3, 2])
 
-def _convolve_patches(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """Convolves a batch of patches; its gradient, which needs static rows and columns, is a matrix product too."""
-    side, c_in, c_out = kernel.shape[0], kernel.shape[2], kernel.shape[3]
-    height, width = (inputs.shape[axis] or tf.shape(inputs)[axis] for axis in (1, 2))
-    rows, cols = height - side + 1, width - side + 1
-    taps = [(row, col) for row in range(side) for col in range(side)]
-
-    @tf.custom_gradient
-    def convolve(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        matrix = tf.reshape(tf.transpose(kernel, [2, 0, 1, 3]), [c_in, len(taps) * c_out])
-        flat = tf.reshape(inputs, [-1, c_in])
-        products = tf.reshape(flat @ matrix, [-1, height, width, len(taps), c_out])
-        result = tf.add_n([products[:, row : row + rows, col : col + cols, tap] for tap, (row, col) in enumerate(taps)])
-
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            shifted = tf.reshape(_shift_to_taps(upstream, taps, side), [-1, len(taps) * c_out])
-            by_inputs = tf.reshape(tf.matmul(shifted, matrix, transpose_b=True), tf.shape(inputs))
-            by_kernel = tf.reshape(tf.matmul(flat, shifted, transpose_a=True), [c_in, side, side, c_out])
-            return by_inputs, tf.transpose(by_kernel, [1, 2, 0, 3])
-
-        return result, gradient
-
-    return convolve(inputs, kernel)
-
-
-def _shift_to_taps(upstream: tf.Tensor, taps: Sequence[tuple[int, int]], side: int) -> tf.Tensor:
-    """Copies each channel to where each tap read it: `(batch, rows + side - 1, cols + side - 1, taps * c_out)`.
-
-    A convolution with filters of a single 1 each, which is faster than concatenated slices.
-    """
-    c_out = upstream.shape[3]
-    ones = np.zeros((side, side, c_out, len(taps), c_out), np.float32)
-    for tap, (row, col) in enumerate(taps):
-        for channel in range(c_out):
-            ones[side - 1 - row, side - 1 - col, channel, tap, channel] = 1
-    filters = tf.constant(ones.reshape(side, side, c_out, -1), upstream.dtype)
-    around = [side - 1, side - 1]
-    return tf.nn.conv2d(tf.pad(upstream, [[0, 0], around, around, [0, 0]]), filters, 1, "VALID")
+    return tf.transpose(summed, [1, 2, 3, 0]), gradient

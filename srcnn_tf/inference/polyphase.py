@@ -39,7 +39,7 @@ from srcnn_tf.images.color import LUMA_GAIN, luma_weights
 from srcnn_tf.images.page import Pixels, channels_of
 from srcnn_tf.images.resize import keys_kernel
 from srcnn_tf.inference.tiling import TILE
-from srcnn_tf.model import LAYERS, convolve_image
+from srcnn_tf.model import LAYERS, narrow_convolution
 
 
 class PolyphaseModel:
@@ -194,7 +194,7 @@ class PolyphaseModel:
         image = image[:, begin : rows - end, begin : cols - end]
         if len(second) > 1:
             image = layer(image, second, second_bias)
-        return convolve_image(tf.cast(image, tf.float32), tf.constant(last))[0, ..., 0] + last_bias
+        return narrow_convolution(tf.cast(image, tf.float32), tf.constant(last))[0, ..., 0] + last_bias
 
 
 def _phase_weights(scale: int, shift: int, size: int) -> tuple[NDArray[np.float64], int]:

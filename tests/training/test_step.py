@@ -49,7 +49,7 @@ def test_a_step_goes_down_the_gradient_of_the_whole_batch(c_dim, channels, xla):
     assert int(state.step) == 3
     moved = zip(model.get_weights(), build_model(config, "he").get_weights(), strict=True)
     assert min(np.abs(values - start).max() for values, start in moved) > 1e-3
-    assert_close(state.model.get_weights(), model.get_weights(), 1e-5)
+    assert_close(state.model.get_weights(), model.get_weights(), 2e-5)  # weights up to 4
     assert_close(state.ema_model.get_weights(), state.model.get_weights(), 0)  # no average in this recipe
 
 
