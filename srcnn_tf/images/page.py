@@ -138,14 +138,10 @@ def oriented(pixels: NDArray, orientation: int) -> NDArray:
 
 def unpremultiplied(pixels: NDArray[np.uint8 | np.uint16]) -> NDArray[np.uint8 | np.uint16]:
     """Divides colour by alpha, the last channel, and rounds it; colour is black where alpha is 0."""
-    full, step = np.iinfo(pixels.dtype).max, block_rows(pixels.shape, pixels.dtype)
-    result = pixels.copy()
-    for begin in range(0, len(pixels), step):
-        block = pixels[begin : begin + step].astype(np.uint32)  # 65535 x 65535 + 32767 still fits
-        color, alpha = block[..., :-1], block[..., -1:]
-        divided = np.minimum((color * full + alpha // 2) // np.maximum(alpha, 1), full)
-        result[begin : begin + step, ..., :-1] = divided * (alpha > 0)
-    return result
+    full = np.iinfo(pixels.dtype).max
+    color, alpha = pixels[..., :-1].astype(np.uint32), pixels[..., -1:]  # 65535 x 65535 + 32767 still fits
+    divided = np.minimum((color * full + alpha // 2) // np.maximum(alpha, 1), full) * (alpha > 0)
+    return np.concatenate([divided.astype(pixels.dtype), alpha], axis=-1)
 
 
 def cmyk_to_rgb(image: Image.Image, profile: bytes | None, warnings: list[str]) -> NDArray[np.uint8]:

@@ -52,7 +52,7 @@ class ImageReader:
 
     def __init__(self, path: str | os.PathLike[str], max_pixels: int) -> None:
         self._path, self._limits = path, (path, max_pixels, ADVICE)
-        self._pixels: Pixels | None = None  # of the page that is being read
+        self._rows: RowStream | None = None  # of the page that is being read
         self.warnings: list[str] = []
 
     def __enter__(self) -> Self:
@@ -69,8 +69,8 @@ class ImageReader:
 
     def __exit__(self, *error: object) -> None:
         """Closes the file, and ends the threads that decode it."""
-        if isinstance(self._pixels, RowStream):
-            self._pixels.close()
+        if self._rows is not None:
+            self._rows.close()
         self._stack.close()
 
     def __len__(self) -> int:
@@ -86,7 +86,7 @@ class ImageReader:
                 page = self._read_tiff(tiff_page, warnings) if tiff_page else self._read_image(warnings)
             prefix = f"page {tiff_page.index + 1}: " if tiff_page and len(self) > 1 else ""
             self.warnings += [prefix + warning for warning in warnings]
-            self._pixels = page.pixels
+            self._rows = page.pixels if isinstance(page.pixels, RowStream) else None
             yield page
 
     def _read_tiff(self, page: TiffPage, warnings: list[str]) -> Page:

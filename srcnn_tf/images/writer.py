@@ -164,7 +164,7 @@ class ImageWriter:
                 file.write(_encode_metadata(file_format, metadata))
                 file.writelines(parts)
         else:
-            image = Image.fromarray(np.ascontiguousarray(as_array(page.pixels)))
+            image = Image.fromarray(as_array(page.pixels))
             method = 4 if image.width * image.height <= MAX_WEBP_METHOD_4 else 2
             image.save(file, file_format.name.upper(), quality=self._quality, method=method, **metadata)
 
