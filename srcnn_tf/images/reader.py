@@ -13,16 +13,7 @@ from srcnn_tf.images import tiff
 from srcnn_tf.images.decode import decode, exif_orientation, open_file, open_image
 from srcnn_tf.images.library_errors import library_errors
 from srcnn_tf.images.metadata import image_dpi, tiff_metadata
-from srcnn_tf.images.page import (
-    Dpi,
-    Page,
-    Pixels,
-    RowStream,
-    as_array,
-    channels_of,
-    matching_profile,
-    oriented,
-)
+from srcnn_tf.images.page import Dpi, Page, Pixels, RowStream, as_array, channels_of, matching_profile, oriented
 
 ADVICE = "Allow more with --max_megapixels, or make it smaller."
 
