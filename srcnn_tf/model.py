@@ -106,14 +106,34 @@ def plain_keras(model: keras.Model) -> keras.Model:
 
 
 class FusedConv2D(keras.layers.Conv2D):
-    """`Conv2D` with its bias added by `bias_add`: TensorFlow fuses that and the ReLU into the convolution.
+    """`Conv2D` without padding, as matrix products where these are faster; TensorFlow fuses bias and ReLU into each.
 
-    Keras adds a reshaped bias instead, with which inference takes 25 % longer.
+    Keras adds a reshaped bias instead of using `bias_add`, which is not fused: inference takes 25 % longer.
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns the activation of the convolution plus the bias."""
-        return self.activation(tf.nn.bias_add(self.convolution_op(inputs, self.kernel), self.bias))
+        side, c_in = self.kernel.shape[0], self.kernel.shape[2]
+        batch, height, width = (inputs.shape[axis] or tf.shape(inputs)[axis] for axis in (0, 1, 2))
+        is_small = inputs.shape[0] not in (None, 1) and c_in <= 3  # a batch of patches: their columns fit the cache
+        if side > 1 and not is_small:
+            return self.activation(tf.nn.bias_add(self.convolution_op(inputs, self.kernel), self.bias))
+        columns = tf.reshape(inputs, [-1, c_in]) if side == 1 else shifted_columns(inputs, side)
+        products = tf.matmul(columns, tf.reshape(self.kernel, [side * side * c_in, -1]), transpose_a=side > 1)
+        features = self.activation(tf.nn.bias_add(products, self.bias))
+        return tf.reshape(features, [batch, height - side + 1, width - side + 1, self.filters])
+
+
+def shifted_columns(images: tf.Tensor, side: int) -> tf.Tensor:
+    """Returns what each tap of a filter sees: `(side * side * c_in, pixels)` of `(batch, rows, cols, c_in)` images.
+
+    With few channels, a product with this matrix is faster than TensorFlow's convolution, and its gradient three times.
+    """
+    rows, cols = images.shape[1] - side + 1, images.shape[2] - side + 1
+    taps = tf.transpose(images, [3, 0, 1, 2])
+    taps = tf.stack([taps[..., col : col + cols] for col in range(side)])
+    taps = tf.stack([taps[..., row : row + rows, :] for row in range(side)])
+    return tf.reshape(taps, [side * side * images.shape[3], -1])
 
 
 class NarrowConv2D(keras.layers.Conv2D):
