@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, TypeVar
 
 from absl import logging
@@ -138,16 +139,31 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+def map_in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int, stopped: Event | None = None
+) -> Iterator[Result]:
     """Maps a function over items in threads, in order, at most `threads` items ahead of the consumer.
 
     `ThreadPoolExecutor.map` would compute all items at once, and hold all results in memory.
+
+    Args:
+        function: called in a thread.
+        items: read in the consumer's thread.
+        threads: number of threads.
+        stopped: set as soon as no more results are needed, so that the calls that are running can end early: Ctrl-C
+            interrupts the main thread only, which then waits for the others.
     """
     with ThreadPoolExecutor(threads) as pool:
         ahead: deque[Future[Result]] = deque()
-        for item in items:
-            ahead.append(pool.submit(function, item))
-            if len(ahead) > threads:
+        try:
+            for item in items:
+                ahead.append(pool.submit(function, item))
+                if len(ahead) > threads:
+                    yield ahead.popleft().result()
+            while ahead:
                 yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+        finally:
+            if stopped is not None:
+                stopped.set()
+            for future in ahead:
+                future.cancel()

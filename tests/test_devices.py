@@ -77,3 +77,12 @@ def test_an_error_in_a_thread_is_raised_in_its_place():
     assert next(results) == -1
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_running_calls_see_that_no_more_results_are_needed():
+    stopped, seen = threading.Event(), []
+    results = devices.map_in_threads(lambda number: number and seen.append(stopped.wait(60)), range(9), 2, stopped)
+    assert next(results) == 0
+    results.close()
+    assert seen == [True] * len(seen)
+    assert len(seen) <= 3

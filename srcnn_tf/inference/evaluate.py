@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
+from collections import Counter
 from pathlib import Path
-
-from numpy.typing import NDArray
+from threading import Event
 
 from srcnn_tf.config import Config
 from srcnn_tf.datasets.samples import find_images
+from srcnn_tf.devices import cores, map_in_threads
 from srcnn_tf.errors import RunError, UsageError
 from srcnn_tf.images.color import channels_to_image
 from srcnn_tf.images.metrics import score_channels
-from srcnn_tf.inference.report import Result, average_scores, format_table, side_by_side, write_csv
+from srcnn_tf.images.read import declared_size
+from srcnn_tf.inference.report import Panels, Result, average_scores, format_table, side_by_side, write_csv
 from srcnn_tf.inference.tensorboard import TensorBoardLog, crop_center, write_scores
 from srcnn_tf.inference.tiling import TiledModel
 from srcnn_tf.utils import imread, imsave, modcrop, preprocess
 from srcnn_tf.weights.store import find_model
 
+PIXELS = 2**25  # of images that are tested at the same time, at most, if it is more than one; each takes 120 bytes
+LOGGED_IMAGES = 4  # of each set, in TensorBoard
 LOGGED_SIDE = 320  # rows and columns, at most, of each image in TensorBoard
 
 
@@ -45,60 +50,85 @@ def evaluate(config: Config) -> list[Result]:
         paths = [paths[index]]
     model, weights = find_model(config)
     print(f"Weights: {weights}", flush=True)
-    restore = TiledModel(model, config.tile_size, config.rgb)
+    restore = TiledModel(model, config.rgb)
 
     log = TensorBoardLog(Path(config.log_dir, config.run_name, "test"))
     log.open(append=False)
 
-    results: dict[Path, Result] = {}
+    tested: dict[Path, Path] = {}  # images by their target; of several with one name, the first is tested
     for path in paths:
-        folder = path.parent.relative_to(config.test_dir)
-        set_name = Path(config.test_dir).resolve().name if folder == Path() else folder.as_posix()
-        target = Path(config.sample_dir, set_name, path.stem)
+        tested.setdefault(_target(path, config), path)
+
+    stopped = Event()
+
+    def test(path: Path) -> tuple[Result, Panels] | str:
+        """Tests an image in a thread; returns the problem if it cannot be tested."""
+        target = _target(path, config)
         try:
-            if target in results:
-                raise RunError(
+            if tested[target] != path:
+                return (
                     f"{path}: an image with the name {path.stem} was already tested in this folder; rename one of them."
                 )
-            results[target], comparison = _evaluate_image(path, set_name, target, restore, weights, config)
-            log.write_image(0, f"test/{set_name}/{path.stem}", comparison)
+            return _evaluate_image(path, target, restore, weights, config, stopped)
         except RunError as error:
-            print(f"Problem: {error}", file=sys.stderr)
+            return str(error)
         except MemoryError as error:
-            problem = f"not enough memory to test it ({error}); use a smaller --tile_size, or a smaller image."
-            print(f"Problem: {path}: {problem}", file=sys.stderr)
+            return f"{path}: not enough memory to test it ({error}); use a smaller image."
 
-    scores = list(results.values())
-    if scores:
-        table = format_table(scores)
+    results: list[Result] = []
+    logged: Counter[str] = Counter()
+    largest = max(math.prod(declared_size(path)) for path in paths)
+    for outcome in map_in_threads(test, paths, min(cores(), max(1, PIXELS // max(1, largest))), stopped):
+        if isinstance(outcome, str):
+            print(f"Problem: {outcome}", file=sys.stderr)
+            continue
+        result, panels = outcome
+        results.append(result)
+        logged[result.set] += 1
+        if logged[result.set] <= LOGGED_IMAGES:
+            cropped = {caption: crop_center(panel, LOGGED_SIDE) for caption, panel in panels.items()}
+            log.write_image(0, f"test/{result.set}/{result.image}", side_by_side(cropped))
+
+    if results:
+        table = format_table(results)
         print(table)
         csv_path = Path(config.sample_dir, "results.csv")
-        write_csv(scores, csv_path)
+        write_csv(results, csv_path)
         print(f"Images and {csv_path.name} are in {config.sample_dir}, the TensorBoard log is in {config.log_dir}.")
-        write_scores(log, average_scores(scores), table)
+        write_scores(log, average_scores(results), table)
     log.close()
     if len(results) < len(paths):
         failed = len(paths) - len(results)
         raise RunError(f"{failed} of {len(paths)} images could not be tested; see the messages above.")
     if log.problem:
         raise RunError("All images are tested, but the TensorBoard log could not be written; see the message above.")
-    return scores
+    return results
+
+
+def _target(path: Path, config: Config) -> Path:
+    """Returns what the names of an image's three files begin with, in the folder of its set."""
+    folder = path.parent.relative_to(config.test_dir)
+    set_name = Path(config.test_dir).resolve().name if folder == Path() else folder.as_posix()
+    return Path(config.sample_dir, set_name, path.stem)
 
 
 def _evaluate_image(
-    path: Path, set_name: str, target: Path, restore: TiledModel, weights: str, config: Config
-) -> tuple[Result, NDArray]:
+    path: Path, target: Path, restore: TiledModel, weights: str, config: Config, stopped: Event
+) -> tuple[Result, Panels]:
     """Scores one image and saves its three files, whose names begin with `target`.
 
     Returns:
-        The scores, and the comparison for TensorBoard: uint8 RGB, cropped.
+        The scores, and the three images of the comparison by caption.
     """
+    _check(stopped)
     image = imread(path)
     try:
         degraded, original = preprocess(image, config)
+        _check(stopped)
         start = time.perf_counter()
         restored = restore(degraded)
         seconds = time.perf_counter() - start
+        _check(stopped)
         bicubic_score, srcnn_score = (
             score_channels(channels, original, config.scale, config.studio_range, config.rgb)
             for channels in (degraded, restored)
@@ -114,12 +144,13 @@ def _evaluate_image(
         f"SRCNN {srcnn_score.psnr:.2f} dB": srcnn_image,
         "original": modcrop(image, config.scale),
     }
-    imsave(bicubic_image, target.with_name(f"{path.stem}_bicubic.png"))
-    imsave(srcnn_image, target.with_name(f"{path.stem}_srcnn.png"))
-    imsave(side_by_side(panels), target.with_name(f"{path.stem}_comparison.png"))
+    files = {"bicubic": bicubic_image, "srcnn": srcnn_image, "comparison": side_by_side(panels)}
+    for ending, saved in files.items():
+        _check(stopped)
+        imsave(saved, target.with_name(f"{path.stem}_{ending}.png"))
 
     result = Result(
-        set=set_name,
+        set=target.parent.relative_to(config.sample_dir).as_posix(),
         image=path.stem,
         scale=config.scale,
         degradation=config.degradation,
@@ -132,4 +163,9 @@ def _evaluate_image(
         ssim_srcnn=srcnn_score.ssim,
         seconds=seconds,
     )
-    return result, side_by_side({caption: crop_center(panel, LOGGED_SIDE) for caption, panel in panels.items()})
+    return result, panels
+
+
+def _check(stopped: Event) -> None:
+    if stopped.is_set():
+        raise RunError("Interrupted.")

@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from tensorboard.plugins.image.metadata import create_summary_metadata
 
 from srcnn_tf.errors import RunError
+from srcnn_tf.utils import to_png
 
 
 class TensorBoardLog:
@@ -45,9 +49,15 @@ class TensorBoardLog:
         with self.report_errors(), self._writer.as_default(step=step):
             summary(*encodable)
 
-    def write_image(self, step: int, name: str, image: NDArray) -> None:
-        """Writes a uint8 image, `(rows, cols)` grey or `(rows, cols, 3)` RGB."""
-        self.write(step, tf.summary.image, name, image.reshape(1, *image.shape[:2], -1))
+    def write_image(self, step: int, name: str, image: NDArray[np.uint8]) -> None:
+        """Writes a uint8 image, `(rows, cols)` grey or `(rows, cols, 3)` RGB, as `tf.summary.image` would.
+
+        That encodes it ten times as slowly.
+        """
+        rows, cols = image.shape[:2]
+        metadata = create_summary_metadata(display_name=None, description=None)
+        write = partial(tf.summary.write, metadata=metadata)
+        self.write(step, write, name, [str(cols), str(rows), to_png(image)])
 
     def flush(self) -> None:
         """Writes what is still in memory to the disk."""

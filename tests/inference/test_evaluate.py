@@ -3,6 +3,7 @@ import itertools
 import json
 import re
 import shutil
+import time
 from importlib import resources
 from pathlib import Path
 
@@ -10,13 +11,15 @@ import numpy as np
 import pytest
 from conftest import full_disk
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError, UsageError
 from srcnn_tf.images import color, metrics
 from srcnn_tf.images.read import read_image
-from srcnn_tf.inference.evaluate import evaluate
+from srcnn_tf.inference.evaluate import LOGGED_IMAGES, evaluate
 from srcnn_tf.inference.report import average_scores
+from srcnn_tf.inference.tensorboard import TensorBoardLog
 from srcnn_tf.inference.tiling import TiledModel
 from srcnn_tf.model import build_model
 from srcnn_tf.utils import prepare_data, preprocess
@@ -57,6 +60,42 @@ def test_each_image_gets_three_files_a_row_and_a_line(config, make_image, capsys
     assert "Weights: checkpoint/srcnn_21_x3_scipy/SRCNN.weights.h5" in output
     assert all(f"{folder}/{name} " in output and f"{folder}: average" in output for folder, name in names)
     assert len(list(Path("logs/srcnn_21_x3_scipy/test").iterdir())) == 1
+
+
+def test_results_are_in_the_order_of_the_images_and_the_first_of_each_set_are_logged(config, make_image, monkeypatch):
+    restore = TiledModel.__call__
+
+    def restore_smaller_ones_first(model, degraded):
+        time.sleep(len(degraded) / 1000)
+        return restore(model, degraded)
+
+    monkeypatch.setattr(TiledModel, "__call__", restore_smaller_ones_first)
+    monkeypatch.setattr("srcnn_tf.inference.evaluate.cores", lambda: 3)
+    for number, rows in enumerate((150, 30, 40, 120, 30, 60)):
+        make_image(f"Test/{number}.png", rows, 40)
+    make_image("Test/Set5/a.png")
+    names = [result.image for result in evaluate(config)]
+    assert names == [row["image"] for row in read_csv()] == [*"012345", "a"]
+    events = EventAccumulator("logs/srcnn_21_x3_scipy/test").Reload()
+    logged = {
+        tag for tag in events.Tags()["tensors"] if events.SummaryMetadata(tag).plugin_data.plugin_name == "images"
+    }
+    assert logged == {"test/Set5/a", *(f"test/Test/{number}" for number in range(LOGGED_IMAGES))}
+
+
+def test_ctrl_c_ends_the_threads_and_leaves_whole_images_only(config, make_image, monkeypatch):
+    def interrupt(log, step, name, image):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TensorBoardLog, "write_image", interrupt)
+    monkeypatch.setattr("srcnn_tf.inference.evaluate.cores", lambda: 2)
+    for number in range(9):
+        make_image(f"Test/{number}.png")
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(config)
+    paths = list(Path("sample/Test").iterdir())
+    assert len(paths) < 3 * 5
+    assert {read_image(path).shape[0] >= 48 for path in paths} == {True}  # hidden files would be partial ones
 
 
 def test_saved_images_are_those_that_were_scored(config, make_image):
@@ -124,7 +163,7 @@ def test_images_that_cannot_be_tested_are_reported_and_the_others_are_tested(con
 def test_too_little_memory_for_one_image_is_reported_and_the_others_are_tested(config, make_image, monkeypatch, capsys):
     def exhaust(model, degraded):
         if len(degraded) == 60:
-            raise MemoryError("for tiles of 384 x 384 pixels")
+            raise MemoryError("for tiles of 192 x 192 pixels")
         return degraded
 
     make_image("Test/a.png", rows=60)
@@ -132,7 +171,7 @@ def test_too_little_memory_for_one_image_is_reported_and_the_others_are_tested(c
     monkeypatch.setattr(TiledModel, "__call__", exhaust)
     with pytest.raises(RunError, match="1 of 2 images could not be tested"):
         evaluate(config)
-    message = "Test/a.png: not enough memory to test it (for tiles of 384 x 384 pixels); use a smaller --tile_size"
+    message = "Test/a.png: not enough memory to test it (for tiles of 192 x 192 pixels); use a smaller image"
     assert f"Problem: {message}" in capsys.readouterr().err
     assert [row["image"] for row in read_csv()] == ["b"]
 

@@ -1,8 +1,11 @@
+import io
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from conftest import synthetic_image
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
@@ -26,6 +29,25 @@ def test_the_log_of_a_test_replaces_the_last_one():
     assert tags >= {"test/scores", "test Set5/psnr_srcnn", "test/Set5/baby", "test/latin-1 \\udcfc/baby"}
     assert tensor_util.make_ndarray(log.Tensors("test Set5/psnr_srcnn")[0].tensor_proto) == 31
     assert b"    a table\n" in log.Tensors("test/scores")[0].tensor_proto.string_val[0]
+
+
+@pytest.mark.parametrize("image", [synthetic_image(20, 31), synthetic_image(20, 31)[..., 0]], ids=["RGB", "grey"])
+def test_images_are_stored_as_tensorflow_stores_them(image):
+    log = TensorBoardLog(Path("logs"))
+    log.open(append=False)
+    log.write_image(3, "ours", image)
+    log.write(3, tf.summary.image, "TensorFlow's", image.reshape(1, 20, 31, -1))
+    log.close()
+    events = EventAccumulator("logs").Reload()
+    ours, expected = events.Tensors("ours")[0], events.Tensors("TensorFlow's")[0]
+    assert (ours.step, list(ours.tensor_proto.string_val[:2])) == (3, [b"31", b"20"])
+    assert expected.tensor_proto.string_val[:2] == ours.tensor_proto.string_val[:2]
+    for event in (ours, expected):
+        (png,) = event.tensor_proto.string_val[2:]
+        np.testing.assert_array_equal(Image.open(io.BytesIO(png)), image)
+    metadata = [events.SummaryMetadata(tag) for tag in ("ours", "TensorFlow's")]
+    assert metadata[0] == metadata[1]
+    assert metadata[0].plugin_data.plugin_name == "images"
 
 
 def test_only_a_new_log_deletes_event_files():
