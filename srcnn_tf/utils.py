@@ -90,7 +90,7 @@ def to_png(image: NDArray[np.uint8]) -> bytes:
     """
     png = imagecodecs.PNG
     pixels = np.ascontiguousarray(image)
-    return imagecodecs.png_encode(pixels, level=1, strategy=png.STRATEGY.RLE, filter=png.FILTER.PAETH)
+    return bytes(imagecodecs.png_encode(pixels, level=1, strategy=png.STRATEGY.RLE, filter=png.FILTER.PAETH))
 
 
 # --- Degradation and patches ---
