@@ -23,7 +23,7 @@ from srcnn_tf.datasets.samples import exclude_results
 from srcnn_tf.devices import compute_dtype
 from srcnn_tf.errors import RunError
 from srcnn_tf.images.color import Floats, rgb_to_ycbcr, to_integers, ycbcr_to_rgb
-from srcnn_tf.images.page import Pixels, RowStream, channels_of
+from srcnn_tf.images.page import Pixels, RowStream, as_array, channels_of
 from srcnn_tf.images.read import IMAGE_EXTENSIONS, declared_size
 from srcnn_tf.images.reader import ImageReader
 from srcnn_tf.images.resize import imresize_rows
@@ -189,8 +189,7 @@ def upscale_image(
         raise ValueError(f"expected floats in [0, 1], found {pixels.min()} to {pixels.max()}; divide them first")
     # The user's own weights may change between calls.
     upscaler = _cached_upscaler if weights is None else _cached_upscaler.__wrapped__
-    upscaled = upscaler(scale, architecture, weights, precision)(pixels)
-    return upscaled[: upscaled.shape[0]]
+    return as_array(upscaler(scale, architecture, weights, precision)(pixels))
 
 
 @lru_cache(maxsize=8)
@@ -246,7 +245,7 @@ def _upscale_file(source: Path, target: Path, upscaler: Upscaler, config: Config
             rows, cols, *channels = page.pixels.shape
             # A page that the format cannot hold is refused before it is upscaled.
             writer.check((config.scale * rows, config.scale * cols, *channels), page.pixels.dtype)
-            writer.write(replace(page, pixels=upscaler(page.pixels, bar)[: config.scale * rows]))
+            writer.write(replace(page, pixels=upscaler(page.pixels, bar)))
             del page  # one page at a time is in memory
     for warning in dict.fromkeys(reader.warnings + writer.warnings):
         _print_line(f"{source}: {warning}")
