@@ -1,6 +1,6 @@
 """Testing and upscaling with a trained network.
 
-In reading order: `tiling` runs the network on images of any size, and `rounding` converts it to bfloat16; `evaluate`
-tests it on images, with `report` (comparison images, table, CSV) and `tensorboard` (logs); `upscale` upscales the
-user's own arrays and image files.
+In reading order: `tiling` restores interpolated images of any size; `evaluate` tests it on images, with `report`
+(comparison images, table, CSV) and `tensorboard` (logs). `polyphase` upscales small images, faster; `upscale` does so
+with the user's own arrays and image files.
 """
