@@ -3,7 +3,8 @@
 reproduce   scores of all shipped weights next to published ones -> docs/results.md (published: the published values)
 train       training speed next to Keras, PyTorch and the reference's way
 data        preparing training data, and memory with many images
-upscale     seconds and memory of upscaling
+inference   speed and accuracy of upscaling next to other engines (engines: how each is run)
+upscale     seconds and memory of upscaling and testing, from file to file, next to another commit
 previous    speed of this checkout next to that of another commit
 curves      PSNR by iteration, next to the authors' own training
 color       the paper's table of colour channels

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from srcnn_tf import utils
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError, StoppedError, UsageError
+from srcnn_tf.images.read import read_image
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -73,6 +75,18 @@ def synthetic_image(rows: int, cols: int, seed: int = 0) -> NDArray[np.uint8]:
         down, right = rng.uniform(0.1, 0.6, 2).astype(np.float32)
         image[..., channel] = 100 + 50 * np.sin(down * row) * np.cos(right * col) + 60 * (0.7 * row > col)
     return image
+
+
+def photograph(rows: int, cols: int, path: Path | None = None) -> NDArray[np.uint8]:
+    """Returns a photograph `(rows, cols[, 3])`, mirrored at its edges where it is too small, cropped where too large.
+
+    Raises:
+        RunError: the file `path` cannot be read. Without it, one from scikit-image's wheel is used.
+    """
+    with resources.as_file(resources.files("skimage.data") / "astronaut.png") as sample:
+        image = read_image(path or sample)
+    missing = [(0, max(0, size - found)) for size, found in zip((rows, cols), image.shape, strict=False)]
+    return np.pad(image, missing + [(0, 0)] * (image.ndim - 2), mode="symmetric")[:rows, :cols]
 
 
 def load_patches(paths: Iterable[Path], config: Config) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

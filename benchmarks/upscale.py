@@ -1,15 +1,16 @@
-"""Seconds and memory of upscaling x3, by size of the image, and the speed of the network alone.
+"""Seconds and peak memory of the commands that upscale and test, from file to file.
 
-    python -m benchmarks.upscale
+    git worktree add ../previous COMMIT
+    python -m benchmarks.upscale --previous=../previous
 
-The first table is of the whole command, PNG to PNG, with synthetic RGB images. The second one is of the network 9-1-5
-on luma of four megapixels, median of five:
+Upscales a photograph x3, JPEG to JPEG and PNG to PNG, and tests 100 images of 321 x 481 pixels. Without `--previous` it
+prints medians; with it, both checkouts run in alternation, and the table is that of benchmarks.previous: a ratio above
+1 means that this checkout is faster, or needs less memory.
 
-    | output, megapixels | seconds | peak memory |
-    | network alone | megapixels/s |
+    python -m benchmarks.upscale --tiff=1000
 
-docs/benchmarks.md has both tables. The second one has a row of float32 and one of bfloat16; the latter says
-something only on a processor that does not emulate it.
+Upscales an RGB TIFF to as many megapixels, with this checkout only. Its input is written strip by strip, and its files
+are deleted afterwards: 3.4 GB, in the folder that `--scratch` names.
 """
 
 from __future__ import annotations
@@ -18,60 +19,100 @@ import argparse
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
+import tifffile
 from PIL import Image
 
-from benchmarks.common import ROOT, report_errors, run_python, synthetic_image
+from benchmarks.common import ROOT, photograph, report_errors, run_python
+from benchmarks.previous import Measurements, summarize
 
 SCALE = 3
-SIDES = (527, 1054, 1667, 2357, 3334)  # of the input, in pixels; 2.5, 10, 25, 50 and 100 megapixels when upscaled
+TESTED, TESTED_ROWS, TESTED_COLS = 100, 321, 481  # images, and their size
 
 
-def network_speed(compute_dtype: str) -> float:
-    """Returns the megapixels per second of the network alone."""
-    from srcnn_tf.devices import load_tensorflow
+def make_commands(scratch: Path, formats: list[str], megapixels: list[float], testing: bool) -> dict[str, list[str]]:
+    """Writes the images, and returns the arguments of each command, without the folders for results."""
+    commands = {}
+    for count in megapixels:
+        side = input_side(count)
+        image = Image.fromarray(photograph(side, side))
+        for extension in formats:
+            path = scratch / f"{side}.{extension}"
+            image.save(path)
+            options = [f"--input={path}", f"--output={scratch}/upscaled.{extension}", "--overwrite", f"--scale={SCALE}"]
+            commands[f"{extension}, {count:g} megapixels"] = options
+    if testing:
+        image = photograph(TESTED_ROWS + TESTED, TESTED_COLS + TESTED)
+        (scratch / "Test").mkdir()
+        for number in range(TESTED):
+            part = image[number : number + TESTED_ROWS, number : number + TESTED_COLS]
+            Image.fromarray(part).save(scratch / "Test" / f"{number}.png")
+        commands[f"testing {TESTED} images"] = ["--is_train=False", f"--test_dir={scratch}/Test"]
+    return commands
 
-    load_tensorflow(is_train=False)
 
-    import srcnn_tf
-    from srcnn_tf.inference.tiling import TiledModel
+def input_side(megapixels: float) -> int:
+    """Returns the side of a square image that has so many megapixels when it is upscaled."""
+    return round((megapixels * 1e6) ** 0.5 / SCALE)
 
-    restore = TiledModel(srcnn_tf.load_model(SCALE), compute_dtype=compute_dtype)
-    luma = np.random.default_rng(0).random((2048, 2048, 1), np.float32)
-    seconds = []
-    for _ in range(6):  # the first one includes start-up work
-        start = time.perf_counter()
-        restore(luma)
-        seconds.append(time.perf_counter() - start)
-    return luma.size / 1e6 / statistics.median(seconds[1:])
+
+def measure(checkout: Path, commands: dict[str, list[str]]) -> Measurements:
+    """Runs all commands of a checkout once; keys are the names of the rows.
+
+    Raises:
+        RunError: a command failed.
+    """
+    found = {}
+    for name, options in commands.items():
+        with tempfile.TemporaryDirectory() as results:
+            folders = [f"--{folder}_dir={results}/{folder}" for folder in ("checkpoint", "sample", "log")]
+            done = run_python(checkout / "main.py", *folders, *options, checkout=checkout)
+        found |= {f"{name}, seconds": done.seconds, f"{name}, peak MB": done.megabytes}
+    return found
+
+
+def write_tiff(path: Path, side: int) -> None:
+    """Writes a square RGB TIFF of equal strips, of which only one is in memory."""
+    strip = photograph(64, side)
+    strips = (strip[: side - begin] for begin in range(0, side, len(strip)))
+    tifffile.imwrite(path, strips, shape=(side, side, 3), dtype=np.uint8, rowsperstrip=len(strip), photometric="rgb")
 
 
 def main() -> None:
-    """Measures, and prints Markdown tables."""
+    """Measures, and prints a Markdown table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.upscale", allow_abbrev=False)
-    parser.add_argument("--sides", type=int, nargs="*", default=SIDES, help="Sides of the input images, in pixels.")
-    parser.add_argument("--extension", default="png", help="File format of the images. Default: png.")
-    parser.add_argument("--scratch", help="Folder for the images. Default: the system's.")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--previous", type=Path, help="Folder of another checkout, to compare with.")
+    parser.add_argument("--formats", nargs="*", default=["jpg", "png"], help="Default: jpg png.")
+    parser.add_argument("--megapixels", type=float, nargs="*", default=[12, 100], help="Of results. Default: 12 100.")
+    parser.add_argument("--testing", action=argparse.BooleanOptionalAction, default=True, help="Default: yes.")
+    parser.add_argument("--rounds", type=int, default=3, help="Default: %(default)s.")
+    parser.add_argument("--tiff", type=float, metavar="MEGAPIXELS", help="Upscale a TIFF to this size only.")
+    parser.add_argument("--scratch", type=Path, help="Folder for the images. Default: the system's.")
     given = parser.parse_args()
-    if given.child:
-        print(network_speed(given.child))
-        return
-    print("| output, megapixels | seconds | peak memory |\n|---|---|---|")
-    with tempfile.TemporaryDirectory(dir=given.scratch) as scratch:
-        for side in given.sides:
-            source, target = (Path(scratch, f"{name}.{given.extension}") for name in ("input", "output"))
-            Image.fromarray(synthetic_image(side, side)).save(source)
-            options = [f"--input={source}", f"--output={target}", "--overwrite", f"--scale={SCALE}"]
-            done = run_python(ROOT / "main.py", *options)
-            print(f"| {(SCALE * side) ** 2 / 1e6:.1f} | {done.seconds:.1f} | {done.megabytes:.0f} MB |", flush=True)
-    print("\n| network alone | megapixels/s |\n|---|---|")
-    for compute_dtype in ("float32", "bfloat16"):
-        speed = float(run_python("-m", "benchmarks.upscale", f"--child={compute_dtype}").output)
-        print(f"| {compute_dtype} | {speed:.1f} |", flush=True)
+    with tempfile.TemporaryDirectory(dir=given.scratch) as folder:
+        scratch = Path(folder)
+        if given.tiff:
+            write_tiff(scratch / "input.tif", input_side(given.tiff))
+            options = [f"--input={scratch}/input.tif", f"--output={scratch}/upscaled.tif", f"--scale={SCALE}"]
+            commands = {f"tif, {given.tiff:g} megapixels": [*options, f"--max_megapixels={given.tiff + 1}"]}
+            given.previous, given.rounds = None, 1
+        else:
+            commands = make_commands(scratch, given.formats, given.megapixels, given.testing)
+        checkouts = [*([given.previous.resolve()] if given.previous else []), ROOT]
+        rounds = []
+        for number in range(given.rounds):
+            found = {checkout: measure(checkout, commands) for checkout in checkouts[:: -1 if number % 2 else 1]}
+            rounds.append([found[checkout] for checkout in checkouts])
+            print(f"round {number + 1}:", rounds[-1], file=sys.stderr, flush=True)
+    if given.previous:
+        print("| | previous | this | ratio | of the rounds |\n|---|---|---|---|---|")
+        print(*summarize([(previous, this) for previous, this in rounds]), sep="\n")
+    else:
+        print("| | this |\n|---|---|")
+        for name in rounds[0][0]:
+            print(f"| {name} | {statistics.median(this[name] for (this,) in rounds):.4g} |")
 
 
 if __name__ == "__main__":
