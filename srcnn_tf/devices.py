@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -68,8 +69,9 @@ def _initialize_devices() -> str:
     # By default, NVIDIA GPUs multiply float32 with ten bits of mantissa; float32 means float32 here.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     if not gpus:
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(cores())
+        with contextlib.suppress(RuntimeError):  # a process that has computed with TensorFlow keeps its threads
+            tf.config.threading.set_intra_op_parallelism_threads(1)
+            tf.config.threading.set_inter_op_parallelism_threads(cores())
     tf.config.list_logical_devices()
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
     return ", ".join(names) if names else f"processor, {cores()} cores"

@@ -399,7 +399,7 @@ def test_a_full_disk_leaves_no_partial_file_and_of_a_log_costs_the_log_alone(cap
         left = [path for path in Path("checkpoint").rglob("*") if path.is_file()]
         assert {path.name for path in left} <= {".lock", "train.h5"}
         capsys.readouterr()
-    with full_disk(1_000_000), pytest.raises(RunError, match="complete, but its log could not be written"):
+    with full_disk(600_000), pytest.raises(RunError, match="complete, but its log could not be written"):
         train.train(reference(30, batch_size=12))
     output = capsys.readouterr()
     assert "Done: 30 steps" in output.out
