@@ -169,8 +169,11 @@ def narrow_convolution(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor,
     matrix = tf.reshape(tf.transpose(kernel, [0, 1, 3, 2]), [-1, c_in])
     flat = tf.reshape(inputs, [-1, c_in])
     taps = tf.reshape(tf.matmul(matrix, flat, transpose_b=True), [side, side, c_out, batch, height, width])
-    summed = tf.add_n([taps[row, ..., row : row + rows, :] for row in range(side)])
-    summed = tf.add_n([summed[col, ..., col : col + cols] for col in range(side)])
+    # tf.slice, as an index with unknown ends makes ten nodes of a graph, which take longer than those to build.
+    shape = tf.stack([1, side, c_out, batch, rows, width])
+    summed = tf.add_n([tf.slice(taps, [row, 0, 0, 0, row, 0], shape) for row in range(side)])[0]
+    shape = tf.stack([1, c_out, batch, rows, cols])
+    summed = tf.add_n([tf.slice(summed, [col, 0, 0, 0, col], shape) for col in range(side)])[0]
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         shifted, none = tf.transpose(upstream, [3, 0, 1, 2]), [0, 0]

@@ -121,6 +121,25 @@ def test_what_needs_no_tensorflow_loads_none():
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
 
+def test_upscaling_loads_only_what_it_needs(make_image):
+    """Beyond TensorFlow, which loads Keras, h5py and parts of SciPy."""
+    make_image("a.png")
+    program = (
+        "import sys, tensorflow\n"
+        "before = set(sys.modules)\n"
+        "from srcnn_tf import cli\n"
+        "assert cli.run(['main.py', '--input=a.png']) == 0\n"
+        "print(*set(sys.modules) - before, file=sys.stderr)"
+    )
+    environment = program_environment() | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.splitlines()[-1].split())
+    assert "srcnn_tf.inference.upscale" in loaded
+    unneeded = ("skimage", "tensorboard", "imageio", "pooch", "matplotlib", "scipy.ndimage", "srcnn_tf.training")
+    unneeded += ("srcnn_tf.datasets.paper", "srcnn_tf.inference.evaluate", "srcnn_tf.images.metrics")
+    assert [name for name in loaded if f"{name}.".startswith(tuple(f"{module}." for module in unneeded))] == []
+
+
 def test_the_library_sees_no_flags():
     for name in MODULES.keys() - {"srcnn_tf.cli", "srcnn_tf.__main__"}:
         assert not re.search(r"absl import flags|sys\.argv", MODULES[name].read_text()), name

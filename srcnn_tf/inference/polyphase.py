@@ -144,8 +144,8 @@ class PolyphaseModel:
         channels = tf.transpose(tf.cast(tile, tf.float32) / full, [2, 0, 1])
         colors = 3 if tile.shape[2] >= 3 else 1
         weights, offset, gain = (*self._luma, self._gain) if colors == 3 else (np.ones(1), 0.0, 1.0)
-        weights = tf.constant(weights, tf.float32)
-        luma = tf.tensordot(weights, channels[:colors], 1) + offset
+        weights = tf.constant(weights[:, np.newaxis, np.newaxis], tf.float32)
+        luma = tf.reduce_sum(weights * channels[:colors], axis=0) + offset
         restored = tf.clip_by_value(self._restore(luma), 0, 1)
 
         begin, shape = self._bicubic_begin, tf.shape(restored)
@@ -153,7 +153,7 @@ class PolyphaseModel:
         by_rows, by_cols = (tf.constant(self._bicubic)[: shape[axis], : small[axis]] for axis in (0, 1))
         channels = channels[:, begin : begin + small[0], begin : begin + small[1]]
         bicubic = by_rows @ channels @ tf.transpose(by_cols)
-        residual = restored - tf.tensordot(weights, bicubic[:colors], 1) - offset
+        residual = restored - tf.reduce_sum(weights * bicubic[:colors], axis=0) - offset
         result = bicubic[:colors] + gain * residual
         result = tf.transpose(tf.concat([result, bicubic[colors:]], axis=0), [1, 2, 0])
         result = tf.clip_by_value(result, 0, 1)
