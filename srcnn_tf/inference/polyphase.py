@@ -146,17 +146,17 @@ class PolyphaseModel:
         weights, offset, gain = (*self._luma, self._gain) if colors == 3 else (np.ones(1), 0.0, 1.0)
         weights = tf.constant(weights[:, np.newaxis, np.newaxis], tf.float32)
         luma = tf.reduce_sum(weights * channels[:colors], axis=0) + offset
-        restored = tf.clip_by_value(self._restore(luma), 0, 1)
-
-        begin, shape = self._bicubic_begin, tf.shape(restored)
-        small = shape // self._scale + (self._bicubic.shape[1] - self._tile)
-        by_rows, by_cols = (tf.constant(self._bicubic)[: shape[axis], : small[axis]] for axis in (0, 1))
-        channels = channels[:, begin : begin + small[0], begin : begin + small[1]]
-        bicubic = by_rows @ channels @ tf.transpose(by_cols)
-        residual = restored - tf.reduce_sum(weights * bicubic[:colors], axis=0) - offset
-        result = bicubic[:colors] + gain * residual
-        result = tf.transpose(tf.concat([result, bicubic[colors:]], axis=0), [1, 2, 0])
-        result = tf.clip_by_value(result, 0, 1)
+        result = tf.clip_by_value(self._restore(luma), 0, 1)[tf.newaxis]
+        if tile.shape[2] > 1:
+            begin, shape = self._bicubic_begin, tf.shape(result)[1:]
+            small = shape // self._scale + (self._bicubic.shape[1] - self._tile)
+            by_rows, by_cols = (tf.constant(self._bicubic)[: shape[axis], : small[axis]] for axis in (0, 1))
+            channels = channels[:, begin : begin + small[0], begin : begin + small[1]]
+            bicubic = by_rows @ channels @ tf.transpose(by_cols)
+            residual = result - offset - tf.reduce_sum(weights * bicubic[:colors], axis=0)
+            result = tf.concat([bicubic[:colors] + gain * residual, bicubic[colors:]], axis=0)
+            result = tf.clip_by_value(result, 0, 1)
+        result = tf.transpose(result, [1, 2, 0])
         return result if tile.dtype.is_floating else tf.cast(result * full + 0.5, tile.dtype)
 
     def _restore(self, luma: tf.Tensor) -> tf.Tensor:
