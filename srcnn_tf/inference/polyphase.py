@@ -189,12 +189,12 @@ class PolyphaseModel:
                 features = layer(features, second, second_bias)
             phases.append(tf.reshape(features, [shape[1], self._scale * shape[2], channels]))
         rows, cols = self._scale * shape[1], self._scale * shape[2]
-        begin, end = self._crop
         image = tf.reshape(tf.stack(phases, axis=1), [1, rows, cols, channels])
-        image = image[:, begin : rows - end, begin : cols - end]
         if len(second) > 1:
             image = layer(image, second, second_bias)
-        return narrow_convolution(tf.cast(image, tf.float32), tf.constant(last))[0, ..., 0] + last_bias
+        restored = narrow_convolution(tf.cast(image, tf.float32), tf.constant(last))[0, ..., 0] + last_bias
+        (begin, end), shape = self._crop, tf.shape(restored)
+        return restored[begin : shape[0] - end, begin : shape[1] - end]
 
 
 def _phase_weights(scale: int, shift: int, size: int) -> tuple[NDArray[np.float64], int]:

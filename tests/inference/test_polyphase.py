@@ -96,7 +96,7 @@ def test_a_device_without_enough_memory_raises_memory_error(monkeypatch):
     model = PolyphaseModel(random_model(), 3)
     list(model.bands(np.zeros((5, 5, 1), np.float32)))
     monkeypatch.setattr(polyphase.tf, "constant", exhaust)
-    with pytest.raises(MemoryError, match="for tiles of 192 x 192 pixels"):
+    with pytest.raises(MemoryError, match="for tiles of 159 x 159 pixels"):
         list(model.bands(np.zeros((5, 5, 1), np.float32)))
 
 

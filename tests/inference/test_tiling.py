@@ -93,5 +93,5 @@ def test_a_device_without_enough_memory_raises_memory_error(monkeypatch):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
     monkeypatch.setattr(tiling.tf, "constant", exhaust)
-    with pytest.raises(MemoryError, match="for tiles of 192 x 192 pixels"):
+    with pytest.raises(MemoryError, match="for tiles of 160 x 160 pixels"):
         TiledModel(random_model())(np.zeros((5, 5, 1)))

@@ -280,11 +280,11 @@ def test_a_bar_counts_megapixels_within_an_image_and_no_more_than_declared(make_
     monkeypatch.setattr(upscale, "tqdm", Bar)
     with pytest.raises(RunError, match="1 of 2"):
         upscale_files(input="in", output="out")
-    np.testing.assert_allclose(updates, [192 * 0.0003] * 3 + [24 * 0.0003, 0, 0], atol=1e-9)
+    np.testing.assert_allclose(updates, [159 * 0.0003] * 3 + [123 * 0.0003, 0, 0], atol=1e-9)
     upscale_files(input="pages.tif", output="out")
     counted = updates[6:]
     assert sum(counted) == pytest.approx(0.5625)
-    assert counted[:3] == pytest.approx([192 * 750 / 1e6] * 3)
+    assert counted[:3] == pytest.approx([159 * 750 / 1e6] * 3)
 
 
 def test_too_little_memory_is_reported(make_image, monkeypatch, capsys):
