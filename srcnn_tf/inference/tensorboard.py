@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tensorboard.plugins.image.metadata import create_summary_metadata
 
 from srcnn_tf.errors import RunError
-from srcnn_tf.images.encode import fast_png
+from srcnn_tf.utils import to_png
 
 
 class TensorBoardLog:
@@ -57,7 +57,7 @@ class TensorBoardLog:
         rows, cols = image.shape[:2]
         metadata = create_summary_metadata(display_name=None, description=None)
         write = partial(tf.summary.write, metadata=metadata)
-        self.write(step, write, name, [str(cols), str(rows), fast_png(image)])
+        self.write(step, write, name, [str(cols), str(rows), to_png(image)])
 
     def flush(self) -> None:
         """Writes what is still in memory to the disk."""

@@ -12,7 +12,7 @@ from image_files import noise, row_stream
 from PIL import Image
 
 from srcnn_tf.devices import cores
-from srcnn_tf.images.encode import encode_jpeg, encode_png, encode_tiff_strips, fast_png
+from srcnn_tf.images.encode import encode_jpeg, encode_png, encode_tiff_strips
 from srcnn_tf.images.page import RowStream
 
 SHAPES = [(1, 1), (8, 8), (9, 17), (16, 16), (33, 1), (1, 300), (200, 64), (261, 53)]
@@ -83,15 +83,6 @@ def test_a_png_is_no_larger_than_one_of_a_single_stream():
     for pixels in (upscaled, np.dstack([grey] * 3), upscaled * np.uint16(257), np.zeros((1000, 1000), np.uint8)):
         whole = imagecodecs.png_encode(pixels, level=2, filter=imagecodecs.PNG.FILTER.PAETH)
         assert len(b"".join(encode_png(pixels))) <= 1.03 * len(whole)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize(("rows", "cols"), SHAPES)
-def test_a_fast_png_is_decoded_to_its_pixels(rows, cols, channels):
-    pixels = image(channels, rows, cols)
-    encoded = fast_png(np.asfortranarray(pixels))
-    for decode in (imagecodecs.png_decode, lambda encoded: np.asarray(Image.open(io.BytesIO(encoded)))):
-        np.testing.assert_array_equal(decode(encoded), pixels)
 
 
 @pytest.mark.parametrize(
