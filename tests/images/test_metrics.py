@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from conftest import synthetic_image
 from skimage.color import rgb2ycbcr
-from skimage.metrics import structural_similarity
 
 from srcnn_tf.images import color, metrics
 
@@ -30,15 +29,6 @@ def test_ssim_equals_the_formula_at_one_window():
     expected = (2 * mean_one * mean_two + small) * (2 * covariance + smaller)
     expected /= (mean_one**2 + mean_two**2 + small) * (variance_one + variance_two + smaller)
     assert metrics.ssim(first, second) == pytest.approx(expected, rel=1e-6)
-
-
-@pytest.mark.parametrize(("rows", "cols"), [(11, 11), (74, 30), (75, 12), (150, 90)])
-def test_ssim_equals_that_of_scikit_image(rows, cols):
-    image, original = synthetic_image(rows, cols, seed=1)[..., 0], synthetic_image(rows, cols, seed=2)[..., 0]
-    options = {"data_range": 255, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    expected = structural_similarity(image, original, **options)
-    assert metrics.ssim(image, original) == pytest.approx(expected, abs=1e-12)
-    assert metrics.ssim(image, image) == 1
 
 
 def test_shaved_pixels_do_not_count():
