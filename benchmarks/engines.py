@@ -6,6 +6,7 @@ edge pixels; they compute it whole or in tiles, whichever is faster.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -91,6 +92,7 @@ def network_alone(case: Case) -> tuple[str, Run]:
 
 def reference(case: Case) -> tuple[str, Run]:
     """Restores patches in a TensorFlow 1 graph, all in one call, and merges them, as the reference does in testing."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import tensorflow.compat.v1 as tf
 
     tf.disable_eager_execution()
@@ -248,6 +250,7 @@ def matrix_product(library: str, dtype: str, case: Case) -> tuple[str, Run]:
     """Multiplies two matrices on all cores: the limit of the others."""
     matrix: Any = np.random.default_rng(0).random((MATRIX, MATRIX), np.float32)
     if library == "TensorFlow":
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
         import tensorflow as tf
 
         matrix = tf.cast(matrix, dtype)

@@ -26,7 +26,6 @@ An engine that is not installed (requirements-bench.txt) or cannot run is left o
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 import time
@@ -204,7 +203,6 @@ def main() -> None:
     parser.add_argument("--image", type=Path, help="A photograph. Default: one of scikit-image, mirrored.")
     parser.add_argument("--bfloat16", action="store_true", help="Also where the processor emulates it.")
     given = parser.parse_args()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # in all processes
     names = list(ENGINES)
     if not (given.bfloat16 or processor_features() & BFLOAT16_FEATURES):
         print("bfloat16: left out, as this processor would emulate it; --bfloat16 measures it nevertheless.")

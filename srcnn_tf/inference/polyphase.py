@@ -148,11 +148,15 @@ class PolyphaseModel:
         luma = tf.reduce_sum(weights * channels[:colors], axis=0) + offset
         result = tf.clip_by_value(self._restore(luma), 0, 1)[tf.newaxis]
         if tile.shape[2] > 1:
-            begin, shape = self._bicubic_begin, tf.shape(result)[1:]
-            small = shape // self._scale + (self._bicubic.shape[1] - self._tile)
-            by_rows, by_cols = (tf.constant(self._bicubic)[: shape[axis], : small[axis]] for axis in (0, 1))
-            channels = channels[:, begin : begin + small[0], begin : begin + small[1]]
-            bicubic = by_rows @ channels @ tf.transpose(by_cols)
+            # tf.slice and tf.unstack, as each index with an unknown end adds ten nodes that take longer than those.
+            _, rows, cols = tf.unstack(tf.shape(result))
+            taps = self._bicubic.shape[1] - self._tile
+            small_rows, small_cols = rows // self._scale + taps, cols // self._scale + taps
+            by_rows = tf.slice(self._bicubic, [0, 0], [rows, small_rows])
+            by_cols = tf.slice(self._bicubic, [0, 0], [cols, small_cols])
+            begin = [0, self._bicubic_begin, self._bicubic_begin]
+            channels = tf.slice(channels, begin, [channels.shape[0], small_rows, small_cols])
+            bicubic = tf.matmul(by_rows @ channels, by_cols, transpose_b=True)
             residual = result - offset - tf.reduce_sum(weights * bicubic[:colors], axis=0)
             result = tf.concat([bicubic[:colors] + gain * residual, bicubic[colors:]], axis=0)
             result = tf.clip_by_value(result, 0, 1)
@@ -184,17 +188,19 @@ class PolyphaseModel:
         phases, channels = [], second.shape[3 if len(second) == 1 else 2]
         for kernel in kernels:
             features = layer(small, kernel, self._first_bias)
-            shape = tf.shape(features)
+            if not phases:
+                _, small_rows, small_cols, _ = tf.unstack(tf.shape(features))
+                rows, cols = self._scale * small_rows, self._scale * small_cols
             if len(second) == 1:
                 features = layer(features, second, second_bias)
-            phases.append(tf.reshape(features, [shape[1], self._scale * shape[2], channels]))
-        rows, cols = self._scale * shape[1], self._scale * shape[2]
+            phases.append(tf.reshape(features, [small_rows, cols, channels]))
         image = tf.reshape(tf.stack(phases, axis=1), [1, rows, cols, channels])
         if len(second) > 1:
             image = layer(image, second, second_bias)
-        restored = narrow_convolution(tf.cast(image, tf.float32), tf.constant(last))[0, ..., 0] + last_bias
-        (begin, end), shape = self._crop, tf.shape(restored)
-        return restored[begin : shape[0] - end, begin : shape[1] - end]
+        restored = narrow_convolution(tf.cast(image, tf.float32), tf.constant(last)) + last_bias
+        restored = tf.squeeze(restored, [0, 3])
+        begin, end = self._crop
+        return tf.slice(restored, [begin, begin], tf.shape(restored) - (begin + end))
 
 
 def _phase_weights(scale: int, shift: int, size: int) -> tuple[NDArray[np.float64], int]:
