@@ -14,7 +14,7 @@ from typing import Any
 
 from absl import flags
 
-from srcnn_tf.config import Config
+from srcnn_tf.config import Config, read_config
 from srcnn_tf.errors import RunError, StoppedError, UsageError
 
 USAGE = """Trains and tests SRCNN, the super-resolution network of Dong et al.
@@ -78,6 +78,9 @@ def parse(argv: Sequence[str]) -> Config | None:
     values = define_flags()
     try:
         unexpected = values(_join_booleans(argv, values))[1:]
+        if values["config"].value is not None:
+            for name, value in read_config(values["config"].value).items():
+                values.set_default(name, value)  # and what is given beside it stays
     except flags.Error as error:
         raise UsageError(error) from error
     if values["help"].value:
@@ -93,9 +96,12 @@ def parse(argv: Sequence[str]) -> Config | None:
 
 
 def define_flags() -> flags.FlagValues:
-    """Defines a flag for each field of `Config`, and `--help`; returns them with their defaults."""
+    """Defines `--help`, `--config`, and a flag for each field of `Config`; returns them with their defaults."""
     values = flags.FlagValues()
     flags.DEFINE_boolean("help", False, "Show this help.", short_name="h", flag_values=values)
+    flags.DEFINE_string(
+        "config", None, "Repeat a run: its config.json gives the flags that are not given here.", flag_values=values
+    )
     definitions: dict[Any, Callable[..., Any]]
     definitions = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float}
     types = typing.get_type_hints(Config)
@@ -130,9 +136,13 @@ def dispatch(config: Config) -> None:
         return
     if config.input is not None and not Path(config.input).exists():
         raise RunError(f"--input={config.input}: there is no such file or folder.")
-    from srcnn_tf.devices import load_tensorflow
+    from srcnn_tf.devices import load_tensorflow, worker_number
 
-    print(f"Computing on: {load_tensorflow()}", flush=True)
+    is_training = config.is_train and config.input is None
+    number, count = worker_number() if is_training else (0, 1)
+    if count > 1:
+        print(f"Worker {number} of {count} waits until all are there.", flush=True)
+    print(f"Computing on: {load_tensorflow(is_training)}", flush=True)
     if config.input is not None:
         from srcnn_tf.inference.upscale import upscale_files
 

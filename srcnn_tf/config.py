@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from srcnn_tf.errors import UsageError
@@ -71,6 +73,32 @@ RUN_FIELDS = (
     *("recipe", "learning_rate", "validation_split", "batch_size", "image_size", "label_size", "stride", "scale"),
     *("c_dim", "color_space", "architecture", "filters", "degradation", "weights", "seed"),
 )
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """Reads the flags of a run from its config.json, to repeat it.
+
+    Returns:
+        The flags by name, without `resume`, which would discard the run if it was False.
+
+    Raises:
+        UsageError: the file cannot be read, or was written by a version with other flags or another recipe.
+    """
+    names = {field.name for field in dataclasses.fields(Config)}
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        given, recipe, version = record["config"], record["recipe"], record["versions"]["srcnn_tf"]
+        own = json.loads(json.dumps(dataclasses.asdict(RECIPES[given["recipe"]])))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"--config={path}: cannot be read ({error!r}); expected the config.json of a run, which is beside its "
+            "checkpoints."
+        ) from error
+    if given.keys() != names or recipe != own:
+        raise UsageError(
+            f"--config={path}: was written by version {version}, which had other flags or recipes: use it."
+        )
+    return {name: value for name, value in given.items() if name != "resume"}
 
 
 def flag(default: Any, description: str, choices: tuple[Any, ...] = (), limits: tuple[int, float] | None = None) -> Any:

@@ -1,15 +1,17 @@
-"""Processor, GPU and TensorFlow: its silent start, the compute dtype, and threads."""
+"""Processor, GPUs, other machines and TensorFlow: its silent start, the compute dtype, and threads."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, TypeVar
@@ -18,6 +20,7 @@ from absl import logging
 from numpy.typing import NDArray
 
 from srcnn_tf.config import Config
+from srcnn_tf.errors import UsageError
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -30,18 +33,21 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def load_tensorflow() -> str:
+def load_tensorflow(training: bool = False) -> str:
     """Imports TensorFlow and initializes its devices, silently unless TF_CPP_MIN_LOG_LEVEL is set.
 
     On a processor, independent operations run in parallel, each on one core: faster for the parts of a training batch
     and for the tiles of an image than TensorFlow's own setting, all cores for one operation.
+
+    Args:
+        training: whether to train, for which this waits until all workers that TF_CONFIG lists are there.
 
     Returns:
         The devices in words.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        return _initialize_devices()
+        return _initialize_devices(training)
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     logging.set_verbosity(logging.WARNING)
     # C++ code writes some messages straight to file descriptor 2, whatever the log level.
@@ -50,7 +56,7 @@ def load_tensorflow() -> str:
     with tempfile.TemporaryFile() as messages:
         os.dup2(messages.fileno(), 2)
         try:
-            return _initialize_devices()
+            return _initialize_devices(training)
         except BaseException:
             messages.seek(0)
             os.write(stderr, messages.read())
@@ -60,7 +66,7 @@ def load_tensorflow() -> str:
             os.close(stderr)
 
 
-def _initialize_devices() -> str:
+def _initialize_devices(training: bool) -> str:
     # The import makes 300,000 objects that stay. If garbage collection examined them, it would take half a second
     # during the import, and another one at exit.
     gc.disable()
@@ -80,9 +86,48 @@ def _initialize_devices() -> str:
         with contextlib.suppress(RuntimeError):  # a process that has computed with TensorFlow keeps its threads
             tf.config.threading.set_intra_op_parallelism_threads(1)
             tf.config.threading.set_inter_op_parallelism_threads(cores())
+    if training:
+        training_strategy()
     tf.config.list_logical_devices()
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
     return ", ".join(names) if names else f"processor, {cores()} cores"
+
+
+@lru_cache(maxsize=1)
+def training_strategy() -> tf.distribute.Strategy:
+    """Returns how training is distributed: over the workers of TF_CONFIG, over this machine's GPUs, or not at all.
+
+    With several workers, the first call connects them, which has to precede everything else TensorFlow computes.
+    """
+    import tensorflow as tf
+
+    if worker_number()[1] > 1:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if len(tf.config.list_physical_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def worker_number() -> tuple[int, int]:
+    """Returns the number of this worker, and how many there are, by TF_CONFIG; `(0, 1)` if it is not set.
+
+    Raises:
+        UsageError: TF_CONFIG is not what TensorFlow expects, or names a task that does not train.
+    """
+    text = os.environ.get("TF_CONFIG", "")
+    if not text:
+        return 0, 1
+    try:
+        given = json.loads(text)
+        tasks = [
+            (kind, number) for kind in ("chief", "worker") for number in range(len(given["cluster"].get(kind, [])))
+        ]
+        return tasks.index((given["task"]["type"], int(given["task"]["index"]))), len(tasks)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            'TF_CONFIG: expected {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}} '
+            f"with an index of that list, found {text} ({error}). Unset it to train on this machine alone."
+        ) from error
 
 
 def compute_dtype(config: Config) -> str:

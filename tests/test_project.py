@@ -30,7 +30,7 @@ GROUPS = [
     {"training"},
     {"cli"},
 ]
-NO_MODULE = {"test_project.py", "test_fuzz.py"}  # test no single module
+NO_MODULE = {"test_project.py", "test_fuzz.py", "test_scaling.py"}  # test no single module
 SOURCES = [
     ROOT / "main.py",
     *(path for folder in ("srcnn_tf", "benchmarks", "tests") for path in (ROOT / folder).rglob("*.py")),

@@ -167,10 +167,19 @@ def epoch_patches(
     return data, label
 
 
-def windows(training_set: TrainingSet, config: Config, recipe: Recipe, first_step: int) -> Iterator[Window]:
+def windows(
+    training_set: TrainingSet, config: Config, recipe: Recipe, first_step: int, part: slice = slice(None)
+) -> Iterator[Window]:
     """Yields the patches and batches of all steps from `first_step` on, epoch after epoch.
 
     While one window is trained on, a thread loads the next one. Patches in memory give one window per epoch.
+
+    Args:
+        training_set: the patches.
+        config: gives the seed, the number of epochs and the sizes.
+        recipe: says how patches are ordered and augmented.
+        first_step: steps that are done.
+        part: which patches of each batch are wanted; the batches are of these alone.
 
     Raises:
         RunError: the training file is damaged or gone.
@@ -180,7 +189,7 @@ def windows(training_set: TrainingSet, config: Config, recipe: Recipe, first_ste
 
     def requests() -> Iterator[tuple[int, NDArray[np.int64]]]:
         for epoch in range(first_epoch, config.epoch):
-            batches = epoch_batches(training_set, config, recipe, epoch)
+            batches = epoch_batches(training_set, config, recipe, epoch)[:, part]
             begin = first if epoch == first_epoch else 0
             while begin < len(batches):
                 end = begin // size * size + size

@@ -16,6 +16,7 @@ from srcnn_tf.devices import compute_dtype, has_gpu
 from srcnn_tf.model import build_model
 from srcnn_tf.training.overparameterization import Overparameterization
 from srcnn_tf.training.soap import SOAP
+from srcnn_tf.training.workers import Workers
 
 PATCHES_PER_PART = {"float32": 16, "bfloat16": 32}  # of a batch that is split; about as many fit a core's cache
 # Steps after which SOAP's bases are refreshed less often, which is a tenth faster. Over three seeds of 30 epochs of T91
@@ -53,6 +54,13 @@ class TrainingState:
     start_step: tf.Variable
     start_rate: tf.Variable
 
+    @property
+    def variables(self) -> list[keras.Variable | tf.Variable]:
+        """All variables; some are in the list twice."""
+        parts = (self.model, self.ema_model, self.overparameterization, self.optimizer)
+        scalars = [self.step, self.seconds, self.total_steps, self.start_step, self.start_rate]
+        return [variable for part in parts for variable in part.variables] + scalars
+
 
 def create_state(config: Config, recipe: Recipe, weights: list[NDArray] | None = None) -> TrainingState:
     """Creates the state before the first step, with random weights or the given ones."""
@@ -88,20 +96,22 @@ def create_state(config: Config, recipe: Recipe, weights: list[NDArray] | None =
 
 
 def make_train_step(
-    state: TrainingState, recipe: Recipe, seed: int = 0, xla: bool = False
+    state: TrainingState, recipe: Recipe, workers: Workers, batch_size: int, seed: int = 0, xla: bool = False
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Returns the function that trains on one batch.
 
     Args:
         state: what it changes.
         recipe: how to train.
+        workers: who trains; each computes a part of the batch.
+        batch_size: patches per batch, of all workers.
         seed: seed of the random flips.
         xla: compile the network and its gradient with XLA, which fuses many small kernels: faster on a GPU, slower on
             a processor.
 
     Returns:
-        A function of `(batch, image_size, image_size, c_dim)` data and `(batch, label_size, label_size, c_dim)` labels
-        that returns the mean squared error before the update.
+        A function of `(n, image_size, image_size, c_dim)` data and `(n, label_size, label_size, c_dim)` labels, this
+        worker's part of the batch, that returns the mean squared error of the batch before the update.
     """
     variables = state.overparameterization.trained_variables()
 
@@ -118,19 +128,23 @@ def make_train_step(
 
     def train_step(data: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
         if recipe.flips:
-            data, label = random_flips(data, label, tf.stack([tf.constant(seed, tf.int64), state.step]))
+            step_seed = tf.stack([tf.constant(seed, tf.int64), state.step])
+            data, label = random_flips(data, label, step_seed, batch_size, workers.part(batch_size))
         with tf.GradientTape() as tape:
             weights = state.overparameterization.products()
 
-        # The parts of a batch are independent until their gradients are added, so that they run in parallel, each in
-        # the cache of one core.
-        sizes = part_sizes(data.shape[0], state.model.compute_dtype)
-        parts = zip(tf.split(data, sizes), tf.split(label, sizes), sizes, strict=True)
-        results = [
-            loss_and_gradients(weights, data_part, label_part, size / sum(sizes))
-            for data_part, label_part, size in parts
-        ]
-        loss, *gradients = (tf.add_n(terms) for terms in zip(*results, strict=True))
+        def loss_and_gradients_in_parts(data: tf.Tensor, label: tf.Tensor) -> list[tf.Tensor]:
+            # The parts of a batch are independent until their gradients are added, so that they run in parallel, each
+            # in the cache of one core.
+            sizes = part_sizes(data.shape[0], state.model.compute_dtype)
+            parts = zip(tf.split(data, sizes), tf.split(label, sizes), sizes, strict=True)
+            results = [
+                loss_and_gradients(weights, data_part, label_part, size / batch_size)
+                for data_part, label_part, size in parts
+            ]
+            return [tf.add_n(terms) for terms in zip(*results, strict=True)]
+
+        loss, *gradients = workers.sum_over_replicas(loss_and_gradients_in_parts, data, label)
 
         if recipe.optimizer == "momentum":
             # Gradient descent with momentum is proportional to the gradient: so this is a learning rate of its own.
@@ -152,10 +166,20 @@ def make_train_step(
     return train_step
 
 
-def random_flips(data: tf.Tensor, label: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Flips and transposes each patch of a batch at random, into one of eight orientations; its label alike."""
+def random_flips(
+    data: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, batch_size: int, part: slice
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Flips and transposes each patch at random, into one of eight orientations; its label alike.
+
+    Args:
+        data: patches.
+        label: their labels.
+        seed: two int64 numbers.
+        batch_size: patches of the whole batch, whose flips the seed determines.
+        part: which of them are given.
+    """
     # The generator is named, so that each device and compiler gives the same numbers.
-    chosen = tf.random.stateless_uniform([3, tf.shape(data)[0], 1, 1, 1], seed, alg="philox") < 0.5
+    chosen = tf.random.stateless_uniform([3, batch_size, 1, 1, 1], seed, alg="philox")[:, part] < 0.5
     flips = (
         lambda images: tf.reverse(images, [1]),
         lambda images: tf.reverse(images, [2]),
@@ -179,7 +203,7 @@ CompiledSteps = Callable[[Any, Any, NDArray[np.int64], NDArray[np.float32]], tf.
 
 
 def compile_steps(
-    state: TrainingState, config: Config, recipe: Recipe, batch_size: int, xla: bool = False
+    state: TrainingState, config: Config, recipe: Recipe, workers: Workers, batch_size: int, xla: bool = False
 ) -> CompiledSteps:
     """Compiles many training steps into one call, on patches that stay in the device's memory.
 
@@ -187,14 +211,16 @@ def compile_steps(
         state: what the steps change.
         config: gives the shapes of the patches and the seed.
         recipe: how to train.
-        batch_size: patches per batch.
+        workers: see `make_train_step`.
+        batch_size: patches per batch, of all workers.
         xla: see `make_train_step`.
 
     Returns:
         A function of `(n, image_size, image_size, c_dim)` data, `(n, label_size, label_size, c_dim)` labels,
-        `(steps, batch_size)` indices of patches, and `(steps,)` learning rates, to the `(steps,)` losses.
+        `(steps, patches)` indices of this worker's patches, and `(steps,)` learning rates, to the `(steps,)` losses.
     """
-    train_step = make_train_step(state, recipe, config.seed, xla)
+    train_step = make_train_step(state, recipe, workers, batch_size, config.seed, xla)
+    part = workers.part(batch_size)
 
     def steps(data: tf.Tensor, label: tf.Tensor, batches: tf.Tensor, rates: tf.Tensor) -> tf.Tensor:
         def one_step(number: tf.Tensor, losses: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
@@ -209,7 +235,7 @@ def compile_steps(
     signature = [
         tf.TensorSpec([None, config.image_size, config.image_size, config.c_dim], tf.float32),
         tf.TensorSpec([None, config.label_size, config.label_size, config.c_dim], tf.float32),
-        tf.TensorSpec([None, batch_size], tf.int64),
+        tf.TensorSpec([None, part.stop - part.start], tf.int64),
         tf.TensorSpec([None], tf.float32),
     ]
     return tf.function(steps, input_signature=signature, autograph=False)

@@ -7,7 +7,7 @@ import platform
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -35,39 +35,59 @@ from srcnn_tf.training.callbacks import PRINT_EVERY, HistoryFile, ProgressBar, R
 from srcnn_tf.training.patches import TrainingSet, load_training_set, windows
 from srcnn_tf.training.schedule import Schedule, learning_rate
 from srcnn_tf.training.step import TrainingState, compile_steps, create_state
+from srcnn_tf.training.workers import Workers, find_workers
 from srcnn_tf.weights.store import WEIGHTS_FILE, load_weights, run_directory, save_weights
 
 SAVE_EVERY = 500  # steps between two checkpoints, as in the reference
 
 
-def train(config: Config, callbacks: Sequence[keras.callbacks.Callback] = (), recipe: Recipe | None = None) -> None:
+def train(
+    config: Config,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    recipe: Recipe | None = None,
+    workers: Workers | None = None,
+) -> None:
     """Trains a network, or resumes an unfinished run of the same configuration.
+
+    Of several workers, each calls this; the chief alone writes checkpoints, logs and weights, validates, and calls the
+    callbacks.
 
     Args:
         config: what to train, on which images, and where to write.
         callbacks: further Keras callbacks, called as `training.callbacks` describes. Weights that they change may be
             overwritten by the next step, as kernels can be products of over-parameterized ones.
         recipe: how to train. Default: the recipe that `config.recipe` names.
+        workers: who trains. Default: those of TF_CONFIG, or this process with all GPUs.
 
     Raises:
         RunError: training is impossible or failed; what was learned so far is kept in a checkpoint.
         StoppedError: the user stopped it; likewise.
     """
-    recipe = recipe or RECIPES[config.recipe]
-    paths = find_images(config, "train_dir")
-    data_hash = fingerprint(paths, config.train_dir)
+    recipe, workers = recipe or RECIPES[config.recipe], workers or find_workers()
     directory = run_directory(config)
-    with lock(Path(config.checkpoint_dir)):
-        resumed = _is_resumed(config, recipe, directory, data_hash)
-        state = create_state(config, recipe, None if resumed else _initial_weights(config))
-        training_set = load_training_set(config, recipe, paths, data_hash)
+    with workers.report_lost(), lock(Path(config.checkpoint_dir)) if workers.is_chief else nullcontext():
+        # The training file is up to date for the others, if they share the chief's folder; else they write their own.
+        with workers.chief_first():
+            paths = find_images(config, "train_dir")
+            data_hash = fingerprint(paths, config.train_dir)
+            resumed = workers.is_chief and _is_resumed(config, recipe, directory, data_hash)
+            state = create_state(config, recipe, None if resumed or not workers.is_chief else _initial_weights(config))
+            training_set = load_training_set(config, recipe, paths, data_hash)
+        if training_set.batch_size < workers.strategy.num_replicas_in_sync:
+            raise RunError(
+                f"Batches of {training_set.batch_size} patches cannot be divided among "
+                f"{workers.strategy.num_replicas_in_sync} workers or GPUs: give a larger --batch_size or fewer of them."
+            )
+        workers.check_same([config.identity, asdict(recipe), data_hash, config.epoch])
         if resumed:
             checkpoint.restore_checkpoint(directory, state)
-        run = Run(config, recipe, training_set, state, data_hash, saved_step=int(state.step))
+        workers.synchronize(state.variables)
+        run = Run(config, recipe, training_set, state, data_hash, workers, saved_step=int(state.step))
         if run.saved_step < run.total_steps:
             _fit(run, callbacks)
             return
-        if checkpoint.read_record(directory)["step"] < run.saved_step:  # killed between checkpoint and weights
+        # Killed between checkpoint and weights.
+        if workers.is_chief and checkpoint.read_record(directory)["step"] < run.saved_step:
             run.save_weights()
         print(
             f"{directory} is finished: {run.saved_step // training_set.steps_per_epoch} epochs, {run.saved_step} "
@@ -133,6 +153,7 @@ class Run:
         training_set: the patches and the validation images.
         state: what training changes.
         data_hash: fingerprint of the training images.
+        workers: who trains.
         saved_step: step of the newest checkpoint.
     """
 
@@ -141,6 +162,7 @@ class Run:
     training_set: TrainingSet
     state: TrainingState
     data_hash: str
+    workers: Workers
     saved_step: int
 
     @property
@@ -154,7 +176,7 @@ class Run:
         return self.config.epoch * self.training_set.steps_per_epoch
 
     def save(self) -> None:
-        """Writes a checkpoint and the weights.
+        """Writes a checkpoint and the weights, if this is the chief.
 
         Raises:
             RunError: they cannot be written, or the state is not finite; the former checkpoints are kept.
@@ -164,14 +186,17 @@ class Run:
             return
         trained = (*self.state.overparameterization.trained_variables(), *self.state.optimizer.variables)
         self.check_finite(*(variable.numpy() for variable in trained))
+        self.workers.synchronize(self.state.variables)  # as after resuming; and processors of two kinds may differ
+        former_step, self.saved_step = self.saved_step, step
+        if not self.workers.is_chief:
+            return
         checkpoint.save_checkpoint(self.directory, self.state)
-        if self.saved_step == 0:
+        if former_step == 0:
             # A former run stays until there is something to take its place. The step of the record is that of the
             # saved weights, of which there are none yet.
             checkpoint.write_record(self.directory, self._record() | {"step": 0})
             checkpoint.delete_former_run(self.directory, step)
         checkpoint.delete_obsolete(self.directory)
-        self.saved_step = step
         self.save_weights()
 
     def save_weights(self) -> None:
@@ -232,7 +257,7 @@ class Run:
 
 
 def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback]) -> None:
-    """Trains to the last epoch with the callbacks of this program and others."""
+    """Trains to the last epoch; on the chief, with the callbacks of this program and others."""
     config, training_set, first_step = run.config, run.training_set, run.saved_step
     schedule, change = _schedule(run)
     run.state.total_steps.assign(schedule.total_steps)
@@ -240,19 +265,24 @@ def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback]) -> None:
     run.state.start_rate.assign(schedule.start_rate)
     restore = TiledModel(run.state.ema_model, config.rgb)
     log = TensorBoardLog(Path(config.log_dir, config.run_name))
-    log.open(append=first_step > 0)
-    preview = utils.preprocess(training_set.image([*training_set.validation, 0][0]), config)
-    rows = "\n".join(f"| {name} | {value} |" for name, value in asdict(config).items())
-    configuration = f"| flag | value |\n|---|---|\n{rows}\n\n`{config.command}`"
-    own: list[keras.callbacks.Callback] = [
-        ReferenceLines()
-        if run.recipe.print_steps
-        else ProgressBar(first_step, run.total_steps, training_set.batch_size, config.epoch),
-        HistoryFile(log, first_step // training_set.steps_per_epoch),
-        TrainingLog(log, restore.model, restore, preview, config.epoch, configuration, config.studio_range, config.rgb),
-    ]
+    all_callbacks: list[keras.callbacks.Callback] = []
+    if run.workers.is_chief:
+        log.open(append=first_step > 0)
+        preview = utils.preprocess(training_set.image([*training_set.validation, 0][0]), config)
+        rows = "\n".join(f"| {name} | {value} |" for name, value in asdict(config).items())
+        configuration = f"| flag | value |\n|---|---|\n{rows}\n\n`{config.command}`"
+        all_callbacks = [
+            ReferenceLines()
+            if run.recipe.print_steps
+            else ProgressBar(first_step, run.total_steps, training_set.batch_size, config.epoch),
+            HistoryFile(log, first_step // training_set.steps_per_epoch),
+            TrainingLog(
+                log, restore.model, restore, preview, config.epoch, configuration, config.studio_range, config.rgb
+            ),
+            *callbacks,
+        ]
     run.state.model.stop_training = False  # a callback may set it, as under Keras's fit
-    callback_list = keras.callbacks.CallbackList([*own, *callbacks], model=run.state.model)
+    callback_list = keras.callbacks.CallbackList(all_callbacks, model=run.state.model)
     with _stop_signals() as signals:
         start = "Resuming from" if first_step else "Starting at"
         print(f"{start} step {first_step} of {run.total_steps}; {run.directory}\n{change}".rstrip(), flush=True)
@@ -261,6 +291,7 @@ def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback]) -> None:
             _train_epochs(run, schedule, restore, callback_list, signals)
         finally:
             callback_list.on_train_end()
+    run.workers.any(False)  # the others wait for the chief's last files
     print(f"Done: {int(run.state.step)} steps; weights in {run.directory / WEIGHTS_FILE}")
     if log.problem:
         raise RunError("The training is complete, but its log could not be written, as reported above.")
@@ -297,13 +328,14 @@ def _train_epochs(
     """Trains from the state's step to the end: windows of patches, checkpoints, validation, callbacks."""
     state, training_set = run.state, run.training_set
     steps_per_epoch, batch_size = training_set.steps_per_epoch, training_set.batch_size
-    compiled_steps = compile_steps(state, run.config, run.recipe, batch_size, xla=has_gpu())
+    workers = run.workers
+    compiled_steps = compile_steps(state, run.config, run.recipe, workers, batch_size, xla=has_gpu())
     # A GPU needs less time for a step than Python for a call: there, a call goes as far as a checkpoint allows.
     steps_per_call = SAVE_EVERY if has_gpu() and not run.recipe.print_steps else PRINT_EVERY
     step = int(state.step)
     losses: list[float] = []  # of the epoch
 
-    for window in windows(training_set, run.config, run.recipe, step):
+    for window in windows(training_set, run.config, run.recipe, step, workers.part(batch_size)):
         epoch = step // steps_per_epoch
         if not losses:
             callback_list.on_epoch_begin(epoch)
@@ -329,11 +361,12 @@ def _train_epochs(
             callback_list.on_train_batch_end(step, logs)
             if step % SAVE_EVERY == 0:
                 run.save()
-            if signals and step % steps_per_epoch:
+            is_stopped = workers.any(bool(signals))
+            if is_stopped and step % steps_per_epoch:
                 _stop(run, signals)
 
         if step % steps_per_epoch == 0:
-            if signals:  # validation takes time, which whoever stops the run may not have
+            if is_stopped:  # validation takes time, which whoever stops the run may not have
                 run.save()
             logs = {
                 "loss": np.mean(losses),
@@ -341,19 +374,21 @@ def _train_epochs(
                 "seconds": float(state.seconds),
                 "patches_per_second": len(losses) * batch_size / (time.monotonic() - epoch_start),
             }
-            callback_list.on_epoch_end(epoch, logs | run.validate(restore))
+            if workers.is_chief:
+                callback_list.on_epoch_end(epoch, logs | run.validate(restore))
             losses = []
-            if signals and step < run.total_steps:
+            if workers.any(bool(signals)) and step < run.total_steps:
                 _stop(run, signals)
-            if state.model.stop_training:
+            if workers.any(state.model.stop_training):
                 break
     run.save()
 
 
 def _stop(run: Run, signals: list[str]) -> None:
     run.save()
+    cause = signals[0] if signals else "another worker"
     raise StoppedError(
-        f"Stopped by {signals[0]}; the newest checkpoint is of step {run.saved_step} of {run.total_steps}. "
+        f"Stopped by {cause}; the newest checkpoint is of step {run.saved_step} of {run.total_steps}. "
         f"The same command resumes from there: {run.config.command}"
     )
 

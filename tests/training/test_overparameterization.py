@@ -9,6 +9,7 @@ from srcnn_tf.config import RECIPES, Config
 from srcnn_tf.model import srcnn
 from srcnn_tf.training.overparameterization import Overparameterization
 from srcnn_tf.training.step import create_state, make_train_step
+from srcnn_tf.training.workers import Workers
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_a_step_goes_down_the_gradient_of_each_factor():
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(tf.square(state.model(data) - label))
     first, first_bias, *_, last, last_bias = tape.gradient(loss, state.model.trainable_variables)
-    make_train_step(state, RECIPES["reference"])(data, label)
+    make_train_step(state, RECIPES["reference"], Workers(tf.distribute.get_strategy()), len(data))(data, label)
     moved = [(variable.numpy() - values) / -0.5 for variable, values in zip(trained, before, strict=True)]
     left, right = before[:2]
     np.testing.assert_allclose(moved[0], np.einsum("hwcn,mn->hwcm", first, right), atol=1e-5)

@@ -8,6 +8,9 @@ from conftest import synthetic_image
 from srcnn_tf.config import RECIPES, Config
 from srcnn_tf.model import build_model
 from srcnn_tf.training.step import compile_steps, create_state, part_sizes, random_flips
+from srcnn_tf.training.workers import Workers
+
+ALONE = Workers(tf.distribute.get_strategy())
 
 
 def random_patches(count, c_dim=1):
@@ -37,7 +40,7 @@ def test_a_step_goes_down_the_gradient_of_the_whole_batch(c_dim, channels, xla):
     assert len(set(part_sizes(50, "float32"))) == (1 if xla else 2)
     data, label = random_patches(60, c_dim)
     batches, rates = np.random.default_rng(1).permuted(np.tile(np.arange(60), (3, 1)), axis=1)[:, :50], [0.1, 0.2, 0.05]
-    losses = compile_steps(state, config, recipe, 50, xla)(data, label, batches, np.array(rates, np.float32))
+    losses = compile_steps(state, config, recipe, ALONE, 50, xla)(data, label, batches, np.array(rates, np.float32))
     for batch, rate, actual in zip(batches, rates, losses, strict=True):
         with tf.GradientTape() as tape:
             error = (model(data[batch]) - label[batch])[..., channels[0] : channels[1]]
@@ -58,7 +61,7 @@ def test_ema_weights_are_the_average():
     config, recipe = Config(filters="6,4"), RECIPES["modern"]
     state = create_state(config, recipe)
     average = state.model.get_weights()
-    steps = compile_steps(state, config, recipe, 4)
+    steps = compile_steps(state, config, recipe, ALONE, 4)
     for step in range(6):
         steps(data, label, np.arange(4)[np.newaxis], np.array([1e-3], np.float32))
         decay = min(0.999, (1 + step) / (10 + step))
@@ -70,11 +73,14 @@ def test_ema_weights_are_the_average():
 
 def test_flips_are_those_of_patch_and_label_alike_in_eight_orientations():
     data = np.stack([synthetic_image(33, 33, 1)[..., :1]] * 200).astype(np.float32)
-    flipped, label = (values.numpy() for values in random_flips(data, data[:, 6:27, 6:27], np.array([0, 5], np.int64)))
+    seed, part = np.array([0, 5], np.int64), slice(0, 200)
+    flipped, label = (values.numpy() for values in random_flips(data, data[:, 6:27, 6:27], seed, 200, part))
     np.testing.assert_array_equal(flipped[:, 6:27, 6:27], label)
     image = data[0]
     known = [rotated for mirrored in (image, image[:, ::-1]) for rotated in map(np.rot90, [mirrored] * 4, range(4))]
     seen = {number for patch in flipped for number, other in enumerate(known) if np.array_equal(patch, other)}
     assert seen == set(range(8))
-    again = random_flips(data, data, np.array([0, 6], np.int64))[0].numpy()
+    again = random_flips(data, data, np.array([0, 6], np.int64), 200, part)[0].numpy()
     assert not np.array_equal(flipped, again)
+    some = random_flips(data[50:70], data[50:70], seed, 200, slice(50, 70))[0].numpy()  # as of the whole batch
+    np.testing.assert_array_equal(some, flipped[50:70])

@@ -1,0 +1,191 @@
+"""Training on several workers and devices, each a real process on this machine."""
+
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import ROOT, program_environment
+
+from srcnn_tf import devices
+from srcnn_tf.config import Config
+from srcnn_tf.errors import UsageError
+from srcnn_tf.training import train
+from srcnn_tf.training.workers import Workers
+from srcnn_tf.weights.store import find_model
+
+RUN = "srcnn_21_x3_scipy"
+LIMIT = 60  # seconds after which the other workers have ended, if one is lost
+# 600 steps, 12 per epoch: there is a checkpoint of step 500.
+FLAGS = ("--is_train=True", "--filters=8,4", "--batch_size=6", "--epoch=50")
+RUN_OF_FLAGS = f"{RUN}_8-4"
+
+
+@pytest.fixture
+def images(make_image):
+    """Three images of 24 patches each."""
+    for number in range(3):
+        make_image(f"Train/{number}.png", 75, 106, seed=number)
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts two workers with the same flags, or more for the second one; both are killed when the test ends."""
+    with contextlib.ExitStack() as stack:
+
+        def start_both(*flags, of_second=()):
+            with contextlib.ExitStack() as sockets:
+                free = [sockets.enter_context(socket.socket()) for _ in range(2)]
+                for held in free:
+                    held.bind(("127.0.0.1", 0))
+                hosts = [f"127.0.0.1:{held.getsockname()[1]}" for held in free]
+            processes = []
+            for number in range(2):
+                task = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": number}}
+                process = subprocess.Popen(
+                    [sys.executable, ROOT / "main.py", *flags, *(of_second if number else ())],
+                    cwd=tmp_path,
+                    env=program_environment() | {"TF_CONFIG": json.dumps(task)},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+                processes.append(stack.enter_context(process))
+                stack.callback(process.kill)
+            return processes
+
+        yield start_both
+
+
+def finish(processes, status=0):
+    """Waits for the workers; returns what each printed, and what it reported as its error."""
+    outputs = [process.communicate(timeout=LIMIT) for process in processes]
+    assert [process.returncode for process in processes] == [status] * len(processes), outputs
+    return outputs
+
+
+def wait_until(condition, processes):
+    """Waits until a condition holds, while all processes run."""
+    while not condition():
+        assert all(process.poll() is None for process in processes), finish(processes)
+        time.sleep(0.02)
+
+
+def weights(checkpoint_dir="checkpoint", run=RUN_OF_FLAGS, **flags):
+    return find_model(Config(weights=str(Path(checkpoint_dir, run)), **flags))[0].get_weights()
+
+
+def largest_difference(actual, expected):
+    return max(np.abs(one - other).max() for one, other in zip(actual, expected, strict=True))
+
+
+def test_two_workers_train_as_one_machine_and_only_the_chief_writes(images, start):
+    flags = {"recipe": "reference", "batch_size": 7, "epoch": 10}  # 100 steps; of a batch, one worker has four patches
+    words = [f"--{name}={value}" for name, value in flags.items()]
+    (chief, _), (other, _) = finish(start("--is_train=True", *words))
+    assert chief.count("Epoch: [") == 10
+    assert "Epoch: [" not in other
+    assert "Worker 1 of 2" in other
+    assert "Done: 100 steps" in other
+    train.train(Config(**flags, checkpoint_dir="alone", log_dir="alone/logs"))
+    assert largest_difference(weights(run=RUN), weights("alone", RUN)) < 1e-5
+    start_weights = train.create_state(Config(**flags), train.RECIPES["reference"]).model.get_weights()
+    assert largest_difference(weights(run=RUN), start_weights) > 1e-4
+    assert sorted(path.name for path in Path("logs", RUN).iterdir())[-1] == "history.csv"
+    assert len(list(Path("logs", RUN).glob("events*"))) == 1
+
+
+def test_a_run_whose_workers_are_stopped_or_lost_ends_as_an_undisturbed_one(images, start, tmp_path):
+    finish(start(*FLAGS, "--checkpoint_dir=undisturbed", "--log_dir=undisturbed/logs"))
+    folder, history = tmp_path / "checkpoint" / RUN_OF_FLAGS, tmp_path / "logs" / RUN_OF_FLAGS / "history.csv"
+
+    workers = start(*FLAGS)
+    wait_until(history.exists, workers)
+    workers[1].terminate()
+    (_, chief), (_, other) = finish(workers, status=130)
+    assert "Stopped by another worker" in chief
+    assert "Stopped by SIGTERM" in other
+    stopped = json.loads((folder / "config.json").read_text())["step"]
+    assert 0 < stopped < 500
+
+    workers = start(*FLAGS)
+    rows = len(history.read_text().splitlines())
+    wait_until(lambda: len(history.read_text().splitlines()) > rows, workers)
+    workers[0].send_signal(signal.SIGSTOP)
+    ((_, other),) = finish(workers[1:], status=1)
+    assert "Worker 1 of 2 stops" in other
+    workers[0].kill()
+    workers[0].wait()
+
+    workers = start(*FLAGS)
+    wait_until((folder / "SRCNN.model-500.index").exists, workers)
+    workers[1].kill()
+    ((output, chief),) = finish(workers[:1], status=1)
+    assert f"Resuming from step {stopped} of 600" in output
+    assert "Worker 0 of 2 stops" in chief
+    assert len(chief.splitlines()) == 1
+
+    (output, _), _ = finish(start(*FLAGS))
+    assert "Resuming from step 500 of 600" in output
+    assert largest_difference(weights(filters="8,4"), weights("undisturbed", filters="8,4")) == 0
+
+
+def test_workers_with_other_flags_are_refused(images, start):
+    (_, chief), (_, other) = finish(start(*FLAGS, of_second=["--seed=1"]), status=1)
+    assert "Worker 1 of 2 has other flags" in other
+    assert "Worker 0 of 2 stops" in chief
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "ps", "index": 0}}'])
+def test_a_malformed_tf_config_is_an_error(text, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(UsageError, match="TF_CONFIG: expected"):
+        devices.worker_number()
+
+
+def test_tf_config_counts_the_chief_before_the_workers(monkeypatch):
+    given = {"cluster": {"worker": ["a:1", "b:1"], "chief": ["c:1"]}, "task": {"type": "worker", "index": 1}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(given))
+    assert devices.worker_number() == (2, 3)
+
+
+ON_TWO_DEVICES = """
+import sys
+import tensorflow as tf
+processor = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+from srcnn_tf.config import Config
+from srcnn_tf.errors import UsageError
+from srcnn_tf.training.train import train
+from srcnn_tf.training.workers import Workers
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+assert strategy.num_replicas_in_sync == 2
+train(Config(recipe="reference", batch_size=7, epoch=10, checkpoint_dir="both"), workers=Workers(strategy))
+"""
+
+
+def test_two_devices_train_as_one(images):
+    environment = program_environment() | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", ON_TWO_DEVICES], env=environment, check=True, capture_output=True)
+    train.train(Config(recipe="reference", batch_size=7, epoch=10, checkpoint_dir="alone"))
+    assert largest_difference(weights("both", RUN), weights("alone", RUN)) < 1e-5
+
+
+def test_several_gpus_are_used_without_being_asked_for(monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["one", "other"])
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda: "on both")
+    assert devices.training_strategy.__wrapped__() == "on both"
+
+
+def test_parts_of_a_batch_are_all_of_it():
+    workers = [Workers(tf.distribute.get_strategy(), number, 3) for number in range(3)]
+    parts = [np.arange(128)[worker.part(128)] for worker in workers]
+    assert [len(part) for part in parts] == [42, 43, 43]
+    np.testing.assert_array_equal(np.concatenate(parts), np.arange(128))
