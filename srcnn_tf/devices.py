@@ -6,6 +6,7 @@ import contextlib
 import gc
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections import deque
@@ -20,7 +21,7 @@ from absl import logging
 from numpy.typing import NDArray
 
 from srcnn_tf.config import Config
-from srcnn_tf.errors import UsageError
+from srcnn_tf.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -57,6 +58,8 @@ def load_tensorflow(training: bool = False) -> str:
         os.dup2(messages.fileno(), 2)
         try:
             return _initialize_devices(training)
+        except RunError:
+            raise
         except BaseException:
             messages.seek(0)
             os.write(stderr, messages.read())
@@ -86,11 +89,34 @@ def _initialize_devices(training: bool) -> str:
         with contextlib.suppress(RuntimeError):  # a process that has computed with TensorFlow keeps its threads
             tf.config.threading.set_intra_op_parallelism_threads(1)
             tf.config.threading.set_inter_op_parallelism_threads(cores())
-    if training:
-        training_strategy()
+    if training and worker_number()[1] > 1:
+        _connect_workers()
     tf.config.list_logical_devices()
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
     return ", ".join(names) if names else f"processor, {cores()} cores"
+
+
+def _connect_workers() -> None:
+    """Waits until all workers of TF_CONFIG are there.
+
+    Raises:
+        RunError: they cannot be connected.
+    """
+    import tensorflow as tf
+
+    # TensorFlow waits in C++, where Python's handlers do not run. Nothing is written yet that a signal could damage.
+    former = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        training_strategy()
+        tf.config.list_logical_devices()
+    except (tf.errors.OpError, RuntimeError) as error:
+        raise RunError(
+            f"TF_CONFIG: the workers cannot be connected ({error}). Check that each address is that of its machine, "
+            f"with a port that is free; found {os.environ['TF_CONFIG']}."
+        ) from error
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 @lru_cache(maxsize=1)
