@@ -161,6 +161,9 @@ class Config:
     input: str | None = flag(None, "Image to upscale, or a folder of images.")
     output: str | None = flag(None, "Upscaled image, or the folder for upscaled images. Default: sample/enlarged.")
     overwrite: bool = flag(False, "Upscale again what is already in the output folder.")
+    cluster: str | None = flag(
+        None, "Upscale or test images on the workers of this Dask scheduler, tcp://host:8786; local: one per core."
+    )
     quality: int = flag(95, "Quality of JPEG and WebP files, 1 to 100.", limits=(1, 100))
     max_megapixels: float = flag(200.0, "Largest upscaled image, in millions of pixels.")
 
@@ -210,6 +213,10 @@ class Config:
 
     def _check_together(self) -> None:
         """Checks the values that have to fit together, and those that may be derived."""
+        if self.cluster is not None and self.is_train and self.input is None and self.fetch is None:
+            raise UsageError(
+                f"--cluster={self.cluster} is for testing and upscaling; TF_CONFIG is for training on several machines."
+            )
         if self.rgb and self.c_dim == 1:
             raise UsageError("--color_space=rgb needs --c_dim=3: a network of one channel restores luma.")
         label_size = self.image_size - self.border

@@ -34,7 +34,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def load_tensorflow(training: bool = False) -> str:
+def load_tensorflow(training: bool = False, threads: int | None = None) -> str:
     """Imports TensorFlow and initializes its devices, silently unless TF_CPP_MIN_LOG_LEVEL is set.
 
     On a processor, independent operations run in parallel, each on one core: faster for the parts of a training batch
@@ -42,13 +42,14 @@ def load_tensorflow(training: bool = False) -> str:
 
     Args:
         training: whether to train, for which this waits until all workers that TF_CONFIG lists are there.
+        threads: how many independent operations run in parallel on a processor. Default: as many as there are cores.
 
     Returns:
         The devices in words.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        return _initialize_devices(training)
+        return _initialize_devices(training, threads or cores())
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     logging.set_verbosity(logging.WARNING)
     # C++ code writes some messages straight to file descriptor 2, whatever the log level.
@@ -57,7 +58,7 @@ def load_tensorflow(training: bool = False) -> str:
     with tempfile.TemporaryFile() as messages:
         os.dup2(messages.fileno(), 2)
         try:
-            return _initialize_devices(training)
+            return _initialize_devices(training, threads or cores())
         except RunError:
             raise
         except BaseException:
@@ -69,7 +70,7 @@ def load_tensorflow(training: bool = False) -> str:
             os.close(stderr)
 
 
-def _initialize_devices(training: bool) -> str:
+def _initialize_devices(training: bool, threads: int) -> str:
     # The import makes 300,000 objects that stay. If garbage collection examined them, it would take half a second
     # during the import, and another one at exit.
     gc.disable()
@@ -88,7 +89,7 @@ def _initialize_devices(training: bool) -> str:
     if not gpus:
         with contextlib.suppress(RuntimeError):  # a process that has computed with TensorFlow keeps its threads
             tf.config.threading.set_intra_op_parallelism_threads(1)
-            tf.config.threading.set_inter_op_parallelism_threads(cores())
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
     if training and worker_number()[1] > 1:
         _connect_workers()
     tf.config.list_logical_devices()
@@ -216,8 +217,10 @@ def to_device(array: NDArray) -> tf.Tensor:
 
 
 def cores() -> int:
-    """Returns the number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Returns the number of processor cores that this process may use: at most OMP_NUM_THREADS, if that is set."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(available, int(limit)) if limit.isdecimal() and int(limit) else available
 
 
 def map_in_threads(

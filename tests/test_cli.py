@@ -47,6 +47,30 @@ def test_the_flags_are_the_fields_with_their_defaults():
         assert len(flags[name].help) > 8
 
 
+def test_config_repeats_a_run(make_image, run_main, tmp_path):
+    """And what is given beside it counts."""
+    make_image("images/a.png", 60, 60)
+    flags = ["--train_dir=images", "--recipe=reference", "--filters=4,2", "--batch_size=2", "--epoch=3", "--seed=7"]
+    run_main("--is_train=True", *flags, "--resume=False")
+    name = "srcnn_21_x3_scipy_4-2"
+    again = run_main(f"--config=checkpoint/{name}/config.json", "--checkpoint_dir=again", "--log_dir=again/logs")
+    assert "Done: " in again.stdout
+    weights = [Path(folder, name, "SRCNN.weights.h5").read_bytes() for folder in ("checkpoint", "again")]
+    assert weights[0] == weights[1]
+    resumed = run_main(f"--config=checkpoint/{name}/config.json")
+    assert "is finished: 3 epochs" in resumed.stdout  # and not restarted, as by the first command
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"config": {"recipe": "modern"}, "recipe": {}, "versions": {"srcnn_tf": "9"}}']
+)
+def test_config_of_another_program_is_an_error(text, tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=f"--config={path}: "):
+        cli.parse(["main.py", f"--config={path}"])
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -6,8 +6,15 @@ import math
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from threading import Event
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
 
 from srcnn_tf.config import Config
 from srcnn_tf.datasets.samples import find_images
@@ -16,7 +23,7 @@ from srcnn_tf.errors import RunError, UsageError
 from srcnn_tf.images.color import channels_to_image
 from srcnn_tf.images.metrics import score_channels
 from srcnn_tf.images.read import declared_size
-from srcnn_tf.inference.report import Panels, Result, average_scores, format_table, side_by_side, write_csv
+from srcnn_tf.inference.report import BAR, Panels, Result, average_scores, format_table, side_by_side, write_csv
 from srcnn_tf.inference.tensorboard import TensorBoardLog, crop_center, write_scores
 from srcnn_tf.inference.tiling import TiledModel
 from srcnn_tf.utils import imread, imsave, modcrop, preprocess
@@ -25,6 +32,18 @@ from srcnn_tf.weights.store import find_model
 PIXELS = 2**25  # of images that are tested at the same time, at most, if it is more than one; each takes 120 bytes
 LOGGED_IMAGES = 4  # of each set, in TensorBoard
 LOGGED_SIDE = 320  # rows and columns, at most, of each image in TensorBoard
+
+
+@dataclass(frozen=True)
+class Job:
+    """A test image, what the names of its files begin with, and whether TensorBoard shows it."""
+
+    path: Path
+    target: Path
+    is_logged: bool
+
+
+Outcome = tuple[Result, NDArray[np.uint8] | None]  # of an image: its scores, and what TensorBoard shows of it
 
 
 def evaluate(config: Config) -> list[Result]:
@@ -50,45 +69,33 @@ def evaluate(config: Config) -> list[Result]:
         paths = [paths[index]]
     model, weights = find_model(config)
     print(f"Weights: {weights}", flush=True)
-    restore = TiledModel(model, config.rgb)
 
     log = TensorBoardLog(Path(config.log_dir, config.run_name, "test"))
     log.open(append=False)
 
     tested: dict[Path, Path] = {}  # images by their target; of several with one name, the first is tested
+    logged: Counter[Path] = Counter()  # images of each set in TensorBoard
+    jobs: list[Job] = []
     for path in paths:
-        tested.setdefault(_target(path, config), path)
-
-    stopped = Event()
-
-    def test(path: Path) -> tuple[Result, Panels] | str:
-        """Tests an image in a thread; returns the problem if it cannot be tested."""
         target = _target(path, config)
-        try:
-            if tested[target] != path:
-                return (
-                    f"{path}: an image with the name {path.stem} was already tested in this folder; rename one of them."
-                )
-            return _evaluate_image(path, target, restore, weights, config, stopped)
-        except RunError as error:
-            return str(error)
-        except MemoryError as error:
-            return f"{path}: not enough memory to test it ({error}); use a smaller image."
+        if tested.setdefault(target, path) == path:
+            logged[target.parent] += 1
+            jobs.append(Job(path, target, logged[target.parent] <= LOGGED_IMAGES))
+        else:
+            name = path.stem
+            _print_problem(
+                f"{path}: an image with the name {name} was already tested in this folder; rename one of them."
+            )
 
-    results: list[Result] = []
-    logged: Counter[str] = Counter()
-    largest = max(math.prod(declared_size(path)) for path in paths)
-    for outcome in map_in_threads(test, paths, min(cores(), max(1, PIXELS // max(1, largest))), stopped):
-        if isinstance(outcome, str):
-            print(f"Problem: {outcome}", file=sys.stderr)
+    scores: dict[Path, Result] = {}
+    for job, outcome in _outcomes(jobs, TiledModel(model, config.rgb), weights, config):
+        if isinstance(outcome, RunError):
+            _print_problem(str(outcome))
             continue
-        result, panels = outcome
-        results.append(result)
-        logged[result.set] += 1
-        if logged[result.set] <= LOGGED_IMAGES:
-            cropped = {caption: crop_center(panel, LOGGED_SIDE) for caption, panel in panels.items()}
-            log.write_image(0, f"test/{result.set}/{result.image}", side_by_side(cropped))
-
+        scores[job.path], panels = outcome
+        if panels is not None:
+            log.write_image(0, f"test/{scores[job.path].set}/{scores[job.path].image}", panels)
+    results = [scores[path] for path in paths if path in scores]
     if results:
         table = format_table(results)
         print(table)
@@ -110,6 +117,59 @@ def _target(path: Path, config: Config) -> Path:
     folder = path.parent.relative_to(config.test_dir)
     set_name = Path(config.test_dir).resolve().name if folder == Path() else folder.as_posix()
     return Path(config.sample_dir, set_name, path.stem)
+
+
+def _outcomes(
+    jobs: Sequence[Job], restore: TiledModel, weights: str, config: Config
+) -> Iterator[tuple[Job, Outcome | RunError]]:
+    """Tests all images, in threads or on the workers of a cluster, and yields results as they come."""
+    megapixels = {job.path: math.prod(declared_size(job.path)) / 1e6 for job in jobs}
+    if config.cluster is None:
+        stopped = Event()
+
+        def test(job: Job) -> tuple[Job, Outcome | RunError]:
+            return job, _test_image(job, restore, weights, config, stopped)
+
+        threads = min(cores(), max(1, int(PIXELS / 1e6 / max(1e-6, *megapixels.values()))))
+        yield from map_in_threads(test, jobs, threads, stopped)
+        return
+
+    from srcnn_tf.inference.cluster import map_on_cluster, with_absolute_paths
+
+    originals = {replace(job, path=job.path.absolute(), target=job.target.absolute()): job for job in jobs}
+    function = partial(_test_on_worker, with_absolute_paths(config), weights)
+    with tqdm(total=sum(megapixels.values()), bar_format=BAR, disable=None, dynamic_ncols=True) as bar:
+        for job, outcome in map_on_cluster(function, originals, config.cluster):
+            yield originals[job], outcome
+            bar.update(megapixels[originals[job].path])
+
+
+def _test_on_worker(config: Config, weights: str, job: Job) -> Outcome | RunError:
+    from srcnn_tf.inference.cluster import once_per_process
+
+    return _test_image(job, once_per_process(_restorer_of_worker, config), weights, config, Event())
+
+
+@lru_cache(maxsize=1)
+def _restorer_of_worker(config: Config) -> TiledModel:
+    return TiledModel(find_model(config)[0], config.rgb)
+
+
+def _test_image(job: Job, restore: TiledModel, weights: str, config: Config, stopped: Event) -> Outcome | RunError:
+    """Tests an image; returns the problem if it cannot be tested, as other images should be."""
+    try:
+        result, panels = _evaluate_image(job.path, job.target, restore, weights, config, stopped)
+    except RunError as error:
+        return error
+    except MemoryError as error:
+        return RunError(f"{job.path}: not enough memory to test it ({error}); use a smaller image.")
+    if not job.is_logged:
+        return result, None
+    return result, side_by_side({caption: crop_center(panel, LOGGED_SIDE) for caption, panel in panels.items()})
+
+
+def _print_problem(problem: str) -> None:
+    tqdm.write(f"Problem: {problem}", file=sys.stderr)
 
 
 def _evaluate_image(

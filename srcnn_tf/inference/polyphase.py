@@ -185,7 +185,8 @@ class PolyphaseModel:
             kernels = [np.repeat(kernel, 2, axis=2) for kernel in kernels]
         else:
             small = small[tf.newaxis, ..., tf.newaxis]
-        phases, channels = [], second.shape[3 if len(second) == 1 else 2]
+        phases: list[tf.Tensor] = []
+        channels = second.shape[3 if len(second) == 1 else 2]
         for kernel in kernels:
             features = layer(small, kernel, self._first_bias)
             if not phases:

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from srcnn_tf.files import atomic_write
 
 Panels = dict[str, NDArray[np.uint8]]  # images of one size by caption, from left to right
+BAR = "{l_bar}{bar}| {n:.1f} of {total:.1f} megapixels [{elapsed}<{remaining}]"  # tqdm's format of a progress bar
 GAP = 4  # white pixels between two panels
 SCORES = ("psnr_bicubic", "psnr_srcnn", "ssim_bicubic", "ssim_srcnn")  # columns of `Result` that are averaged
 

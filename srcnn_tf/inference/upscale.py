@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
-from itertools import accumulate
+from functools import lru_cache, partial
 from os.path import realpath  # resolves links; unlike Path.resolve, without an error where they loop
 from pathlib import Path
 from typing import TextIO
@@ -28,13 +27,14 @@ from srcnn_tf.images.reader import ImageReader
 from srcnn_tf.images.resize import imresize_rows
 from srcnn_tf.images.writer import OUTPUT_EXTENSIONS, ImageWriter
 from srcnn_tf.inference.polyphase import PolyphaseModel
+from srcnn_tf.inference.report import BAR
 from srcnn_tf.inference.tiling import TiledModel
 from srcnn_tf.model import plain_keras
 from srcnn_tf.utils import prepare_data
 from srcnn_tf.weights.store import find_model
 
 INPUT_EXTENSIONS = IMAGE_EXTENSIONS | {".gif"}  # what is read but not written becomes .png
-BAR = "{l_bar}{bar}| {n:.1f} of {total:.1f} megapixels [{elapsed}<{remaining}]"
+Outcome = tuple[bool, list[str]]  # of an image: whether it is done, and what to report
 
 
 class Upscaler:
@@ -218,17 +218,20 @@ def upscale_files(config: Config) -> None:
     if jobs:
         upscaler = Upscaler(config)
         print(f"Weights: {upscaler.weights}", flush=True)
-        megapixels = [math.prod(declared_size(source)) * config.scale**2 / 1e6 for source, _ in jobs]
-        with tqdm(total=sum(megapixels), bar_format=BAR, disable=None, dynamic_ncols=True) as bar:
-            for (source, target), reached in zip(jobs, accumulate(megapixels), strict=True):
-                try:
-                    _upscale_file(source, target, upscaler, config, bar)
-                    done += 1
-                except RunError as error:
-                    _print_line(f"Problem: {error}", sys.stderr)
-                except MemoryError as error:
-                    problem = f"not enough memory to upscale it ({error}); use a smaller image."
-                    _print_line(f"Problem: {source}: {problem}", sys.stderr)
+        megapixels = {source: math.prod(declared_size(source)) * config.scale**2 / 1e6 for source, _ in jobs}
+        reached = 0.0
+        with tqdm(total=sum(megapixels.values()), bar_format=BAR, disable=None, dynamic_ncols=True) as bar:
+            outcomes: Iterable[tuple[tuple[Path, Path], Outcome | RunError]]
+            if config.cluster is None:
+                outcomes = ((job, upscale_file(job, upscaler, config, bar)) for job in jobs)
+            else:
+                outcomes = _outcomes_of_cluster(jobs, config)
+            for (source, _), outcome in outcomes:
+                is_done, messages = (False, [f"Problem: {outcome}"]) if isinstance(outcome, RunError) else outcome
+                done += is_done
+                for message in messages:
+                    _print_line(message, sys.stdout if is_done else sys.stderr)
+                reached += megapixels[source]
                 bar.update(reached - bar.n)  # after a failure, or for pages of other sizes
     if done:
         destination = jobs[0][1] if len(jobs) == 1 else _output_folder(config)
@@ -238,18 +241,56 @@ def upscale_files(config: Config) -> None:
         raise RunError(f"{failed} of {total} images could not be upscaled; see the messages above.")
 
 
-def _upscale_file(source: Path, target: Path, upscaler: Upscaler, config: Config, bar: tqdm) -> None:
-    """Reads, upscales and writes one file, page by page, and prints what was left out or changed."""
+def upscale_file(
+    job: tuple[Path, Path], upscaler: Upscaler, config: Config, bar: tqdm | None = None
+) -> tuple[bool, list[str]]:
+    """Reads, upscales and writes one file, page by page.
+
+    Args:
+        job: the file to read, and the one to write.
+        upscaler: for `config`.
+        config: gives the scale, the quality and the largest size.
+        bar: a progress bar that counts output megapixels.
+
+    Returns:
+        Whether it is done, and what to report: what was left out or changed, or the problem.
+    """
+    source, target = job
     max_pixels = int(config.max_megapixels * 1e6) // config.scale**2
-    with ImageReader(source, max_pixels) as reader, ImageWriter(target, len(reader), config.quality) as writer:
-        for page in reader:
-            rows, cols, *channels = page.pixels.shape
-            # A page that the format cannot hold is refused before it is upscaled.
-            writer.check((config.scale * rows, config.scale * cols, *channels), page.pixels.dtype)
-            writer.write(replace(page, pixels=upscaler(page.pixels, bar)))
-            del page  # one page at a time is in memory
-    for warning in dict.fromkeys(reader.warnings + writer.warnings):
-        _print_line(f"{source}: {warning}")
+    try:
+        with ImageReader(source, max_pixels) as reader, ImageWriter(target, len(reader), config.quality) as writer:
+            for page in reader:
+                rows, cols, *channels = page.pixels.shape
+                # A page that the format cannot hold is refused before it is upscaled.
+                writer.check((config.scale * rows, config.scale * cols, *channels), page.pixels.dtype)
+                writer.write(replace(page, pixels=upscaler(page.pixels, bar)))
+                del page  # one page at a time is in memory
+    except RunError as error:
+        return False, [f"Problem: {error}"]
+    except MemoryError as error:
+        return False, [f"Problem: {source}: not enough memory to upscale it ({error}); use a smaller image."]
+    return True, [f"{source}: {warning}" for warning in dict.fromkeys(reader.warnings + writer.warnings)]
+
+
+def _outcomes_of_cluster(
+    jobs: Sequence[tuple[Path, Path]], config: Config
+) -> Iterator[tuple[tuple[Path, Path], Outcome | RunError]]:
+    """Yields each job and the result of `upscale_file` on a worker, in the order of completion."""
+    from srcnn_tf.inference.cluster import map_on_cluster, with_absolute_paths
+
+    originals = {(source.absolute(), target.absolute()): (source, target) for source, target in jobs}
+    function = partial(_upscale_on_worker, with_absolute_paths(config))
+    for job, outcome in map_on_cluster(function, originals, config.cluster or ""):
+        yield originals[job], outcome
+
+
+def _upscale_on_worker(config: Config, job: tuple[Path, Path]) -> Outcome:
+    from srcnn_tf.inference.cluster import once_per_process
+
+    return upscale_file(job, once_per_process(_upscaler_of_worker, config), config)
+
+
+_upscaler_of_worker = lru_cache(maxsize=1)(Upscaler)
 
 
 def _find_jobs(config: Config) -> tuple[list[tuple[Path, Path]], int]:

@@ -157,23 +157,38 @@ def test_tf_config_counts_the_chief_before_the_workers(monkeypatch):
 
 
 ON_TWO_DEVICES = """
-import sys
+import dataclasses
+import numpy as np
 import tensorflow as tf
 processor = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
-from srcnn_tf.config import Config
-from srcnn_tf.errors import UsageError
+from srcnn_tf.config import RECIPES, Config
+from srcnn_tf.training.step import compile_steps, create_state
 from srcnn_tf.training.train import train
 from srcnn_tf.training.workers import Workers
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-assert strategy.num_replicas_in_sync == 2
-train(Config(recipe="reference", batch_size=7, epoch=10, checkpoint_dir="both"), workers=Workers(strategy))
+both = Workers(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+assert both.strategy.num_replicas_in_sync == 2
+train(Config(recipe="reference", batch_size=7, epoch=10, checkpoint_dir="both"), workers=both)
+
+# The first gradient of the other recipe, as plain descent at a learning rate of 1.
+config, recipe = Config(precision="float32"), dataclasses.replace(RECIPES["modern"], optimizer="sgd")
+data, label = (np.random.default_rng(0).random((7, side, side, 1)).astype(np.float32) for side in (33, 21))
+weights = []
+for workers in (Workers(tf.distribute.get_strategy()), both):
+    state = create_state(config, recipe)
+    compile_steps(state, config, recipe, workers, 7)(data, label, np.arange(7)[np.newaxis], np.ones(1, np.float32))
+    weights.append([variable.numpy() for variable in state.overparameterization.trained_variables()])
+start = [variable.numpy() for variable in create_state(config, recipe).overparameterization.trained_variables()]
+assert max(np.abs(one - before).max() for one, before in zip(weights[0], start)) > 1e-3
+difference = max(np.abs(one - other).max() for one, other in zip(*weights))
+assert difference < 1e-6, difference
 """
 
 
 def test_two_devices_train_as_one(images):
     environment = program_environment() | {"PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-c", ON_TWO_DEVICES], env=environment, check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", ON_TWO_DEVICES], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     train.train(Config(recipe="reference", batch_size=7, epoch=10, checkpoint_dir="alone"))
     assert largest_difference(weights("both", RUN), weights("alone", RUN)) < 1e-5
 
