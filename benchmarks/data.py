@@ -1,4 +1,4 @@
-"""Preparing training data next to the reference's way, and memory with more images than fit in it.
+"""Preparing training data next to the reference's way, and time and memory with very many images.
 
     python -m benchmarks.data --train_dir=Train/T91
 
@@ -8,7 +8,12 @@ First, both ways prepare the same folder in turns, each time in a new process; m
     | preparing | seconds | relative speed |
     | synthetic images | patches | prepared in | memory | training speed | memory |
 
-docs/benchmarks.md has both tables. Memory is the peak resident set of the process, with TensorFlow where it trains.
+Last, folders of 1,000, 10,000 and 100,000 images of 16 x 16 pixels: the former two are upscaled, and all of them are
+skipped when their results exist:
+
+    | small images | upscaled in | memory | skipped in | memory |
+
+docs/benchmarks.md has the tables. Memory is the peak resident set of the process, with TensorFlow where it trains.
 """
 
 from __future__ import annotations
@@ -35,6 +40,7 @@ from srcnn_tf.datasets.samples import find_images
 from srcnn_tf.errors import RunError
 from srcnn_tf.images.read import fingerprint
 
+UPSCALED = 10_000  # small images that are upscaled; more are only listed, as that takes most of an hour
 SIDE, PATCHES = 128, 49  # rows and columns of a synthetic image, and its number of patches
 
 
@@ -119,12 +125,39 @@ def print_many(counts: Sequence[int], scratch: str | None) -> None:
         )
 
 
+def print_upscaling(counts: Sequence[int], scratch: str | None) -> None:
+    """Upscales folders of small images, and skips finished ones; prints the third table."""
+    print("\n| small images | upscaled in | memory | skipped in | memory |\n|---|---|---|---|---|")
+    for count in counts:
+        with tempfile.TemporaryDirectory(dir=scratch) as directory:
+            images, results = Path(directory, "images"), Path(directory, "results")
+            images.mkdir()
+            results.mkdir()
+            Image.fromarray(synthetic_image(16, 16, 0)).save(Path(directory, "image.png"))
+            image = Path(directory, "image.png").read_bytes()
+            for number in range(count):
+                (images / f"{number}.png").write_bytes(image)
+            command = [ROOT / "main.py", f"--input={images}", f"--output={results}", "--scale=2"]
+            upscaled = "not done | "
+            if count <= UPSCALED:
+                finished = run_python(*command)
+                upscaled = f"{finished.seconds:.1f} s | {finished.megabytes:.0f} MB"
+            else:
+                for number in range(count):
+                    (results / f"{number}_x2.png").write_bytes(image)
+            skipped = run_python(*command)
+        print(f"| {count:,} | {upscaled} | {skipped.seconds:.1f} s | {skipped.megabytes:.0f} MB |", flush=True)
+
+
 def main() -> None:
     """Measures, and prints Markdown tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.data", allow_abbrev=False)
     parser.add_argument("--train_dir", help="Folder of training images. Default: synthetic images only.")
     parser.add_argument("--turns", type=int, default=5, help="Turns to prepare `train_dir`. Default: 5.")
     parser.add_argument("--counts", type=int, nargs="*", default=[1_000, 10_000], help="Numbers of synthetic images.")
+    parser.add_argument(
+        "--upscaled", type=int, nargs="*", default=[1_000, 10_000, 100_000], help="Numbers of small images to upscale."
+    )
     parser.add_argument("--scratch", help="Folder for temporary files. Default: the system's.")
     parser.add_argument("--child", choices=["reference", "srcnn_tf"], help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -135,6 +168,8 @@ def main() -> None:
         print_comparison(given.train_dir, given.turns, given.scratch)
     if given.counts:
         print_many(given.counts, given.scratch)
+    if given.upscaled:
+        print_upscaling(given.upscaled, given.scratch)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -23,7 +25,7 @@ except ImportError as error:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-AHEAD = 2  # tasks per thread of the workers that are handed out at a time, so that no thread waits for its next one
+AHEAD = 4  # tasks per thread of the workers that are handed out at a time, so that no thread waits for its next one
 PATIENCE = 15  # seconds to wait for a scheduler, and for its first worker
 
 _lock = Lock()
@@ -68,8 +70,12 @@ def map_on_cluster(
         completed = distributed.as_completed(loop=client.loop)
         remaining = iter(items)
 
+        limit, refreshed = 0, -math.inf
+
         def hand_out() -> None:
-            limit = AHEAD * max(1, sum(client.nthreads().values()))
+            nonlocal limit, refreshed
+            if time.monotonic() > refreshed + 1:  # asking the scheduler takes milliseconds
+                limit, refreshed = AHEAD * max(1, sum(client.nthreads().values())), time.monotonic()
             while len(running) < limit:
                 try:
                     item = next(remaining)
