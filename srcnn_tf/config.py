@@ -164,7 +164,7 @@ class Config:
     cluster: str | None = flag(
         None, "Upscale or test images on the workers of this Dask scheduler, tcp://host:8786; local: one per core."
     )
-    quality: int = flag(95, "Quality of JPEG and WebP files, 1 to 100.", limits=(1, 100))
+    quality: int = flag(95, "Quality of JPEG, WebP and AVIF files, 1 to 100.", limits=(1, 100))
     max_megapixels: float = flag(200.0, "Largest upscaled image, in millions of pixels.")
 
     def __post_init__(self) -> None:

@@ -1,10 +1,11 @@
-"""Decodes BMP, GIF, JPEG, PNG, WebP and AVIF files with Pillow, and PNG files of 16 bits with imagecodecs."""
+"""Decodes BMP, GIF, JPEG, PNG, WebP, AVIF and HEIC files with Pillow, and PNG files of 16 bits with imagecodecs."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import stat
+from importlib.util import find_spec
 from typing import BinaryIO
 
 import imagecodecs
@@ -15,7 +16,9 @@ from PIL import Image, UnidentifiedImageError, features
 from srcnn_tf.images.page import check_size, cmyk_to_rgb, unsupported
 
 AVIF = features.check("avif")
+HEIC = find_spec("pillow_heif") is not None
 PILLOW_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP", *(["AVIF"] if AVIF else []))  # by content, not by extension
+HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}  # ISO/IEC 23008-12, annex B
 ORIENTATION = 0x0112  # EXIF tag
 GREY_MODES = frozenset({"1", "L", "LA", "La"})
 COLOR_MODES = frozenset({"P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "YCbCr"})
@@ -36,13 +39,27 @@ def open_image(file: BinaryIO, path: str | os.PathLike[str], max_pixels: int, ad
     if os.fstat(file.fileno()).st_size > 8 * max_pixels + 2**30:  # some decoders read the whole file first
         raise ValueError(f"a file of {os.fstat(file.fileno()).st_size / 1e9:.1f} GB is too large")
     file.seek(0)
+    head, formats = file.read(12), PILLOW_FORMATS
+    if head[4:8] == b"ftyp" and head[8:] in HEIC_BRANDS:
+        _register_heic()
+        formats = ("HEIF",)
+    file.seek(0)
     try:
-        image = Image.open(file, formats=PILLOW_FORMATS)
+        image = Image.open(file, formats=formats)
     except UnidentifiedImageError:
         names = "AVIF, BMP" if AVIF else "BMP"
         raise ValueError(f"not {names}, GIF, JPEG, PNG, TIFF or WebP, or damaged at its beginning") from None
     check_size(path, image.height, image.width, max_pixels, advice)
     return image
+
+
+def _register_heic() -> None:
+    """Makes Pillow read HEIC; only done when there is such a file, as loading the library takes time."""
+    if not HEIC:
+        raise ValueError("HEIC needs another package: pip install 'srcnn_tf[heic]'")
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
 
 
 def decode(

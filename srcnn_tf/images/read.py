@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from srcnn_tf.images import tiff
-from srcnn_tf.images.decode import AVIF, PILLOW_FORMATS, decode, exif_orientation, open_file, open_image
+from srcnn_tf.images.decode import AVIF, HEIC, decode, exif_orientation, open_file, open_image
 from srcnn_tf.images.library_errors import library_errors, quiet
 from srcnn_tf.images.page import as_array, oriented
 
-IMAGE_EXTENSIONS = frozenset({".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", *([".avif"] if AVIF else [])})
+IMAGE_EXTENSIONS = frozenset(
+    {".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"}
+    | ({".avif"} if AVIF else set())
+    | ({".heic", ".heif"} if HEIC else set())
+)
 MAX_PIXELS = 178_956_970  # Pillow's own limit
 ADVICE = "Make it smaller, or remove it."
 
@@ -52,7 +56,7 @@ def declared_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         with quiet(), open_file(path) as file:
             if tiff.is_tiff(file):
                 return tiff.first_page_size(file)
-            with Image.open(file, formats=PILLOW_FORMATS) as image:
+            with open_image(file, path, sys.maxsize, "") as image:
                 return image.height, image.width
     except Exception:  # `read_image` reports it
         return 0, 0

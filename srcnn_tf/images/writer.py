@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
-from PIL import Image
+from PIL import Image, features
 from tifffile import TiffWriter
 
 from srcnn_tf.config import Config
@@ -38,9 +38,12 @@ class Format:
 PNG = Format("PNG", 1_000_000, has_16_bits=True)  # libpng's limit
 JPEG = Format("JPEG", 65_500, alpha=False)  # libjpeg's limit
 WEBP = Format("WebP", 16_383, metadata=("icc_profile", "exif"))
+AVIF = Format("AVIF", 65_536, metadata=("icc_profile", "exif"))
 BMP = Format("BMP", 2**31 - 1, alpha=False, metadata=("dpi",))
 TIFF = Format("TIFF", 2**31 - 1, has_16_bits=True)
 FORMATS = {".bmp": BMP, ".png": PNG, ".jpg": JPEG, ".jpeg": JPEG, ".tif": TIFF, ".tiff": TIFF, ".webp": WEBP}
+if features.check("avif"):
+    FORMATS[".avif"] = AVIF
 OUTPUT_EXTENSIONS = frozenset(FORMATS)
 METADATA_NAMES = {"icc_profile": "colour profile", "exif": "EXIF data", "dpi": "resolution"}
 
@@ -59,7 +62,7 @@ class ImageWriter:
     Args:
         path: the file; its folder is created if necessary.
         page_count: number of pages; more than one for TIFF only.
-        quality: of JPEG and WebP, 1 to 100. The other formats are lossless.
+        quality: of JPEG, WebP and AVIF, 1 to 100. The other formats are lossless.
 
     Attributes:
         warnings: what the format cannot hold and was left out.
@@ -155,7 +158,8 @@ class ImageWriter:
             )
 
     def _write_single(self, page: Page, file_format: Format, exif: Image.Exif | None, file: BinaryIO) -> None:
-        metadata = {"icc_profile": page.icc_profile, "dpi": page.dpi, "exif": exif.tobytes() if exif else None}
+        metadata: dict[str, Any] = {"icc_profile": page.icc_profile, "dpi": page.dpi}
+        metadata["exif"] = exif.tobytes() if exif else None
         metadata = {name: value for name, value in metadata.items() if value}
         if file_format in (PNG, JPEG):
             encoded = encode_png(page.pixels) if file_format is PNG else encode_jpeg(page.pixels, self._quality)
@@ -165,8 +169,9 @@ class ImageWriter:
                 file.writelines(parts)
         else:
             image = Image.fromarray(as_array(page.pixels))
-            method = 4 if image.width * image.height <= MAX_WEBP_METHOD_4 else 2
-            image.save(file, file_format.name.upper(), quality=self._quality, method=method, **metadata)
+            if file_format is WEBP:
+                metadata["method"] = 4 if image.width * image.height <= MAX_WEBP_METHOD_4 else 2
+            image.save(file, file_format.name.upper(), quality=self._quality, **metadata)
 
 
 class _NoDescriptor(io.BufferedWriter):
@@ -183,7 +188,7 @@ def _select_metadata(page: Page, file_format: Format, warnings: list[str]) -> tu
             left_out[part] = None
     page = replace(page, **left_out)
     exif = updated_exif(page, warnings)
-    if file_format is WEBP:  # which stores grey as RGB
+    if file_format is WEBP or (file_format is AVIF and channels_of(page.pixels) == 2):  # which store it as RGB
         page = replace(page, icc_profile=matching_profile(page.icc_profile, 3, warnings))
     if file_format is JPEG:
         if exif and len(exif.tobytes()) > MAX_JPEG_EXIF:

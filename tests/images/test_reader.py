@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from conftest import as_stored, synthetic_image
 from image_files import GREY, SRGB, chunk, cmyk_profile, encoded, exif, exif_tags, noise, png, read, smooth, write
@@ -114,6 +115,30 @@ def test_avif_is_read_with_its_metadata(channels):
     assert np.abs(page.pixels[..., :3].astype(int) - expected[..., :3]).max() <= 8
     assert page.pixels.shape == expected.shape
     assert (page.icc_profile, exif_tags(page.exif)[0][0x010F], messages) == (SRGB, "A maker", [])
+
+
+def heic(pixels, **options):
+    """A HEIC file, by the library that reads it too."""
+    path = Path("made.heic")
+    pillow_heif.from_pillow(Image.fromarray(pixels)).save(path, **options)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_heic_is_read_with_its_metadata(channels):
+    content = heic(smooth(channels), quality=100, chroma=444, exif=exif({0x0112: 1}))
+    page, messages = read(content)
+    expected = smooth(channels)
+    assert page.pixels.shape == expected.shape
+    assert np.abs(page.pixels.astype(int) - expected).max() <= 8
+    assert (exif_tags(page.exif)[0][0x010F], messages) == ("A maker", [])
+
+
+def test_without_its_library_heic_is_an_error_that_names_it(monkeypatch):
+    content = heic(smooth(3))
+    monkeypatch.setattr("srcnn_tf.images.decode.HEIC", False)
+    with pytest.raises(RunError, match=r"pip install 'srcnn_tf\[heic\]'"):
+        read(content)
 
 
 @pytest.mark.parametrize("endian", ["<", ">"])
