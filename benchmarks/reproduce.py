@@ -49,7 +49,7 @@ from srcnn_tf.inference.sizes import factors_of_passes
 WEIGHTS = ROOT / "srcnn_tf" / "weights"
 FIGURE = "curves.png"
 ARCHITECTURES = ("9-1-5", "9-5-5")
-FACTORS = (1.5, 2.5, 3.5, 5.0, 6.0, 7.0, 8.0, 12.0, 16.0)
+FACTORS = (1.5, 2.5, 3.5, 5.0, 6.0, 8.0, 12.0, 16.0)
 FACTORS_TEXT = (
     "## Other factors\n\nLuma PSNR in dB on Set14 of the paper's bicubic interpolation and of `upscale_image` with the "
     "shipped weights: the passes, then an antialiased bicubic reduction to the size of the original. The images are "
@@ -170,7 +170,7 @@ def measure_factors(folder: Path) -> list[list[str]]:
 def _score_factor(image: NDArray[np.uint8], factor: float) -> list[float]:
     """Returns the luma PSNR of bicubic interpolation and of each of ARCHITECTURES, for an image reduced by a factor."""
     rows, cols = image.shape[:2]
-    small_rows, small_cols = round(rows / factor), round(cols / factor)
+    small_rows, small_cols = math.ceil(rows / factor), math.ceil(cols / factor)
     small = imresize_rows(image, (Fraction(small_rows, rows), Fraction(small_cols, cols)), 0, small_rows)
     results = [imresize_rows(small, (Fraction(rows, small_rows), Fraction(cols, small_cols)), 0, rows)]
     results += [upscale_image(small, size=(rows, cols), architecture=name) for name in ARCHITECTURES]

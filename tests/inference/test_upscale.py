@@ -148,6 +148,17 @@ def test_any_size_keeps_dtype_and_channels_of_all_networks(channels, c_dim, colo
         assert (upscaled.dtype, upscaled[:70].shape) == (dtype, (70, 99, channels))
 
 
+def test_the_self_ensemble_does_not_depend_on_the_orientation(make_image):
+    image = synthetic_image(20, 25)
+    upscaled = srcnn_tf.upscale_image(image, 2, precision="float32", self_ensemble=True).astype(int)
+    assert np.abs(upscaled - srcnn_tf.upscale_image(image, 2, precision="float32")).max() > 3
+    turned = srcnn_tf.upscale_image(np.rot90(image), 2, precision="float32", self_ensemble=True)
+    assert np.abs(np.rot90(upscaled) - turned).max() <= 1
+    make_image("a.png", rows=20, cols=25)
+    upscale_files(input="a.png", scale=2, precision="float32", self_ensemble=True)
+    np.testing.assert_array_equal(read_image("sample/enlarged/a_x2.png"), upscaled)
+
+
 def test_a_size_may_be_that_of_the_image_and_none_smaller():
     image = synthetic_image(14, 17)
     np.testing.assert_array_equal(srcnn_tf.upscale_image(image, size=(14, 17)), image)
