@@ -18,27 +18,44 @@ import argparse
 import contextlib
 import io
 import json
+import math
 import shlex
 import statistics
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks import curves
 from benchmarks.common import ROOT
 from benchmarks.published import BICUBIC, OTHER, PAPER, PUBLISHED, SETS, Column, Method, Score
-from srcnn_tf import cli, utils
+from srcnn_tf import cli, upscale_image, utils
 from srcnn_tf.config import Config
 from srcnn_tf.devices import load_tensorflow
 from srcnn_tf.errors import RunError
 from srcnn_tf.files import atomic_write
+from srcnn_tf.images.color import rgb_to_ycbcr, to_uint8
+from srcnn_tf.images.metrics import psnr
+from srcnn_tf.images.resize import imresize_rows
 from srcnn_tf.inference.report import Result, average_scores
+from srcnn_tf.inference.sizes import factors_of_passes
 
 WEIGHTS = ROOT / "srcnn_tf" / "weights"
 FIGURE = "curves.png"
+ARCHITECTURES = ("9-1-5", "9-5-5")
+FACTORS = (1.5, 2.5, 3.5, 5.0, 6.0, 8.0, 12.0, 16.0)
+FACTORS_TEXT = (
+    "## Other factors\n\nLuma PSNR in dB on Set14 of the paper's bicubic interpolation and of `upscale_image` with the "
+    "shipped weights: the passes, then an antialiased bicubic reduction to the size of the original. The images are "
+    "reduced by bicubic interpolation in RGB and rounded to 8 bits; as many pixels as the factor, rounded up, are "
+    "shaved from each side."
+)
 HERE = "here"  # the source of what is measured now
 DEGRADATIONS = {
     "matlab": "`--degradation=matlab`, the paper's: MATLAB's bicubic, studio-range luma",
@@ -123,6 +140,13 @@ def measure(sets: dict[str, Path], device: str, problems: list[str]) -> Methods:
             for method, kind in ((bicubic, "bicubic"), (srcnn, "srcnn")):
                 method.averages[column] = _score(results, kind)
                 method.images[column] = {result.image: _score([result], kind) for result in results}
+            if config.studio_range:
+                ensemble = f"{network} self-ensemble"
+                method = methods.setdefault(
+                    ensemble, Method(f"**srcnn_tf {network}** self-ensemble", ensemble, data, HERE, {})
+                )
+                score = _score(test_set(replace(config, self_ensemble=True), name, folder), "srcnn")
+                method.averages[column] = replace(score, seconds=None)  # eight times the network's
     return {degradation: list(methods.values()) for degradation, methods in rows.items() if methods}
 
 
@@ -132,10 +156,37 @@ def _score(results: list[Result], kind: str) -> Score:
     return Score(means[f"psnr_{kind}"], means[f"ssim_{kind}"], seconds)
 
 
+def measure_factors(folder: Path) -> list[list[str]]:
+    """Upscales the images of a set, reduced by each of FACTORS; returns mean PSNR, a row per factor."""
+    rows = []
+    for factor in FACTORS:
+        print(f"Upscaling {folder.name} by {factor}.", file=sys.stderr, flush=True)
+        scores = np.mean([_score_factor(utils.imread(path), factor) for path in utils.prepare_data(folder)], axis=0)
+        passes = ", then ".join(f"x{scale}" for scale in factors_of_passes(factor))
+        rows.append([f"x{factor:g}", passes, *(f"{score:.2f}" for score in scores)])
+    return rows
+
+
+def _score_factor(image: NDArray[np.uint8], factor: float) -> list[float]:
+    """Returns the luma PSNR of bicubic interpolation and of each of ARCHITECTURES, for an image reduced by a factor."""
+    rows, cols = image.shape[:2]
+    small_rows, small_cols = math.ceil(rows / factor), math.ceil(cols / factor)
+    small = imresize_rows(image, (Fraction(small_rows, rows), Fraction(small_cols, cols)), 0, small_rows)
+    results = [imresize_rows(small, (Fraction(rows, small_rows), Fraction(cols, small_cols)), 0, rows)]
+    results += [upscale_image(small, size=(rows, cols), architecture=name) for name in ARCHITECTURES]
+    shaved = (slice(math.ceil(factor), -math.ceil(factor)),) * 2
+    original, *lumas = (_luma(pixels)[shaved] for pixels in (image, *results))
+    return [psnr(luma, original) for luma in lumas]
+
+
+def _luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return to_uint8(image / 255 if image.ndim == 2 else rgb_to_ycbcr(image / 255, studio=True)[..., 0])
+
+
 # --- Tables ---
 
 
-def format_page(methods: Methods, weights: Shipped, has_figure: bool) -> str:
+def format_page(methods: Methods, weights: Shipped, has_figure: bool, factors: Sequence[Sequence[str]] = ()) -> str:
     """Formats all that was measured as Markdown."""
     made = [
         [config.network_name, f"{sidecar['seconds']:.0f}", f"`{sidecar['command']}`"] for config, sidecar in weights
@@ -152,6 +203,7 @@ def format_page(methods: Methods, weights: Shipped, has_figure: bool) -> str:
         "The curves show the PSNR of the mean squared error over the 1,113 patches of Set5 that the authors' solver "
         "tested (x3; 33 x 33 pixels, adjacent labels), neither clipped nor rounded. The authors' points are the losses "
         "that they logged, as 10 log10(441 / (2 loss)). `python -m benchmarks.curves` measures ours.",
+        *([FACTORS_TEXT, format_table(["factor", "passes", "bicubic", *ARCHITECTURES], factors)] if factors else []),
         "## Image by image",
         *(format_images(degradation, measured) for degradation, measured in methods.items()),
         "## How the weights were made",
@@ -280,7 +332,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             curves.draw(figure, bicubic)
         except RunError as error:
             problems.append(str(error))
-        page = format_page(methods, shipped(), figure.is_file())
+        factors = measure_factors(sets["Set14"]) if "Set14" in sets else []
+        page = format_page(methods, shipped(), figure.is_file(), factors)
         print(page, end="")
         with atomic_write(given.output) as temporary:
             temporary.write_text(page, encoding="utf-8")

@@ -91,6 +91,9 @@ def parse(argv: Sequence[str]) -> Config | None:
     modes = [f"--{name}" for name in ("fetch", "input", "is_train") if values[name].present]
     if len(modes) > 1:
         raise UsageError(f"{' and '.join(modes)} exclude each other: give one of them.")
+    sizes = [f"--{name}" for name in ("width", "height") if values[name].present]
+    if sizes and values["scale"].present:
+        raise UsageError(f"--scale and {' and '.join(sizes)} exclude each other: give the factor or the size.")
     given: dict[str, Any] = {field.name: values[field.name].value for field in dataclasses.fields(Config)}
     return Config(**given)
 
@@ -107,7 +110,7 @@ def define_flags() -> flags.FlagValues:
     types = typing.get_type_hints(Config)
     for field in dataclasses.fields(Config):
         arguments = [field.name, field.default, field.metadata["description"]]
-        define = definitions.get(types[field.name], flags.DEFINE_string)
+        define = definitions.get(field.metadata["type"] or types[field.name], flags.DEFINE_string)
         if define is flags.DEFINE_string and field.metadata["choices"]:
             define = flags.DEFINE_enum
             arguments.insert(2, field.metadata["choices"])

@@ -15,6 +15,7 @@ from srcnn_tf.errors import UsageError
 
 DEGRADATIONS = ("scipy", "matlab")
 COLOR_SPACES = ("ycbcr", "rgb")
+LARGEST_SCALE = 16  # for upscaling
 PRECISIONS = ("auto", "float32", "bfloat16")
 # The paper's images, and the field that names the folder they are put below.
 SETS = {"T91": "train_dir", "Set5": "test_dir", "Set14": "test_dir"}
@@ -101,7 +102,13 @@ def read_config(path: str) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name != "resume"}
 
 
-def flag(default: Any, description: str, choices: tuple[Any, ...] = (), limits: tuple[int, float] | None = None) -> Any:
+def flag(
+    default: Any,
+    description: str,
+    choices: tuple[Any, ...] = (),
+    limits: tuple[int, float] | None = None,
+    type_: type | None = None,
+) -> Any:
     """Declares a field of `Config` together with what its command-line flag needs.
 
     Args:
@@ -109,8 +116,9 @@ def flag(default: Any, description: str, choices: tuple[Any, ...] = (), limits: 
         description: help text of the flag.
         choices: the allowed values, if they can be listed.
         limits: the smallest and the largest allowed value, if it has such limits.
+        type_: of the flag, if it is not that of the field.
     """
-    metadata = {"description": description, "choices": choices, "limits": limits}
+    metadata = {"description": description, "choices": choices, "limits": limits, "type": type_}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -135,7 +143,10 @@ class Config:
     image_size: int = flag(33, "Side of an input patch, in pixels.")
     label_size: int = flag(None, "Side of a label patch. Default: that of the output, image_size - 12 for 9-1-5.")
     stride: int = flag(14, "Pixels from one training patch to the next.", limits=(1, math.inf))
-    scale: int = flag(3, "Factor of downscaling and upscaling.", limits=(2, math.inf))
+    # Whole in training and testing; of `float` in upscaling only, and then never whole.
+    scale: int = flag(
+        3, f"Factor of downscaling and upscaling. To upscale, any number above 1, up to {LARGEST_SCALE}.", type_=float
+    )
     c_dim: int = flag(1, "Channels: 1 for luma, 3 for colour.", choices=(1, 3))
     color_space: str = flag("ycbcr", "Colour space of the channels, with --c_dim=3.", choices=COLOR_SPACES)
     architecture: str = flag("9-1-5", "Filter sizes of the three layers, f1-f2-f3.")
@@ -160,6 +171,11 @@ class Config:
     fetch: str | None = flag(None, f"Download the paper's images and exit: some of {','.join(SETS)}.")
     input: str | None = flag(None, "Image to upscale, or a folder of images.")
     output: str | None = flag(None, "Upscaled image, or the folder for upscaled images. Default: sample/enlarged.")
+    width: int = flag(None, "Largest width of the upscaled image, in pixels, instead of --scale.", limits=(1, math.inf))
+    height: int = flag(
+        None, "Largest height of the upscaled image, in pixels, instead of --scale.", limits=(1, math.inf)
+    )
+    self_ensemble: bool = flag(False, "Average over the eight flips and transposes of an image; takes 8 times as long.")
     overwrite: bool = flag(False, "Upscale again what is already in the output folder.")
     cluster: str | None = flag(
         None, "Upscale or test images on the workers of this Dask scheduler, tcp://host:8786; local: one per core."
@@ -170,6 +186,7 @@ class Config:
     def __post_init__(self) -> None:
         """Fills in the defaults that depend on other fields, and checks all values."""
         self._check_each()
+        self._check_scale()
         recipe = RECIPES[self.recipe]
         self._set_default("epoch", recipe.epoch)
         self._set_default("validation_split", recipe.validation_split)
@@ -211,12 +228,26 @@ class Config:
                 f"separated by commas alone, as in --fetch={','.join(SETS)}."
             )
 
+    def _check_scale(self) -> None:
+        """Checks the factor, and makes a whole one an integer."""
+        if self.input is not None and not 1 < self.scale <= LARGEST_SCALE:
+            raise UsageError(f"--scale={self.scale}: expected a number above 1, up to {LARGEST_SCALE}.")
+        if float(self.scale).is_integer():
+            object.__setattr__(self, "scale", int(self.scale))
+        if self.input is None and not (isinstance(self.scale, int) and self.scale >= 2):
+            raise UsageError(f"--scale={self.scale}: expected 2 or more, a whole number to train or test.")
+
     def _check_together(self) -> None:
         """Checks the values that have to fit together, and those that may be derived."""
         if self.cluster is not None and self.is_train and self.input is None and self.fetch is None:
             raise UsageError(
                 f"--cluster={self.cluster} is for testing and upscaling; TF_CONFIG is for training on several machines."
             )
+        for name in ("width", "height"):
+            if getattr(self, name) is not None and self.input is None:
+                raise UsageError(f"--{name}={getattr(self, name)} is for upscaling: give it with --input.")
+        if self.self_ensemble and self.is_train and self.input is None and self.fetch is None:
+            raise UsageError("--self_ensemble is for testing and upscaling, not for training: leave it out.")
         if self.rgb and self.c_dim == 1:
             raise UsageError("--color_space=rgb needs --c_dim=3: a network of one channel restores luma.")
         label_size = self.image_size - self.border

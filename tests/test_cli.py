@@ -84,6 +84,11 @@ def test_config_of_another_program_is_an_error(text, tmp_path):
         (["--fetch=T91", "--is_train=True"], "--fetch and --is_train exclude each other"),
         (["--is_train", "False", "--input", "a.png"], "--input and --is_train exclude each other: give one of them"),
         (["--nois_train", "--fetch", "Set5"], "exclude each other: give one of them"),
+        (
+            ["--input=.", "--scale=2", "--width=9"],
+            "--scale and --width exclude each other: give the factor or the size",
+        ),
+        (["--scale=2.5", "--is_train=False"], "--scale=2.5: expected 2 or more, a whole number to train or test"),
         (["--input=.", "--fetch=T91"], "--fetch and --input exclude each other"),
         (["--fetch", "T91,", "Set5"], "Unexpected word 'Set5'"),
     ],

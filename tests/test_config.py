@@ -1,4 +1,5 @@
 import dataclasses
+import math
 import shlex
 
 import pytest
@@ -54,6 +55,14 @@ def test_run_name(changes, name):
         ({"batch_size": 0}, "--batch_size=0"),
         ({"stride": -1}, "--stride=-1"),
         ({"scale": 1}, "--scale=1: expected 2 or more"),
+        ({"scale": 2.5}, "--scale=2.5: expected 2 or more, a whole number to train or test"),
+        ({"scale": 2.5, "is_train": False}, "--scale=2.5: expected 2 or more, a whole number"),
+        ({"scale": 1.0, "input": "a.png"}, "--scale=1.0: expected a number above 1, up to 16"),
+        ({"scale": 16.5, "input": "a.png"}, "--scale=16.5: expected a number above 1, up to 16"),
+        ({"scale": math.nan, "input": "a.png"}, "--scale=nan: expected a number"),
+        ({"width": 100}, "--width=100 is for upscaling"),
+        ({"height": 0, "input": "a.png"}, "--height=0: expected 1 or more"),
+        ({"self_ensemble": True}, "--self_ensemble is for testing and upscaling"),
         ({"seed": -1}, "--seed=-1"),
         ({"seed": 2**31}, "--seed=2147483648"),
         ({"c_dim": 2}, "--c_dim=2: expected one of 1, 3"),

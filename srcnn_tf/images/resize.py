@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
@@ -13,8 +14,9 @@ from scipy import sparse
 from srcnn_tf.images.color import Floats
 from srcnn_tf.images.page import Pixels
 
+Scale = float | Fraction  # a fraction gives the exact size: `Fraction(new, old)`
 # Which input pixels make each output pixel, and with what weights, both `(new size, taps)`, of a size and a scale.
-Taps = Callable[[int, float], tuple[NDArray[np.int64], NDArray[np.float64]]]
+Taps = Callable[[int, Scale], tuple[NDArray[np.int64], NDArray[np.float64]]]
 
 
 def imresize(image: NDArray, scale: float) -> NDArray:
@@ -35,13 +37,17 @@ def imresize(image: NDArray, scale: float) -> NDArray:
 
 
 def imresize_rows(
-    image: Pixels, scale: float, begin: int, end: int, convert: Callable[[NDArray], NDArray] = lambda rows: rows
+    image: Pixels,
+    scale: Scale | tuple[Scale, Scale],
+    begin: int,
+    end: int,
+    convert: Callable[[NDArray], NDArray] = lambda rows: rows,
 ) -> NDArray:
     """Computes the rows from `begin` to before `end` of `imresize(image, scale)`, and no others on the way.
 
     Args:
         image: see `imresize`.
-        scale: how many times as large.
+        scale: how many times as large, or how many times as many rows and columns.
         begin: the first row wanted.
         end: the one after the last.
         convert: done to the rows of `image` that are needed, before they are resized: to floats, say, which take too
@@ -50,10 +56,11 @@ def imresize_rows(
     Returns:
         `(end - begin, ceil(scale * cols)[, channels])`, of the dtype that `convert` gives.
     """
-    matrix = _matrix(image.shape[0], scale, _keys_taps)[begin:end]
+    by_rows, by_cols = scale if isinstance(scale, tuple) else (scale, scale)
+    matrix = _matrix(image.shape[0], by_rows, _keys_taps)[begin:end]
     low, high = int(matrix.indices.min()), int(matrix.indices.max()) + 1
     tall = _product(matrix[:, low:high], convert(image[low:high]))
-    wide = _product(_matrix(image.shape[1], scale, _keys_taps), tall.swapaxes(0, 1))
+    wide = _product(_matrix(image.shape[1], by_cols, _keys_taps), tall.swapaxes(0, 1))
     return np.ascontiguousarray(wide.swapaxes(0, 1))
 
 
@@ -82,11 +89,12 @@ def keys_kernel(distance: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(distance <= 1, inner, np.where(distance <= 2, outer, 0))
 
 
-def _keys_taps(size: int, scale: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _keys_taps(size: int, scale: Scale) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Computes MATLAB's `contributions`: Keys' kernel, each pixel's weights summing to 1."""
+    new_size, scale = math.ceil(scale * size), float(scale)
     kernel_scale = min(scale, 1.0)
     width = 4 / kernel_scale
-    center = np.arange(1, math.ceil(scale * size) + 1) / scale + 0.5 * (1 - 1 / scale)  # counted from 1, as there
+    center = np.arange(1, new_size + 1) / scale + 0.5 * (1 - 1 / scale)  # counted from 1, as there
     indices = np.floor(center - width / 2)[:, np.newaxis] + np.arange(math.ceil(width) + 2)
     distance = kernel_scale * (center[:, np.newaxis] - indices)
     weights = keys_kernel(distance)
@@ -94,7 +102,7 @@ def _keys_taps(size: int, scale: float) -> tuple[NDArray[np.int64], NDArray[np.f
     return np.clip(indices, 1, size).astype(np.int64) - 1, weights
 
 
-def _spline_taps(size: int, scale: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _spline_taps(size: int, scale: Scale) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Samples cubic B-splines; the first and last pixels of both sizes coincide; mirrored beyond them."""
     new_size = round(scale * size)
     positions = np.arange(new_size) * ((size - 1) / max(new_size - 1, 1))
@@ -107,7 +115,7 @@ def _spline_taps(size: int, scale: float) -> tuple[NDArray[np.int64], NDArray[np
 
 
 @lru_cache(maxsize=256)
-def _matrix(size: int, scale: float, taps: Taps) -> sparse.csr_array:
+def _matrix(size: int, scale: Scale, taps: Taps) -> sparse.csr_array:
     """Returns the matrix from `size` pixels to the new ones; weights of one pixel, repeated at the border, add up."""
     indices, weights = taps(size, scale)
     rows = np.arange(len(indices) + 1) * indices.shape[1]

@@ -68,6 +68,7 @@ def evaluate(config: Config) -> list[Result]:
             )
         paths = [paths[index]]
     model, weights = find_model(config)
+    weights += " (self-ensemble)" * config.self_ensemble
     print(f"Weights: {weights}", flush=True)
 
     log = TensorBoardLog(Path(config.log_dir, config.run_name, "test"))
@@ -88,7 +89,9 @@ def evaluate(config: Config) -> list[Result]:
             )
 
     scores: dict[Path, Result] = {}
-    for job, outcome in _outcomes(jobs, TiledModel(model, config.rgb), weights, config):
+    for job, outcome in _outcomes(
+        jobs, TiledModel(model, config.rgb, self_ensemble=config.self_ensemble), weights, config
+    ):
         if isinstance(outcome, RunError):
             _print_problem(str(outcome))
             continue
@@ -152,7 +155,7 @@ def _test_on_worker(config: Config, weights: str, job: Job) -> Outcome | RunErro
 
 @lru_cache(maxsize=1)
 def _restorer_of_worker(config: Config) -> TiledModel:
-    return TiledModel(find_model(config)[0], config.rgb)
+    return TiledModel(find_model(config)[0], config.rgb, self_ensemble=config.self_ensemble)
 
 
 def _test_image(job: Job, restore: TiledModel, weights: str, config: Config, stopped: Event) -> Outcome | RunError:

@@ -38,6 +38,7 @@ from srcnn_tf.devices import cores, is_bfloat16_fast, map_in_threads
 from srcnn_tf.images.color import LUMA_GAIN, luma_weights
 from srcnn_tf.images.page import Pixels, channels_of
 from srcnn_tf.images.resize import keys_kernel
+from srcnn_tf.inference.ensemble import turned_weights
 from srcnn_tf.inference.tiling import TILE
 from srcnn_tf.model import LAYERS, narrow_convolution
 
@@ -55,6 +56,7 @@ class PolyphaseModel:
         studio: bool = True,
         compute_dtype: str = "float32",
         tile_size: int = TILE,
+        self_ensemble: bool = False,
     ) -> None:
         """Merges the interpolation into the first layer.
 
@@ -64,28 +66,28 @@ class PolyphaseModel:
             studio: whether the network restores studio-range luma, else full-range luma (see `images.color`).
             compute_dtype: `float32`, or `bfloat16` for all layers but the last.
             tile_size: side of a tile of the upscaled image, in pixels.
+            self_ensemble: whether to average over the eight flips and transposes.
         """
         self._scale, self._tile, self._dtype = scale, max(1, tile_size // scale), tf.as_dtype(compute_dtype)
         self._luma, self._gain = luma_weights(studio), LUMA_GAIN if studio else 1.0
-        layers = [model.get_layer(name).get_weights() for name in LAYERS]
-        (first, first_bias), self._second, self._last = layers
+        trained = [values for name in LAYERS for values in model.get_layer(name).get_weights()]
+        networks = turned_weights(trained) if self_ensemble else [trained]
+        sides = [len(kernel) for kernel in trained[::2]]
 
         shift = 0 if scale % 2 else scale // 2  # of phase 0, from the first large pixel of a small one
-        weights, first_tap = _phase_weights(scale, shift, len(first))
-        filters = np.einsum("pra,qcb,rcf->pabqf", weights, weights, first[:, :, 0].astype(np.float64))
-        # Those of a row of phases are computed together: their features are a row of the large image.
-        self._first = [row.reshape(*row.shape[:2], 1, -1).astype(np.float32) for row in filters]
-        self._first_bias = np.tile(first_bias, scale)
+        weights, first_tap = _phase_weights(scale, shift, sides[0])
+        # Several only for the self-ensemble: the merged filters, the bias tiled for the phases, the later layers.
+        self._networks = [
+            (self._merged(first, weights), np.tile(bias, scale), *later) for first, bias, *later in networks
+        ]
 
         # Large pixels that the later layers take from each side, and small pixels whose phases include them.
-        later = sum(len(kernel) // 2 for kernel, _ in (self._second, self._last))
+        later = sum(side // 2 for side in sides[1:])
         before, after = -(-(later + shift) // scale), -(-(later - shift) // scale)
         self._crop = scale * before - shift - later, scale * after + shift - later
         # Small pixels around a tile that its features are computed from.
         self._margins = before - first_tap, after + first_tap + weights.shape[2] - 1
 
-        if compute_dtype == "bfloat16":
-            self._first = [_rounded(kernel, tf.bfloat16.as_numpy_dtype) for kernel in self._first]
         # Processors without bfloat16 emulate it slowly: there, rounded values are computed with in float32.
         self._arithmetic = self._dtype if is_bfloat16_fast() else tf.float32
 
@@ -96,6 +98,15 @@ class PolyphaseModel:
         for tap in range(taps):
             self._bicubic += np.kron(np.eye(self._tile, self._tile + taps - 1, tap), weights[:, :, tap])
         self._upscale = tf.function(self._upscale_tile, autograph=False)
+
+    def _merged(self, first: NDArray, weights: NDArray[np.float64]) -> list[NDArray[np.float32]]:
+        """Merges the interpolation into the first layer; one kernel per row of phases."""
+        filters = np.einsum("pra,qcb,rcf->pabqf", weights, weights, first[:, :, 0].astype(np.float64))
+        # Those of a row of phases are computed together: their features are a row of the large image.
+        kernels = [row.reshape(*row.shape[:2], 1, -1).astype(np.float32) for row in filters]
+        if self._dtype == tf.bfloat16:
+            kernels = [_rounded(kernel, tf.bfloat16.as_numpy_dtype) for kernel in kernels]
+        return kernels
 
     def bands(self, pixels: Pixels) -> Iterator[NDArray]:
         """Upscales an image in bands of rows; the next ones are computed while a band is used.
@@ -165,7 +176,23 @@ class PolyphaseModel:
 
     def _restore(self, luma: tf.Tensor) -> tf.Tensor:
         """Restores the luma `(rows, cols)` of a tile with margins: `(scale * rows, scale * cols)` without them."""
-        (second, second_bias), (last, last_bias) = self._second, self._last
+        total = self._restore_with(luma, *self._networks[0])
+        for network in self._networks[1:]:
+            with tf.control_dependencies([total]):  # one after another, as the features of all would leave the cache
+                total += self._restore_with(tf.identity(luma), *network)
+        return total / len(self._networks) if len(self._networks) > 1 else total
+
+    def _restore_with(
+        self,
+        luma: tf.Tensor,
+        kernels: list[NDArray],
+        first_bias: NDArray,
+        second: NDArray,
+        second_bias: NDArray,
+        last: NDArray,
+        last_bias: NDArray,
+    ) -> tf.Tensor:
+        """Restores luma with one network, see `_restore`."""
 
         def rounded(values: NDArray | tf.Tensor) -> tf.Tensor:
             return tf.cast(tf.cast(values, self._dtype), self._arithmetic)
@@ -178,7 +205,7 @@ class PolyphaseModel:
                 sums = tf.nn.conv2d(images, rounded(kernel), 1, "VALID")
             return rounded(tf.nn.relu(tf.nn.bias_add(sums, rounded(bias))))
 
-        small, kernels = rounded(luma), self._first
+        small = rounded(luma)
         if self._dtype == tf.bfloat16:
             # The rounded luma, and the rest of it: most of the error would come from rounding the image.
             small = tf.stack([small, rounded(luma - tf.cast(small, luma.dtype))], axis=-1)[tf.newaxis]
@@ -188,7 +215,7 @@ class PolyphaseModel:
         phases: list[tf.Tensor] = []
         channels = second.shape[3 if len(second) == 1 else 2]
         for kernel in kernels:
-            features = layer(small, kernel, self._first_bias)
+            features = layer(small, kernel, first_bias)
             if not phases:
                 _, small_rows, small_cols, _ = tf.unstack(tf.shape(features))
                 rows, cols = self._scale * small_rows, self._scale * small_cols

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from srcnn_tf.devices import cores, map_in_threads
 from srcnn_tf.images.color import Floats, channels_to_luma, to_three_channels
+from srcnn_tf.inference.ensemble import turned_models
 from srcnn_tf.model import border
 
 TILE = 160  # rows and columns of a tile of the large image: a fifth faster than 192, as its features fit the cache
@@ -29,13 +30,16 @@ class TiledModel:
         model: the model it was made from.
     """
 
-    def __init__(self, model: keras.Model, rgb: bool = False, tile_size: int = TILE) -> None:
+    def __init__(
+        self, model: keras.Model, rgb: bool = False, tile_size: int = TILE, self_ensemble: bool = False
+    ) -> None:
         """Compiles the model for tiles.
 
         Args:
             model: a model of `model.srcnn` in float32.
             rgb: whether the model's three channels are R, G and B.
             tile_size: side of an output tile, in pixels.
+            self_ensemble: whether to average over the eight flips and transposes; of the weights as they are now.
         """
         self.model = model
         self._rgb = rgb
@@ -44,7 +48,8 @@ class TiledModel:
         self._tile = tile_size
         signature = [tf.TensorSpec([1, None, None, self._channels], tf.float32)]
         # A concrete function, as TensorFlow warns of functions that are traced again and again.
-        self._network = tf.function(model, input_signature=signature, autograph=False).get_concrete_function()
+        network = _mean_of(turned_models(model)) if self_ensemble else model
+        self._network = tf.function(network, input_signature=signature, autograph=False).get_concrete_function()
 
     def __call__(self, degraded: Floats) -> NDArray[np.float32]:
         """Restores an image.
@@ -97,3 +102,14 @@ class TiledModel:
             others = tile[self._margin : -self._margin or None, self._margin : -self._margin or None, 1:]
             return np.concatenate([restored, others.clip(0, 1)], axis=-1)
         return restored if tile.shape[-1] == 3 else channels_to_luma(restored, rgb=self._rgb)[..., np.newaxis]
+
+
+def _mean_of(models: list[keras.Model]) -> Callable[[tf.Tensor], tf.Tensor]:
+    def mean(images: tf.Tensor) -> tf.Tensor:
+        total = models[0](images)
+        for model in models[1:]:
+            with tf.control_dependencies([total]):  # one after another, as the features of all would leave the cache
+                total += model(tf.identity(images))
+        return total / len(models)
+
+    return mean

@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from functools import lru_cache, partial
 from os.path import realpath  # resolves links; unlike Path.resolve, without an error where they loop
 from pathlib import Path
@@ -21,91 +22,170 @@ from srcnn_tf.datasets.samples import exclude_results
 from srcnn_tf.devices import compute_dtype
 from srcnn_tf.errors import RunError
 from srcnn_tf.images.color import Floats, rgb_to_ycbcr, to_integers, ycbcr_to_rgb
-from srcnn_tf.images.page import Pixels, RowStream, as_array, channels_of
+from srcnn_tf.images.page import Pixels, RowStream, as_array, block_rows, channels_of
 from srcnn_tf.images.read import IMAGE_EXTENSIONS, declared_size
 from srcnn_tf.images.reader import ImageReader
 from srcnn_tf.images.resize import imresize_rows
 from srcnn_tf.images.writer import OUTPUT_EXTENSIONS, ImageWriter
 from srcnn_tf.inference.polyphase import PolyphaseModel
 from srcnn_tf.inference.report import BAR
+from srcnn_tf.inference.sizes import factors_of_passes, target_size, upscaling_factor
 from srcnn_tf.inference.tiling import TiledModel
 from srcnn_tf.model import plain_keras
 from srcnn_tf.utils import prepare_data
-from srcnn_tf.weights.store import find_model
+from srcnn_tf.weights.store import WEIGHTS_FILE, find_model, run_directory
 
 INPUT_EXTENSIONS = IMAGE_EXTENSIONS | {".gif"}  # what is read but not written becomes .png
+REDUCED_ROWS = 128  # of a band: in smaller ones, what both need of the larger image is copied more often
 Outcome = tuple[bool, list[str]]  # of an image: whether it is done, and what to report
 
 
 class Upscaler:
-    """Upscales images with the weights that a configuration selects, which are named in the attribute `weights`."""
+    """Upscales images with the weights that a configuration selects."""
 
     def __init__(self, config: Config, search_runs: bool = True) -> None:
-        """Loads the weights; `search_runs` says whether to look for them in `config.checkpoint_dir`.
+        """Loads the weights for `config.scale`; those for a width and height are loaded with the images.
+
+        Args:
+            config: describes the network; gives the factor or the size.
+            search_runs: whether to look for weights in `config.checkpoint_dir`.
 
         Raises:
             RunError: there are no such weights, or they belong to another network.
         """
-        model, self.weights = find_model(config, search_runs)
-        self._scale, self._studio, self._rgb = config.scale, config.studio_range, config.rgb
-        self._network: PolyphaseModel | TiledModel
-        if config.c_dim == 1:
-            self._network = PolyphaseModel(
-                model, config.scale, config.studio_range, compute_dtype=compute_dtype(config)
-            )
-        else:
-            self._network = TiledModel(model, config.rgb)
+        self._config, self._search_runs = config, search_runs
+        self._networks: dict[int, tuple[PolyphaseModel | TiledModel, str]] = {}  # and where its weights are from
+        if config.width is None and config.height is None:
+            self.load(config.scale)
 
-    def __call__(self, pixels: Pixels, progress: tqdm | None = None) -> RowStream:
+    @property
+    def weights(self) -> str:
+        """Where the weights are from that have been loaded."""
+        return ", ".join(dict.fromkeys(weights for _, weights in self._networks.values()))
+
+    def load(self, factor: float | Fraction) -> tuple[int, ...]:
+        """Loads the weights for upscaling by a factor; returns the whole factors of the passes, first to last."""
+        # Weights of one's own are for one factor, which those of this package may not have.
+        own = replace(self._config, scale=max(2, math.ceil(factor)))
+        is_own = own.weights is not None or (self._search_runs and (run_directory(own) / WEIGHTS_FILE).is_file())
+        factors = (own.scale,) if is_own and factor > 1 else factors_of_passes(factor)
+        for scale in factors:
+            if scale not in self._networks:
+                self._networks[scale] = self._build(replace(self._config, scale=scale))
+        return factors
+
+    def _build(self, config: Config) -> tuple[PolyphaseModel | TiledModel, str]:
+        model, weights = find_model(config, self._search_runs)
+        if config.c_dim == 3:
+            return TiledModel(model, config.rgb, self_ensemble=config.self_ensemble), weights
+        network = PolyphaseModel(
+            model,
+            config.scale,
+            config.studio_range,
+            compute_dtype=compute_dtype(config),
+            self_ensemble=config.self_ensemble,
+        )
+        return network, weights
+
+    def __call__(self, pixels: Pixels, progress: tqdm | None = None, size: tuple[int, int] | None = None) -> RowStream:
         """Upscales one image, in bands of rows that are computed as they are read.
+
+        It is upscaled by the next larger whole factor for which there are weights, in several passes above 4, and then
+        reduced by antialiased bicubic interpolation. Between these steps values are float32 in [0, 1].
 
         Args:
             pixels: see `upscale_image`.
             progress: a progress bar that counts output megapixels.
+            size: rows and columns of the result. Default: what the configuration asks for.
 
         Returns:
-            `(scale * rows, scale * cols[, channels])`, of the same dtype.
-        """
-        shape = (self._scale * pixels.shape[0], self._scale * pixels.shape[1], *pixels.shape[2:])
-        return RowStream(shape, pixels.dtype, self._bands(pixels, shape, progress))
+            `(rows, cols[, channels])`, of the same dtype.
 
-    def _bands(self, pixels: Pixels, shape: tuple[int, ...], progress: tqdm | None) -> Iterator[NDArray]:
+        Raises:
+            RunError: the image would become smaller or too large, or there are no weights for this factor.
+        """
+        rows, cols = pixels.shape[:2]
+        size = size or target_size(rows, cols, self._config)
+        factors = self.load(upscaling_factor((rows, cols), size))
+        shape = (*size, *pixels.shape[2:])
+        return RowStream(shape, pixels.dtype, self._bands(pixels, shape, factors, progress))
+
+    def _bands(
+        self, pixels: Pixels, shape: tuple[int, ...], factors: Sequence[int], progress: tqdm | None
+    ) -> Iterator[NDArray]:
         if channels_of(pixels) in (2, 4):
             pixels = _fill_transparent(pixels[: pixels.shape[0]])
-        if isinstance(self._network, PolyphaseModel):
-            bands = self._network.bands(pixels)
-        else:
-            bands = self._restored_bands(self._network, pixels, shape)
-        for band in bands:
+        dtype, factor = pixels.dtype, math.prod(factors)
+        is_reduced = (factor * pixels.shape[0], factor * pixels.shape[1]) != shape[:2]
+        if len(factors) > 1 or is_reduced:
+            pixels = _float_stream(pixels)
+        blocks = _blocks(pixels)
+        for number, scale in enumerate(factors):
+            if number:
+                pixels = RowStream(_times(pixels.shape, factors[number - 1]), pixels.dtype, blocks)
+            network = self._networks[scale][0]
+            if isinstance(network, PolyphaseModel):
+                blocks = network.bands(pixels)
+            else:
+                blocks = self._restored_bands(network, pixels, scale)
+        if is_reduced:
+            blocks = _reduced(RowStream(_times(pixels.shape, factors[-1]), pixels.dtype, blocks), shape[0], shape[1])
+        for band in blocks:
             if progress is not None:
                 # Its total has the first page of a TIFF file only.
                 progress.update(min(len(band) * shape[1] / 1e6, progress.total - progress.n))
-            yield band.reshape(len(band), *shape[1:])
+            values = band if band.dtype == dtype else _from_float(band, dtype)
+            yield values.reshape(len(band), *shape[1:])
 
-    def _restored_bands(self, network: TiledModel, pixels: Pixels, shape: tuple[int, ...]) -> Iterator[NDArray]:
+    def _restored_bands(self, network: TiledModel, pixels: Pixels, scale: int) -> Iterator[NDArray]:
         """Interpolates all channels, and restores the colours with a network of three channels."""
         colors = 3 if channels_of(pixels) >= 3 else 1
-        is_ycbcr = colors == 3 and not self._rgb
+        is_ycbcr, studio = colors == 3 and not self._config.rgb, self._config.studio_range
+        if channels_of(pixels) > colors:
+            pixels = pixels[: pixels.shape[0]]  # as alpha is interpolated after the colours of the next rows
 
         def as_channels(rows: NDArray) -> Floats:
             values = _to_float(rows).reshape(*rows.shape[:2], -1)[..., :colors]
-            return rgb_to_ycbcr(values, self._studio) if is_ycbcr else values
+            return rgb_to_ycbcr(values, studio) if is_ycbcr else values
 
         def bicubic_rows(begin: int, end: int) -> Floats:
-            return imresize_rows(pixels, self._scale, begin, end, as_channels)
+            return imresize_rows(pixels, scale, begin, end, as_channels)
 
         def alpha_of(rows: NDArray) -> Floats:
             return _to_float(rows[..., -1:])
 
         begin = 0
-        for band in network.bands(shape[0], shape[1], bicubic_rows):
+        for band in network.bands(scale * pixels.shape[0], scale * pixels.shape[1], bicubic_rows):
             if is_ycbcr:
-                band = ycbcr_to_rgb(band, self._studio)
+                band = ycbcr_to_rgb(band, studio)
             if channels_of(pixels) > colors:
-                alpha = imresize_rows(pixels, self._scale, begin, begin + len(band), alpha_of)
+                alpha = imresize_rows(pixels, scale, begin, begin + len(band), alpha_of)
                 band = np.concatenate([band, alpha], axis=-1)
             begin += len(band)
             yield _from_float(band, pixels.dtype)
+
+
+def _times(shape: tuple[int, ...], scale: int) -> tuple[int, ...]:
+    return scale * shape[0], scale * shape[1], *shape[2:]
+
+
+def _blocks(pixels: Pixels) -> Iterator[NDArray]:
+    step = block_rows(pixels.shape, pixels.dtype)
+    return (pixels[begin : begin + step] for begin in range(0, pixels.shape[0], step))
+
+
+def _float_stream(pixels: Pixels) -> RowStream:
+    """Returns `(rows, cols, channels)` in float32, converted as it is read."""
+    shape = (*pixels.shape[:2], channels_of(pixels))
+    blocks = (_to_float(block).reshape(len(block), *shape[1:]) for block in _blocks(pixels))
+    return RowStream(shape, np.float32, blocks)
+
+
+def _reduced(pixels: RowStream, rows: int, cols: int) -> Iterator[Floats]:
+    """Reduces an image by antialiased bicubic interpolation, in bands of rows."""
+    scale = Fraction(rows, pixels.shape[0]), Fraction(cols, pixels.shape[1])
+    for begin in range(0, rows, REDUCED_ROWS):
+        yield imresize_rows(pixels, scale, begin, min(begin + REDUCED_ROWS, rows))
 
 
 def _to_float(pixels: NDArray) -> Floats:
@@ -159,26 +239,34 @@ def load_model(
 
 
 def upscale_image(
-    image: ArrayLike, scale: int = 3, architecture: str = "9-1-5", weights: str | None = None, precision: str = "auto"
+    image: ArrayLike,
+    scale: float = 3,
+    architecture: str = "9-1-5",
+    weights: str | None = None,
+    precision: str = "auto",
+    size: tuple[int, int] | None = None,
+    self_ensemble: bool = False,
 ) -> NDArray:
     """Upscales an image: bicubic, with its luma restored by the network.
 
     Args:
         image: `(rows, cols)` or `(rows, cols, channels)` with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA, not
             premultiplied) channels; uint8, uint16, or floats in [0, 1].
-        scale: upscaling factor; 2, 3 or 4.
+        scale: upscaling factor; any number above 1, up to 16.
         architecture: see `load_model`.
         weights: see `load_model`.
         precision: dtype of all layers but the last: `float32`, `bfloat16`, or `auto`, which is bfloat16 where the
             processor is faster with it.
+        size: rows and columns of the result, instead of `scale`; the aspect ratio may change.
+        self_ensemble: average over the eight flips and transposes of the image; takes 8 times as long.
 
     Returns:
-        `(scale * rows, scale * cols[, channels])`, of the same dtype.
+        `(scale * rows, scale * cols[, channels])`, halves rounded up, or of `size`; of the same dtype.
 
     Raises:
         ValueError: `image` is not such an array.
-        UsageError: there is no such architecture or precision.
-        RunError: there are no weights for this scale.
+        UsageError: there is no such architecture or precision, or the scale is out of range.
+        RunError: the size is smaller than the image, or there are no weights.
     """
     pixels = np.asarray(image)
     actual = f"found shape {pixels.shape}, dtype {pixels.dtype}"
@@ -190,12 +278,21 @@ def upscale_image(
         raise ValueError(f"expected floats in [0, 1], found {pixels.min()} to {pixels.max()}; divide them first")
     # The user's own weights may change between calls.
     upscaler = _cached_upscaler if weights is None else _cached_upscaler.__wrapped__
-    return as_array(upscaler(scale, architecture, weights, precision)(pixels))
+    return as_array(upscaler(scale, architecture, weights, precision, self_ensemble)(pixels, size=size))
 
 
 @lru_cache(maxsize=8)
-def _cached_upscaler(scale: int, architecture: str, weights: str | None, precision: str) -> Upscaler:
-    config = Config(scale=scale, architecture=architecture, degradation="matlab", weights=weights, precision=precision)
+def _cached_upscaler(
+    scale: float, architecture: str, weights: str | None, precision: str, self_ensemble: bool
+) -> Upscaler:
+    config = Config(
+        input="an array",
+        scale=scale,  # type: ignore[arg-type]  # a fraction, in upscaling only
+        architecture=architecture,
+        weights=weights,
+        precision=precision,
+        self_ensemble=self_ensemble,
+    )
     return Upscaler(config, search_runs=False)
 
 
@@ -217,8 +314,8 @@ def upscale_files(config: Config) -> None:
     done = 0
     if jobs:
         upscaler = Upscaler(config)
-        print(f"Weights: {upscaler.weights}", flush=True)
-        megapixels = {source: math.prod(declared_size(source)) * config.scale**2 / 1e6 for source, _ in jobs}
+        megapixels = {source: _declared_megapixels(source, upscaler, config) for source, _ in jobs}
+        print(f"Weights: {upscaler.weights or 'none needed'}", flush=True)
         reached = 0.0
         with tqdm(total=sum(megapixels.values()), bar_format=BAR, disable=None, dynamic_ncols=True) as bar:
             outcomes: Iterable[tuple[tuple[Path, Path], Outcome | RunError]]
@@ -241,6 +338,17 @@ def upscale_files(config: Config) -> None:
         raise RunError(f"{failed} of {total} images could not be upscaled; see the messages above.")
 
 
+def _declared_megapixels(source: Path, upscaler: Upscaler, config: Config) -> float:
+    """Returns the megapixels of the upscaled image, and loads the weights; 0 where it cannot be upscaled."""
+    rows, cols = declared_size(source)
+    try:
+        size = target_size(rows, cols, config)
+        upscaler.load(upscaling_factor((rows, cols), size))
+    except (RunError, ZeroDivisionError):  # reported when it is upscaled; of a damaged file, rows and columns are 0
+        return 0.0
+    return math.prod(size) / 1e6
+
+
 def upscale_file(
     job: tuple[Path, Path], upscaler: Upscaler, config: Config, bar: tqdm | None = None
 ) -> tuple[bool, list[str]]:
@@ -256,14 +364,25 @@ def upscale_file(
         Whether it is done, and what to report: what was left out or changed, or the problem.
     """
     source, target = job
-    max_pixels = int(config.max_megapixels * 1e6) // config.scale**2
+    max_pixels = int(config.max_megapixels * 1e6)
+    # That of a size is checked with each page.
+    declared = max_pixels if config.width or config.height else math.floor(max_pixels / config.scale**2)
     try:
-        with ImageReader(source, max_pixels) as reader, ImageWriter(target, len(reader), config.quality) as writer:
+        with ImageReader(source, declared) as reader, ImageWriter(target, len(reader), config.quality) as writer:
             for page in reader:
-                rows, cols, *channels = page.pixels.shape
+                try:
+                    upscaled = upscaler(page.pixels, bar)
+                except RunError as error:
+                    raise RunError(f"{source}: {error}") from error
+                if math.prod(upscaled.shape[:2]) > max_pixels:
+                    raise RunError(
+                        f"{source}: would have {upscaled.shape[1]} x {upscaled.shape[0]} pixels, expected at most "
+                        f"{max_pixels / 1e6:,.1f} megapixels; allow more with --max_megapixels."
+                    )
                 # A page that the format cannot hold is refused before it is upscaled.
-                writer.check((config.scale * rows, config.scale * cols, *channels), page.pixels.dtype)
-                writer.write(replace(page, pixels=upscaler(page.pixels, bar)))
+                writer.check(upscaled.shape, upscaled.dtype)
+                writer.write(replace(page, pixels=upscaled))
+                del upscaled
                 del page  # one page at a time is in memory
     except RunError as error:
         return False, [f"Problem: {error}"]
@@ -338,11 +457,18 @@ def _target(source: Path, config: Config) -> Path:
     """Returns the file that an upscaled image is written to."""
     given, output = Path(config.input or ""), _output_folder(config)
     extension = source.suffix if source.suffix.lower() in OUTPUT_EXTENSIONS else ".png"
-    name = f"{source.stem}_x{config.scale}{extension}"
+    name = f"{source.stem}_{_size_name(config)}{extension}"
     if given.is_dir():
         return Path(output, source.relative_to(given)).with_name(name)
     is_file = config.output is not None and Path(output).suffix and not output.endswith("/")
     return Path(output) if is_file and not Path(output).is_dir() else Path(output, name)
+
+
+def _size_name(config: Config) -> str:
+    if config.width and config.height:
+        return f"{config.width}x{config.height}"
+    sizes = [f"{name}{value}" for name, value in (("width", config.width), ("height", config.height)) if value]
+    return sizes[0] if sizes else f"x{config.scale}"
 
 
 def _output_folder(config: Config) -> str:

@@ -98,6 +98,10 @@ def test_weights_that_are_shipped_are_reproduced_next_to_published_ones(write_se
     assert {name: round(value, 4) for name, value in mean.items()} == sidecar["scores"]["Set5"]
     ours = rows(text, "**srcnn_tf 9-1-5**")[0]
     assert ours[1:4] == ["1 images", "here", f"{mean['psnr_srcnn']:.2f} ({mean['ssim_srcnn']:.4f})"]
+    (row,) = rows(text, "**srcnn_tf 9-1-5** self-ensemble")  # without seconds, as it takes eight times as long
+    assert row[1:3] == ["1 images", "here"]
+    assert row[3] != ours[3]
+    assert rows(text, "x6")[0][:2] == ["x6", "x3, then x2"]
     assert rows(text, "SRCNN 9-1-5")[0] == ["SRCNN 9-1-5", "91 images", "the paper", "32.39 (0.9033)", "29.00"]
     assert len(rows(text, "**srcnn_tf 9-5-5 8-4**")[0]) == 5
     assert rows(text, "SRCNN 9-5-5") == []  # no network of ours to compare it with

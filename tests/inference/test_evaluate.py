@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import time
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -41,6 +42,19 @@ def config():
 
 def read_csv():
     return list(csv.DictReader(Path("sample/results.csv").read_text().splitlines()))
+
+
+def test_the_self_ensemble_is_tested_and_recorded(make_image):
+    """The weights of this package, which it improves; the columns of results.csv stay the same."""
+    make_image("Test/a.png")
+    config = Config(is_train=False, degradation="matlab")
+    (single,), names = evaluate(config), list(read_csv()[0])
+    (mean,) = evaluate(replace(config, self_ensemble=True))
+    degraded, original = preprocess(read_image("Test/a.png"), config)
+    restored = TiledModel(find_model(config)[0], self_ensemble=True)(degraded)
+    assert mean.psnr_srcnn == metrics.score_channels(restored, original, 3, studio=True).psnr != single.psnr_srcnn
+    assert [row["weights"] for row in read_csv()] == ["shipped (self-ensemble)"]
+    assert list(read_csv()[0]) == names
 
 
 def test_each_image_gets_three_files_a_row_and_a_line(config, make_image, capsys):

@@ -1,3 +1,4 @@
+import math
 import os
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import srcnn_tf
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError, UsageError
 from srcnn_tf.images.color import to_uint8
+from srcnn_tf.images.page import RowStream
 from srcnn_tf.images.read import read_image
 from srcnn_tf.images.resize import imresize
 from srcnn_tf.inference import upscale
@@ -104,16 +106,133 @@ def test_other_arrays_are_refused(image, message):
         srcnn_tf.upscale_image(image)
 
 
+@pytest.mark.parametrize(
+    ("scale", "size", "passes"), [(2.5, (50, 63), [3]), (6, (120, 150), [3, 2]), (5, (100, 125), [3, 2])]
+)
+def test_any_factor_is_passes_in_floats_and_a_reduction(scale, size, passes):
+    image = synthetic_image(20, 25)
+    expected = image / 255
+    for whole in passes:
+        expected = srcnn_tf.upscale_image(expected.clip(0, 1), whole, precision="float32")
+    if expected.shape[:2] != size:
+        weights = [reducing(old, new) for old, new in zip(expected.shape[:2], size, strict=True)]
+        expected = np.einsum("ra,cb,abk->rck", *weights, expected)
+    upscaled = srcnn_tf.upscale_image(image, scale, precision="float32")
+    assert upscaled.shape == (*size, 3)
+    assert np.abs(upscaled - 255 * expected.clip(0, 1)).max() < 0.51
+
+
+def reducing(old, new):
+    """A matrix for bicubic interpolation with edge pixels repeated, its kernel as wide as is needed to antialias."""
+    ratio = old / new
+    matrix = np.zeros((new, old))
+    for pixel in range(new):
+        center = (pixel + 0.5) * ratio - 0.5
+        for tap in range(math.floor(center - 2 * ratio), math.ceil(center + 2 * ratio) + 1):
+            x = abs(center - tap) / ratio
+            weight = 1.5 * x**3 - 2.5 * x**2 + 1 if x <= 1 else -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2 if x < 2 else 0
+            matrix[pixel, min(max(tap, 0), old - 1)] += weight
+    return matrix / matrix.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize(("c_dim", "color_space"), [(1, "ycbcr"), (3, "ycbcr"), (3, "rgb")])
+def test_any_size_keeps_dtype_and_channels_of_all_networks(channels, c_dim, color_space):
+    image = np.dstack([synthetic_image(14, 17), synthetic_image(14, 17, seed=1)[..., 0]])[..., :channels]
+    for scale in (2, 3):
+        config = Config(degradation="matlab", c_dim=c_dim, color_space=color_space, scale=scale)
+        save_weights(build_model(config, "he"), config, run_directory(config))
+    config = Config(input="a.png", c_dim=c_dim, color_space=color_space)
+    for dtype in (np.uint8, np.uint16):
+        upscaled = upscale.Upscaler(config)(image.astype(dtype), size=(70, 99))
+        assert (upscaled.dtype, upscaled[:70].shape) == (dtype, (70, 99, channels))
+
+
+def test_the_self_ensemble_does_not_depend_on_the_orientation(make_image):
+    image = synthetic_image(20, 25)
+    upscaled = srcnn_tf.upscale_image(image, 2, precision="float32", self_ensemble=True).astype(int)
+    assert np.abs(upscaled - srcnn_tf.upscale_image(image, 2, precision="float32")).max() > 3
+    turned = srcnn_tf.upscale_image(np.rot90(image), 2, precision="float32", self_ensemble=True)
+    assert np.abs(np.rot90(upscaled) - turned).max() <= 1
+    make_image("a.png", rows=20, cols=25)
+    upscale_files(input="a.png", scale=2, precision="float32", self_ensemble=True)
+    np.testing.assert_array_equal(read_image("sample/enlarged/a_x2.png"), upscaled)
+
+
+def test_a_size_may_be_that_of_the_image_and_none_smaller():
+    image = synthetic_image(14, 17)
+    np.testing.assert_array_equal(srcnn_tf.upscale_image(image, size=(14, 17)), image)
+    assert srcnn_tf.upscale_image(image, size=(14, 31)).shape == (14, 31, 3)
+    with pytest.raises(RunError, match="17 x 14 pixels cannot be upscaled to 16 x 40"):
+        srcnn_tf.upscale_image(image, size=(40, 16))
+
+
+def test_weights_of_ones_own_are_used_for_their_whole_factor():
+    config = Config(degradation="matlab", scale=5)
+    save_weights(build_model(config), config, run_directory(config))
+    upscaler = upscale.Upscaler(Config(input="a.png", scale=4.5))
+    assert upscaler.weights == str(run_directory(config) / "SRCNN.weights.h5")
+    with pytest.raises(RunError, match="weights of srcnn_x5_matlab, but srcnn_x3_matlab is asked for"):
+        upscale.Upscaler(Config(input="a.png", weights=str(run_directory(config))))
+
+
+@pytest.mark.parametrize(
+    ("flags", "name", "size"),
+    [
+        ({"scale": 2.5}, "a_x2.5.png", (43, 35)),  # 42.5
+        ({"scale": 2.0}, "a_x2.png", (34, 28)),
+        ({"width": 40}, "a_width40.png", (40, 33)),
+        ({"height": 21}, "a_height21.png", (26, 21)),  # 25.5
+        ({"width": 100, "height": 100}, "a_100x100.png", (100, 82)),
+    ],
+)
+def test_files_get_exact_sizes_and_names_that_tell_them(make_image, flags, name, size):
+    make_image("a.png", rows=14, cols=17)
+    upscale_files(input="a.png", **flags)
+    assert written() == [name]
+    with Image.open(f"sample/enlarged/{name}") as image:
+        assert image.size == size
+
+
+def test_a_size_that_is_smaller_or_too_large_is_refused_and_leaves_no_file(make_image, capsys):
+    make_image("a.png", rows=14, cols=17)
+    for flags, problem in (
+        ({"width": 16}, "a.png: An image of 17 x 14 pixels cannot be upscaled to 16 x 13"),
+        ({"width": 200, "max_megapixels": 0.03}, "a.png: would have 200 x 165 pixels, expected at most 0.0 megapixels"),
+    ):
+        with pytest.raises(RunError, match="1 of 1 images could not be upscaled"):
+            upscale_files(input="a.png", **flags)
+        assert problem in capsys.readouterr().err
+    assert written() == []
+
+
+def test_a_large_tiff_is_upscaled_in_bands_in_several_passes(tmp_path, monkeypatch):
+    """Never more rows than a few bands are kept, of the image and of each intermediate one."""
+    tifffile.imwrite("a.tif", np.tile(synthetic_image(500, 16), (6, 1, 1)), rowsperstrip=16)
+    kept = []
+    original = RowStream.__getitem__
+
+    def measured(stream, rows):
+        values = original(stream, rows)
+        kept.append(len(values))
+        return values
+
+    monkeypatch.setattr(RowStream, "__getitem__", measured)
+    upscale_files(input="a.tif", scale=4.5)
+    assert tifffile.imread("sample/enlarged/a_x4.5.tif").shape == (13500, 72, 3)
+    assert max(kept) < 5000
+
+
 def test_other_networks_are_refused_by_name(make_image):
-    with pytest.raises(RunError, match=r"No weights for .*--scale=7.*ships only"):
-        srcnn_tf.upscale_image(np.zeros((5, 5), np.uint8), scale=7)
+    with pytest.raises(UsageError, match=r"--scale=17: expected a number above 1, up to 16"):
+        srcnn_tf.upscale_image(np.zeros((5, 5), np.uint8), scale=17)
     with pytest.raises(AttributeError, match="no attribute 'upscale_files'"):
         srcnn_tf.upscale_files  # noqa: B018
     with pytest.raises(UsageError, match="--architecture=9-2-5"):
         srcnn_tf.load_model(architecture="9-2-5")
     make_image("a.png", rows=12, cols=12)
-    with pytest.raises(RunError, match=r"No weights for .*--scale=5 --degradation=matlab"):
-        upscale_files(input="a.png", scale=5)
+    with pytest.raises(RunError, match=r"No weights for .*--scale=2 --degradation=matlab --c_dim=3"):
+        upscale_files(input="a.png", scale=2, c_dim=3)
 
 
 def test_load_model_gives_shipped_weights_in_standard_layers():
