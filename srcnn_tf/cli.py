@@ -147,9 +147,14 @@ def dispatch(config: Config) -> None:
         print(f"Worker {number} of {count} waits until all are there.", flush=True)
     print(f"Computing on: {load_tensorflow(is_training)}", flush=True)
     if config.input is not None:
-        from srcnn_tf.inference.upscale import upscale_files
+        from srcnn_tf.inference.upscale import VIDEO_EXTENSIONS, upscale_files
 
-        upscale_files(config)
+        if Path(config.input).suffix.lower() in VIDEO_EXTENSIONS and Path(config.input).is_file():
+            from srcnn_tf.inference.video import upscale_video
+
+            upscale_video(config)
+        else:
+            upscale_files(config)
     elif config.is_train:
         from srcnn_tf.training.train import train
 

@@ -36,6 +36,10 @@ from srcnn_tf.utils import prepare_data
 from srcnn_tf.weights.store import WEIGHTS_FILE, find_model, run_directory
 
 INPUT_EXTENSIONS = IMAGE_EXTENSIONS | {".gif"}  # what is read but not written becomes .png
+VIDEO_OUTPUT_EXTENSIONS = frozenset({".mp4", ".m4v", ".mov", ".mkv"})
+VIDEO_EXTENSIONS = VIDEO_OUTPUT_EXTENSIONS | {
+    *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m")
+}
 REDUCED_ROWS = 128  # of a band: in smaller ones, what both need of the larger image is copied more often
 Outcome = tuple[bool, list[str]]  # of an image: whether it is done, and what to report
 
@@ -425,7 +429,7 @@ def _find_jobs(config: Config) -> tuple[list[tuple[Path, Path]], int]:
     sources, ignored = [given], {}
     if given.is_dir():
         sources = exclude_results(prepare_data(given, INPUT_EXTENSIONS), given, _output_folder(config))
-        results = {realpath(_target(path, config)) for path in sources}
+        results = {realpath(target_path(path, config)) for path in sources}
         ignored = {realpath(path): path for path in sources if realpath(path) in results}
         sources = [path for path in sources if realpath(path) not in results]
         if not sources:
@@ -435,7 +439,7 @@ def _find_jobs(config: Config) -> tuple[list[tuple[Path, Path]], int]:
 
     jobs: dict[str, tuple[Path, Path]] = {}
     for source in sources:
-        target = _target(source, config)
+        target = target_path(source, config)
         resolved, problem = realpath(target), None
         if resolved == realpath(source):
             problem = f"{source} would be overwritten by the upscaled image; choose another --output."
@@ -453,10 +457,12 @@ def _find_jobs(config: Config) -> tuple[list[tuple[Path, Path]], int]:
     return list(jobs.values()), len(sources) - len(jobs)
 
 
-def _target(source: Path, config: Config) -> Path:
+def target_path(source: Path, config: Config) -> Path:
     """Returns the file that an upscaled image is written to."""
     given, output = Path(config.input or ""), _output_folder(config)
-    extension = source.suffix if source.suffix.lower() in OUTPUT_EXTENSIONS else ".png"
+    extension = source.suffix
+    if extension.lower() not in OUTPUT_EXTENSIONS | VIDEO_OUTPUT_EXTENSIONS:
+        extension = ".mkv" if extension.lower() in VIDEO_EXTENSIONS else ".png"  # which hold everything
     name = f"{source.stem}_{_size_name(config)}{extension}"
     if given.is_dir():
         return Path(output, source.relative_to(given)).with_name(name)
