@@ -88,7 +88,7 @@ def parse(argv: Sequence[str]) -> Config | None:
         return None
     if unexpected:
         raise UsageError(f"Unexpected word {unexpected[0]!r}: every value belongs to a flag, as in --epoch=10.")
-    modes = [f"--{name}" for name in ("fetch", "input", "is_train") if values[name].present]
+    modes = [f"--{name}" for name in ("export", "fetch", "input", "is_train") if values[name].present]
     if len(modes) > 1:
         raise UsageError(f"{' and '.join(modes)} exclude each other: give one of them.")
     sizes = [f"--{name}" for name in ("width", "height") if values[name].present]
@@ -131,7 +131,7 @@ def _join_booleans(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
 
 
 def dispatch(config: Config) -> None:
-    """Downloads, upscales, trains or tests, as `config` says; loads TensorFlow only where it is needed."""
+    """Downloads, upscales, exports, trains or tests, as `config` says; loads TensorFlow only where it is needed."""
     if config.fetch is not None:
         from srcnn_tf.datasets.paper import fetch
 
@@ -141,7 +141,7 @@ def dispatch(config: Config) -> None:
         raise RunError(f"--input={config.input}: there is no such file or folder.")
     from srcnn_tf.devices import load_tensorflow, worker_number
 
-    is_training = config.is_train and config.input is None
+    is_training = config.is_train and config.input is config.export is None
     number, count = worker_number() if is_training else (0, 1)
     if count > 1:
         print(f"Worker {number} of {count} waits until all are there.", flush=True)
@@ -155,6 +155,10 @@ def dispatch(config: Config) -> None:
             upscale_video(config)
         else:
             upscale_files(config)
+    elif config.export is not None:
+        from srcnn_tf.inference.export import export
+
+        export(config)
     elif config.is_train:
         from srcnn_tf.training.train import train
 

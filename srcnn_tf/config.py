@@ -152,7 +152,7 @@ class Config:
     architecture: str = flag("9-1-5", "Filter sizes of the three layers, f1-f2-f3.")
     filters: str = flag("64,32", "Number of filters in the first two layers, n1,n2.")
     degradation: str = flag(
-        None, "How images are degraded. Default: scipy to train and test, matlab to upscale.", choices=DEGRADATIONS
+        None, "How images are degraded. Default: scipy to train and test, else matlab.", choices=DEGRADATIONS
     )
     image_index: str = flag("all", "Test image: its index in the list sorted by path, or all.")
     train_dir: str = flag("Train", "Folder of training images, searched with its subfolders.")
@@ -176,6 +176,7 @@ class Config:
         None, "Largest height of the upscaled image, in pixels, instead of --scale.", limits=(1, math.inf)
     )
     self_ensemble: bool = flag(False, "Average over the eight flips and transposes of an image; takes 8 times as long.")
+    export: str | None = flag(None, "Write the network into this folder, for ONNX, TensorFlow and TensorFlow Lite.")
     overwrite: bool = flag(False, "Upscale again what is already in the output folder.")
     cluster: str | None = flag(
         None, "Upscale or test images on the workers of this Dask scheduler, tcp://host:8786; local: one per core."
@@ -190,7 +191,7 @@ class Config:
         recipe = RECIPES[self.recipe]
         self._set_default("epoch", recipe.epoch)
         self._set_default("validation_split", recipe.validation_split)
-        self._set_default("degradation", "scipy" if self.input is None else "matlab")
+        self._set_default("degradation", "scipy" if self.input is self.export is None else "matlab")
         self._set_default("label_size", self.image_size - self.border)
         values_per_label = self.label_size**2 * self.c_dim
         self._set_default("learning_rate", recipe.learning_rate * (values_per_label / 2 if recipe.summed_loss else 1))
@@ -239,14 +240,14 @@ class Config:
 
     def _check_together(self) -> None:
         """Checks the values that have to fit together, and those that may be derived."""
-        if self.cluster is not None and self.is_train and self.input is None and self.fetch is None:
+        if self.cluster is not None and self.is_train and self.input is self.fetch is self.export is None:
             raise UsageError(
                 f"--cluster={self.cluster} is for testing and upscaling; TF_CONFIG is for training on several machines."
             )
         for name in ("width", "height"):
             if getattr(self, name) is not None and self.input is None:
                 raise UsageError(f"--{name}={getattr(self, name)} is for upscaling: give it with --input.")
-        if self.self_ensemble and self.is_train and self.input is None and self.fetch is None:
+        if self.self_ensemble and self.is_train and self.input is self.fetch is self.export is None:
             raise UsageError("--self_ensemble is for testing and upscaling, not for training: leave it out.")
         if self.rgb and self.c_dim == 1:
             raise UsageError("--color_space=rgb needs --c_dim=3: a network of one channel restores luma.")

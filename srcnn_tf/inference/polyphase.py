@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -74,19 +75,12 @@ class PolyphaseModel:
         networks = turned_weights(trained) if self_ensemble else [trained]
         sides = [len(kernel) for kernel in trained[::2]]
 
-        shift = 0 if scale % 2 else scale // 2  # of phase 0, from the first large pixel of a small one
-        weights, first_tap = _phase_weights(scale, shift, sides[0])
         # Several only for the self-ensemble: the merged filters, the bias tiled for the phases, the later layers.
-        self._networks = [
-            (self._merged(first, weights), np.tile(bias, scale), *later) for first, bias, *later in networks
-        ]
-
-        # Large pixels that the later layers take from each side, and small pixels whose phases include them.
-        later = sum(side // 2 for side in sides[1:])
-        before, after = -(-(later + shift) // scale), -(-(later - shift) // scale)
-        self._crop = scale * before - shift - later, scale * after + shift - later
-        # Small pixels around a tile that its features are computed from.
-        self._margins = before - first_tap, after + first_tap + weights.shape[2] - 1
+        self._networks = []
+        for first, bias, *later in networks:
+            merged = merge_interpolation(first, scale, sum(side // 2 for side in sides[1:]))
+            self._networks.append((self._by_rows(merged.filters), np.tile(bias, scale), *later))
+        self._margins, self._crop = merged.margins, merged.crop
 
         # Processors without bfloat16 emulate it slowly: there, rounded values are computed with in float32.
         self._arithmetic = self._dtype if is_bfloat16_fast() else tf.float32
@@ -99,11 +93,9 @@ class PolyphaseModel:
             self._bicubic += np.kron(np.eye(self._tile, self._tile + taps - 1, tap), weights[:, :, tap])
         self._upscale = tf.function(self._upscale_tile, autograph=False)
 
-    def _merged(self, first: NDArray, weights: NDArray[np.float64]) -> list[NDArray[np.float32]]:
-        """Merges the interpolation into the first layer; one kernel per row of phases."""
-        filters = np.einsum("pra,qcb,rcf->pabqf", weights, weights, first[:, :, 0].astype(np.float64))
-        # Those of a row of phases are computed together: their features are a row of the large image.
-        kernels = [row.reshape(*row.shape[:2], 1, -1).astype(np.float32) for row in filters]
+    def _by_rows(self, filters: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Returns a kernel per row of phases, as they are computed together: their features are a row of the image."""
+        kernels = [row.transpose(1, 2, 3, 0, 4).reshape(*row.shape[1:3], 1, -1) for row in filters]
         if self._dtype == tf.bfloat16:
             kernels = [_rounded(kernel, tf.bfloat16.as_numpy_dtype) for kernel in kernels]
         return kernels
@@ -229,6 +221,38 @@ class PolyphaseModel:
         restored = tf.squeeze(restored, [0, 3])
         begin, end = self._crop
         return tf.slice(restored, [begin, begin], tf.shape(restored) - (begin + end))
+
+
+class Merged(NamedTuple):
+    """Bicubic interpolation and a layer in one: for each phase, the filters on the small image.
+
+    Attributes:
+        filters: float32 `(scale, scale, taps, taps, c_in, c_out)`; the first two axes are the phases.
+        margins: how many small pixels the filters need before and after the image, at each side, for the layers after
+            this one to have all they need.
+        crop: how many large pixels to leave out at the beginning and the end, after those layers.
+    """
+
+    filters: NDArray[np.float32]
+    margins: tuple[int, int]
+    crop: tuple[int, int]
+
+
+def merge_interpolation(first: NDArray, scale: int, later: int) -> Merged:
+    """Merges bicubic interpolation into the layer after it.
+
+    Args:
+        first: the kernel of the layer, `(side, side, c_in, c_out)`.
+        scale: the upscaling factor.
+        later: large pixels that the layers after this one take from each side.
+    """
+    shift = 0 if scale % 2 else scale // 2  # of phase 0, from the first large pixel of a small one
+    weights, first_tap = _phase_weights(scale, shift, len(first))
+    filters = np.einsum("pra,qcb,rcif->pqabif", weights, weights, first.astype(np.float64)).astype(np.float32)
+    # Small pixels whose phases include the large ones that later layers take.
+    before, after = -(-(later + shift) // scale), -(-(later - shift) // scale)
+    margins = before - first_tap, after + first_tap + weights.shape[2] - 1
+    return Merged(filters, margins, (scale * before - shift - later, scale * after + shift - later))
 
 
 def _phase_weights(scale: int, shift: int, size: int) -> tuple[NDArray[np.float64], int]:
