@@ -119,10 +119,15 @@ def define_flags() -> flags.FlagValues:
 
 
 def _join_booleans(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
-    """Makes `--is_train False`, the reference's own command, mean `--is_train=False`; absl reads it as True."""
+    """Makes `--is_train False`, the reference's own command, mean `--is_train=False`; absl reads it as True.
+
+    `--page` alone means `--page=linked`.
+    """
     booleans = {dashes + name for name in values if values[name].boolean for dashes in ("-", "--")}
     joined: list[str] = []
     for word in argv:
+        if word in ("-page", "--page"):
+            word += "=linked"
         if joined and joined[-1] in booleans and word.lower() in {"true", "false", "t", "f", "1", "0"}:
             joined[-1] += f"={word}"
         else:

@@ -16,6 +16,7 @@ from srcnn_tf.errors import UsageError
 DEGRADATIONS = ("scipy", "matlab")
 COLOR_SPACES = ("ycbcr", "rgb")
 LARGEST_SCALE = 16  # for upscaling
+PAGES = ("linked", "embedded")
 PRECISIONS = ("auto", "float32", "bfloat16")
 # The paper's images, and the field that names the folder they are put below.
 SETS = {"T91": "train_dir", "Set5": "test_dir", "Set14": "test_dir"}
@@ -176,6 +177,9 @@ class Config:
         None, "Largest height of the upscaled image, in pixels, instead of --scale.", limits=(1, math.inf)
     )
     self_ensemble: bool = flag(False, "Average over the eight flips and transposes of an image; takes 8 times as long.")
+    page: str | None = flag(
+        None, "Write index.html to compare upscaled images in a browser, with images linked or embedded.", choices=PAGES
+    )
     export: str | None = flag(None, "Write the network into this folder, for ONNX, TensorFlow and TensorFlow Lite.")
     overwrite: bool = flag(False, "Upscale again what is already in the output folder.")
     cluster: str | None = flag(

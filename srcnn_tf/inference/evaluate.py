@@ -23,6 +23,7 @@ from srcnn_tf.errors import RunError, UsageError
 from srcnn_tf.images.color import channels_to_image
 from srcnn_tf.images.metrics import score_channels
 from srcnn_tf.images.read import declared_size
+from srcnn_tf.inference.gallery import write_test_page
 from srcnn_tf.inference.report import BAR, Panels, Result, average_scores, format_table, side_by_side, write_csv
 from srcnn_tf.inference.tensorboard import TensorBoardLog, crop_center, write_scores
 from srcnn_tf.inference.tiling import TiledModel
@@ -49,8 +50,9 @@ Outcome = tuple[Result, NDArray[np.uint8] | None]  # of an image: its scores, an
 def evaluate(config: Config) -> list[Result]:
     """Tests the images below `config.test_dir`, or the one selected by `config.image_index`.
 
-    Writes `<name>_bicubic.png`, `<name>_srcnn.png` and `<name>_comparison.png` of each image below
-    `config.sample_dir`/<set>, results.csv in `config.sample_dir`, and a TensorBoard log; prints a table of the scores.
+    Writes `<name>_bicubic.png`, `<name>_srcnn.png`, `<name>_original.png` and `<name>_comparison.png` of each image
+    below `config.sample_dir`/<set>; results.csv and index.html, a page to compare them, in `config.sample_dir`; and a
+    TensorBoard log. Prints a table of the scores.
 
     Returns:
         The scores, in the order of the images.
@@ -104,7 +106,11 @@ def evaluate(config: Config) -> list[Result]:
         print(table)
         csv_path = Path(config.sample_dir, "results.csv")
         write_csv(results, csv_path)
-        print(f"Images and {csv_path.name} are in {config.sample_dir}, the TensorBoard log is in {config.log_dir}.")
+        page = write_test_page(results, config)
+        print(
+            f"Images, {csv_path.name} and {page.name} are in {config.sample_dir}, the TensorBoard log is in "
+            f"{config.log_dir}."
+        )
         write_scores(log, average_scores(results), table)
     log.close()
     if len(results) < len(paths):
@@ -178,7 +184,7 @@ def _print_problem(problem: str) -> None:
 def _evaluate_image(
     path: Path, target: Path, restore: TiledModel, weights: str, config: Config, stopped: Event
 ) -> tuple[Result, Panels]:
-    """Scores one image and saves its three files, whose names begin with `target`.
+    """Scores one image and saves its four files, whose names begin with `target`.
 
     Returns:
         The scores, and the three images of the comparison by caption.
@@ -207,7 +213,12 @@ def _evaluate_image(
         f"SRCNN {srcnn_score.psnr:.2f} dB": srcnn_image,
         "original": modcrop(image, config.scale),
     }
-    files = {"bicubic": bicubic_image, "srcnn": srcnn_image, "comparison": side_by_side(panels)}
+    files = {
+        "bicubic": bicubic_image,
+        "srcnn": srcnn_image,
+        "original": panels["original"],
+        "comparison": side_by_side(panels),
+    }
     for ending, saved in files.items():
         _check(stopped)
         imsave(saved, target.with_name(f"{path.stem}_{ending}.png"))

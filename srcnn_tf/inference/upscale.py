@@ -337,6 +337,11 @@ def upscale_files(config: Config) -> None:
     if done:
         destination = jobs[0][1] if len(jobs) == 1 else _output_folder(config)
         _print_line(f"{done} of {len(jobs)} upscaled, to {destination}.")
+    if config.page is not None:
+        from srcnn_tf.inference.gallery import write_upscaling_page
+
+        folder = all_jobs[0][1].parent if len(all_jobs) == 1 else Path(_output_folder(config))
+        _print_line(f"Page: {write_upscaling_page(all_jobs, folder, config)}")
     if failed := len(jobs) - done + refused:
         total = len(all_jobs) + refused
         raise RunError(f"{failed} of {total} images could not be upscaled; see the messages above.")
