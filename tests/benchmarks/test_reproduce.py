@@ -69,6 +69,7 @@ def test_weights_that_are_shipped_are_reproduced_next_to_published_ones(write_se
     Path("weights").mkdir()
     monkeypatch.setattr(ship, "PACKAGE", Path("weights"))
     monkeypatch.setattr(reproduce, "WEIGHTS", Path("weights"))
+    monkeypatch.setattr(reproduce, "FACTORS", (6.0,))
     for name in SETS:
         write_set(name)
     utils.imsave(common.synthetic_image(64, 64), "Train/7/a.png")

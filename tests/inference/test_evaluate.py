@@ -169,7 +169,7 @@ def test_images_that_cannot_be_tested_are_reported_and_the_others_are_tested(con
     assert "Problem: Test/tiny.png: 2 x 2 pixels are too few to be " in problems
     assert "Problem: Test/twice.png: an image with the name twice was already tested" in problems
     assert [row["image"] for row in read_csv()] == ["good", "twice"]
-    endings = ("bicubic", "comparison", "srcnn")
+    endings = ("bicubic", "comparison", "original", "srcnn")
     expected = [f"{name}_{ending}.png" for name in ("good", "twice") for ending in endings]
     assert sorted(path.name for path in Path("sample/Test").iterdir()) == expected
 
