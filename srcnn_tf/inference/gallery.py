@@ -110,19 +110,24 @@ def write_upscaling_page(jobs: Iterable[tuple[Path, Path]], folder: Path, config
         RunError: a file cannot be written.
     """
     done = [(source, target) for source, target in jobs if target.is_file()]
+    notes: dict[Path, str] = {}  # of images that cannot be compared
+    for source, target in done:
+        interpolated = folder / BICUBIC / os.path.relpath(target, folder)
+        if target.suffix.lower() not in BROWSER_EXTENSIONS:
+            notes[target] = "Browsers do not show this format."
+        elif config.overwrite or not interpolated.is_file():
+            try:
+                _interpolate(source, interpolated, declared_size(target), config.quality)
+            except (RunError, MemoryError) as error:  # the others are shown
+                notes[target] = f"There is no bicubic image: {error}"
 
     def entries() -> Iterator[Entry]:
-        for source, target in done:
+        for _, target in done:
             rows, cols = declared_size(target)
             name = os.path.relpath(target, folder)
-            entry = Entry(name, [f"{cols} x {rows}", f"{rows * cols / 1e6:.2f}"], {}, config.page == "embedded", folder)
-            if target.suffix.lower() not in BROWSER_EXTENSIONS:
-                yield replace(entry, note="Browsers do not show this format.")
-                continue
-            interpolated = folder / BICUBIC / name
-            if config.overwrite or not interpolated.is_file():
-                _interpolate(source, interpolated, (rows, cols), config.quality)
-            yield replace(entry, files={"bicubic": interpolated, "SRCNN": target})
+            cells = [f"{cols} x {rows}", f"{rows * cols / 1e6:.2f}"]
+            files = {} if target in notes else {"bicubic": folder / BICUBIC / name, "SRCNN": target}
+            yield Entry(name, cells, files, config.page == "embedded", folder, notes.get(target, ""))
 
     if not done:
         raise RunError(f"{folder / PAGE}: there is no upscaled image to show.")
