@@ -251,8 +251,10 @@ class Config:
         for name in ("width", "height"):
             if getattr(self, name) is not None and self.input is None:
                 raise UsageError(f"--{name}={getattr(self, name)} is for upscaling: give it with --input.")
-        if self.self_ensemble and self.is_train and self.input is self.fetch is self.export is None:
-            raise UsageError("--self_ensemble is for testing and upscaling, not for training: leave it out.")
+        if self.is_train and self.input is self.fetch is self.export is None:
+            for name in ("self_ensemble", "page"):
+                if getattr(self, name):
+                    raise UsageError(f"--{name} is for testing and upscaling, not for training: leave it out.")
         if self.rgb and self.c_dim == 1:
             raise UsageError("--color_space=rgb needs --c_dim=3: a network of one channel restores luma.")
         label_size = self.image_size - self.border

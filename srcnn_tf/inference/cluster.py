@@ -65,7 +65,7 @@ def map_on_cluster(
     """
     with ExitStack() as stack:
         client = _connect(address, stack)
-        client.register_plugin(TensorFlowPlugin())
+        client.register_plugin(TensorFlowPlugin(is_child=address == "local"))
         running: dict[str, Item] = {}
         completed = distributed.as_completed(loop=client.loop)
         remaining = iter(items)
@@ -127,9 +127,15 @@ class TensorFlowPlugin(distributed.WorkerPlugin):
 
     name, idempotent = "srcnn_tf", True  # once per worker, however many commands use it
 
+    def __init__(self, is_child: bool) -> None:
+        """Args: whether this process has started the worker, which then inherits its log level of TensorFlow."""
+        self._is_child = is_child
+
     def setup(self, worker: Any) -> None:
         """Runs on the worker, before its first task."""
         with _lock:
+            if self._is_child:
+                os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)
             load_tensorflow(threads=worker.state.nthreads)
 
 

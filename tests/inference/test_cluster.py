@@ -87,6 +87,7 @@ def test_testing_on_a_local_cluster_gives_what_one_machine_gives(make_image, run
     outputs = {}
     for name, arguments in {"alone": [], "cluster": ["--cluster=local"]}.items():
         done = run_main("--is_train=False", f"--sample_dir={name}", f"--log_dir={name}-logs", *arguments)
+        assert done.stderr == ""
         outputs[name] = re.sub(r" +\d+\.\d\d$", "", done.stdout.replace(name, "NAME"), flags=re.MULTILINE)
     assert outputs["cluster"] == outputs["alone"]
     found, expected = files(tmp_path / "cluster"), files(tmp_path / "alone")
