@@ -106,6 +106,12 @@ def test_without_a_scheduler_the_error_says_so(address, monkeypatch):
         next(cluster.map_on_cluster(str, [1], address))
 
 
+@pytest.mark.slow
+def test_an_image_that_ends_its_workers_is_reported():
+    ((item, error),) = cluster.map_on_cluster(os._exit, [1], "local")
+    assert (item, str(error)) == (1, "1: 4 workers died while they processed it.")
+
+
 def test_training_on_dask_is_refused():
     with pytest.raises(UsageError, match="TF_CONFIG"):
         Config(cluster="local")
