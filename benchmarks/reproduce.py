@@ -42,7 +42,7 @@ from srcnn_tf.errors import RunError
 from srcnn_tf.files import atomic_write
 from srcnn_tf.images.color import rgb_to_ycbcr, to_uint8
 from srcnn_tf.images.metrics import psnr
-from srcnn_tf.images.resize import imresize_rows
+from srcnn_tf.images.resize import imresize
 from srcnn_tf.inference.report import Result, average_scores
 from srcnn_tf.inference.sizes import factors_of_passes
 
@@ -171,8 +171,8 @@ def _score_factor(image: NDArray[np.uint8], factor: float) -> list[float]:
     """Returns the luma PSNR of bicubic interpolation and of each of ARCHITECTURES, for an image reduced by a factor."""
     rows, cols = image.shape[:2]
     small_rows, small_cols = math.ceil(rows / factor), math.ceil(cols / factor)
-    small = imresize_rows(image, (Fraction(small_rows, rows), Fraction(small_cols, cols)), 0, small_rows)
-    results = [imresize_rows(small, (Fraction(rows, small_rows), Fraction(cols, small_cols)), 0, rows)]
+    small = imresize(image, (Fraction(small_rows, rows), Fraction(small_cols, cols)))
+    results = [imresize(small, (Fraction(rows, small_rows), Fraction(cols, small_cols)))]
     results += [upscale_image(small, size=(rows, cols), architecture=name) for name in ARCHITECTURES]
     shaved = (slice(math.ceil(factor), -math.ceil(factor)),) * 2
     original, *lumas = (_luma(pixels)[shaved] for pixels in (image, *results))

@@ -244,17 +244,14 @@ class Config:
 
     def _check_together(self) -> None:
         """Checks the values that have to fit together, and those that may be derived."""
-        if self.cluster is not None and self.is_train and self.input is self.fetch is self.export is None:
-            raise UsageError(
-                f"--cluster={self.cluster} is for testing and upscaling; TF_CONFIG is for training on several machines."
-            )
         for name in ("width", "height"):
             if getattr(self, name) is not None and self.input is None:
                 raise UsageError(f"--{name}={getattr(self, name)} is for upscaling: give it with --input.")
-        if self.is_train and self.input is self.fetch is self.export is None:
-            for name in ("self_ensemble", "page"):
+        if self.is_train and self.input is self.fetch is None:
+            for name in ("cluster", "page", "self_ensemble"):
                 if getattr(self, name):
-                    raise UsageError(f"--{name} is for testing and upscaling, not for training: leave it out.")
+                    hint = "; training on several machines needs TF_CONFIG" if name == "cluster" else ""
+                    raise UsageError(f"--{name} is for testing and upscaling: leave it out{hint}.")
         if self.rgb and self.c_dim == 1:
             raise UsageError("--color_space=rgb needs --c_dim=3: a network of one channel restores luma.")
         label_size = self.image_size - self.border

@@ -59,7 +59,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     an error. What a killed process left behind is overwritten by the next write.
 
     Args:
-        path: final name of a file or of a new folder.
+        path: final name of a file or folder. A folder that exists is `.former-NAME` until the new one is there.
 
     Yields:
         `.writing-NAME` in the same folder, with the same extension.
@@ -73,7 +73,14 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
-            os.replace(temporary, path)
+            if temporary.is_dir() and path.is_dir():  # which no other folder can take the place of
+                former = path.with_name(f".former-{path.name}")
+                shutil.rmtree(former, ignore_errors=True)
+                os.replace(path, former)
+                os.replace(temporary, path)
+                shutil.rmtree(former)
+            else:
+                os.replace(temporary, path)
         finally:
             if temporary.is_dir():
                 shutil.rmtree(temporary, ignore_errors=True)

@@ -64,6 +64,7 @@ def test_run_name(changes, name):
         ({"height": 0, "input": "a.png"}, "--height=0: expected 1 or more"),
         ({"self_ensemble": True}, "--self_ensemble is for testing and upscaling"),
         ({"page": "linked"}, "--page is for testing and upscaling"),
+        ({"self_ensemble": True, "export": "models"}, "--self_ensemble is for testing and upscaling"),
         ({"seed": -1}, "--seed=-1"),
         ({"seed": 2**31}, "--seed=2147483648"),
         ({"c_dim": 2}, "--c_dim=2: expected one of 1, 3"),

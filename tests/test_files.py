@@ -21,6 +21,11 @@ def test_a_file_or_folder_appears_only_once_it_is_complete(tmp_path):
         temporary.mkdir()
         (temporary / "b.txt").write_text("b")
     assert (tmp_path / "folder" / "b.txt").read_text() == "b"
+    with atomic_write(tmp_path / "folder") as temporary:  # takes the place of the former one, with all that was in it
+        temporary.mkdir()
+        (temporary / "c.txt").write_text("c")
+    assert os.listdir(tmp_path / "folder") == ["c.txt"]
+    assert sorted(os.listdir(tmp_path)) == ["folder", "new"]
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])

@@ -52,12 +52,12 @@ class RowStream:
             else:
                 self._kept.append(block)
         if last == self.shape[0]:
-            self.close()
+            next(self._blocks, None)  # ends it; a Ctrl-C during `close` could be lost, as errors there are ignored
         kept = self._kept[0] if len(self._kept) == 1 else np.concatenate(self._kept)
         return kept[begin - self._first : end - self._first]
 
     def close(self) -> None:
-        """Ends the threads that compute blocks ahead, if there are any; done when the last row has been computed."""
+        """Ends the threads that compute blocks ahead, if there are any; needed only before the last row."""
         if isinstance(self._blocks, Generator):
             self._blocks.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import lru_cache
 
@@ -14,12 +14,13 @@ from scipy import sparse
 from srcnn_tf.images.color import Floats
 from srcnn_tf.images.page import Pixels
 
+BAND_ROWS = 128  # in smaller bands, rows that two of them need are copied more often
 Scale = float | Fraction  # a fraction gives the exact size: `Fraction(new, old)`
 # Which input pixels make each output pixel, and with what weights, both `(new size, taps)`, of a size and a scale.
 Taps = Callable[[int, Scale], tuple[NDArray[np.int64], NDArray[np.float64]]]
 
 
-def imresize(image: NDArray, scale: float) -> NDArray:
+def imresize(image: NDArray, scale: Scale | tuple[Scale, Scale]) -> NDArray:
     """Resizes an image like `imresize` of the MATLAB behind the super-resolution papers.
 
     Keys' bicubic kernel with a = -1/2, as many times wider as the image gets smaller (antialiasing). Beyond the
@@ -27,13 +28,14 @@ def imresize(image: NDArray, scale: float) -> NDArray:
 
     Args:
         image: `(rows, cols)` or `(rows, cols, channels)`.
-        scale: how many times as large.
+        scale: how many times as large, or how many times as many rows and columns.
 
     Returns:
         `(ceil(scale * rows), ceil(scale * cols)[, channels])`, of the same dtype. Unsigned integers are rounded,
         halves up, and clipped after each pass; floats are neither rounded nor clipped.
     """
-    return imresize_rows(image, scale, 0, math.ceil(scale * image.shape[0]))
+    by_rows = scale[0] if isinstance(scale, tuple) else scale
+    return imresize_rows(image, scale, 0, math.ceil(by_rows * image.shape[0]))
 
 
 def imresize_rows(
@@ -62,6 +64,13 @@ def imresize_rows(
     tall = _product(matrix[:, low:high], convert(image[low:high]))
     wide = _product(_matrix(image.shape[1], by_cols, _keys_taps), tall.swapaxes(0, 1))
     return np.ascontiguousarray(wide.swapaxes(0, 1))
+
+
+def resized_bands(image: Pixels, rows: int, cols: int) -> Iterator[NDArray]:
+    """Resizes an image to a size like `imresize`, in bands of rows that are computed when they are needed."""
+    scale = Fraction(rows, image.shape[0]), Fraction(cols, image.shape[1])
+    for begin in range(0, rows, BAND_ROWS):
+        yield imresize_rows(image, scale, begin, min(begin + BAND_ROWS, rows))
 
 
 def zoom(image: Floats, factor: float) -> Floats:

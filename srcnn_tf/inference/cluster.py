@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import lru_cache
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -39,9 +40,14 @@ def with_absolute_paths(config: Config) -> Config:
 
 
 def once_per_process(load: Callable[[Config], Result], config: Config) -> Result:
-    """Calls a function with `functools.lru_cache` so that of several threads only one computes what it returns."""
+    """Returns what a function makes of a configuration: once, and by one of several threads, as long as both stay."""
     with _lock:
-        return load(config)
+        return _loaded(load, config)
+
+
+@lru_cache(maxsize=1)
+def _loaded(load: Callable[[Config], Result], config: Config) -> Result:
+    return load(config)
 
 
 def map_on_cluster(

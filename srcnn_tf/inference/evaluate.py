@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -76,24 +76,9 @@ def evaluate(config: Config) -> list[Result]:
     log = TensorBoardLog(Path(config.log_dir, config.run_name, "test"))
     log.open(append=False)
 
-    tested: dict[Path, Path] = {}  # images by their target; of several with one name, the first is tested
-    logged: Counter[Path] = Counter()  # images of each set in TensorBoard
-    jobs: list[Job] = []
-    for path in paths:
-        target = _target(path, config)
-        if tested.setdefault(target, path) == path:
-            logged[target.parent] += 1
-            jobs.append(Job(path, target, logged[target.parent] <= LOGGED_IMAGES))
-        else:
-            name = path.stem
-            _print_problem(
-                f"{path}: an image with the name {name} was already tested in this folder; rename one of them."
-            )
-
+    restore = TiledModel(model, config.rgb, self_ensemble=config.self_ensemble)
     scores: dict[Path, Result] = {}
-    for job, outcome in _outcomes(
-        jobs, TiledModel(model, config.rgb, self_ensemble=config.self_ensemble), weights, config
-    ):
+    for job, outcome in _outcomes(_find_jobs(paths, config), restore, weights, config):
         if isinstance(outcome, RunError):
             _print_problem(str(outcome))
             continue
@@ -121,8 +106,24 @@ def evaluate(config: Config) -> list[Result]:
     return results
 
 
+def _find_jobs(paths: Sequence[Path], config: Config) -> list[Job]:
+    """Lists what to test: of several images of a folder with one name the first; the others are reported."""
+    jobs: dict[Path, Job] = {}  # by their targets
+    logged: Counter[Path] = Counter()  # images of each set in TensorBoard
+    for path in paths:
+        target = _target(path, config)
+        if target in jobs:
+            _print_problem(
+                f"{path}: an image with the name {path.stem} was already tested in this folder; rename one of them."
+            )
+            continue
+        logged[target.parent] += 1
+        jobs[target] = Job(path, target, logged[target.parent] <= LOGGED_IMAGES)
+    return list(jobs.values())
+
+
 def _target(path: Path, config: Config) -> Path:
-    """Returns what the names of an image's three files begin with, in the folder of its set."""
+    """Returns what the names of an image's four files begin with, in the folder of its set."""
     folder = path.parent.relative_to(config.test_dir)
     set_name = Path(config.test_dir).resolve().name if folder == Path() else folder.as_posix()
     return Path(config.sample_dir, set_name, path.stem)
@@ -156,11 +157,10 @@ def _outcomes(
 def _test_on_worker(config: Config, weights: str, job: Job) -> Outcome | RunError:
     from srcnn_tf.inference.cluster import once_per_process
 
-    return _test_image(job, once_per_process(_restorer_of_worker, config), weights, config, Event())
+    return _test_image(job, once_per_process(_load_restorer, config), weights, config, Event())
 
 
-@lru_cache(maxsize=1)
-def _restorer_of_worker(config: Config) -> TiledModel:
+def _load_restorer(config: Config) -> TiledModel:
     return TiledModel(find_model(config)[0], config.rgb, self_ensemble=config.self_ensemble)
 
 

@@ -6,7 +6,6 @@ first layer, all phases in one convolution, and colour as a residual.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,8 +45,7 @@ def export(config: Config) -> None:
         raise UsageError("--export is for networks of one channel, --c_dim=1.")
     model, weights = find_model(config)
     folder = Path(config.export or "")
-    other = "" if config.architecture == Config.architecture else f"_{config.architecture}"
-    name = f"srcnn_x{config.scale}{other}"
+    name = config.network_name.replace("_matlab", "")  # which is what upscaling expects
     print(f"Weights: {weights}", flush=True)
     network = _Network(model, config.scale, config.studio_range)
     contents: dict[str, Callable[[Path], object]] = {
@@ -59,8 +57,6 @@ def export(config: Config) -> None:
     for file_name, write in contents.items():
         with atomic_write(folder / file_name) as temporary:
             write(temporary)
-            if (folder / file_name).is_dir():  # which no other folder can take the place of
-                shutil.rmtree(folder / file_name)
         print(folder / file_name, flush=True)
 
 
@@ -69,11 +65,10 @@ class _Network:
 
     def __init__(self, model: keras.Model, scale: int, studio: bool) -> None:
         self.scale = scale
-        self.layers = [model.get_layer(name).get_weights() for name in LAYERS]
-        kernels, self.biases = zip(*self.layers, strict=True)
+        self.layers = [model.get_layer(name).get_weights() for name in LAYERS]  # kernel and bias of each
         self.margin = border(model) // 2  # that the layers take from each side
-        self.later = kernels[1:]
-        self.restoring = merge_interpolation(kernels[0], scale, sum(len(kernel) // 2 for kernel in self.later))
+        first = self.layers[0][0]
+        self.restoring = merge_interpolation(first, scale, self.margin - len(first) // 2)
         self.bicubic = merge_interpolation(np.ones((1, 1, 1, 1)), scale, 0)
         weights, self.offset = luma_weights(studio)
         self.luma, self.gain = weights.astype(np.float32), LUMA_GAIN if studio else 1.0
@@ -145,17 +140,16 @@ def upscaling_onnx(network: _Network) -> onnx.ModelProto:
     to_luma = network.luma.reshape(1, 1, 3, 1)
     luma = graph.convolution("input", to_luma, np.array([network.offset], np.float32))
     features = _mirror(graph, luma, network.restoring.margins)
-    phases = scale * scale
-    features = graph.convolution(features, network.kernel(network.restoring), np.tile(network.biases[0], phases))
-    features = graph("Relu", features)
-    (second, last), is_pointwise = network.later, len(network.later[0]) == 1
+    phases, ((_, first_bias), (second, second_bias), (last, last_bias)) = scale * scale, network.layers
+    features = graph.convolution(features, network.kernel(network.restoring), np.tile(first_bias, phases))
+    features, is_pointwise = graph("Relu", features), len(second) == 1
     if is_pointwise:  # of each phase where it is
-        kernel, bias = np.tile(second, (1, 1, 1, phases)), np.tile(network.biases[1], phases)
+        kernel, bias = np.tile(second, (1, 1, 1, phases)), np.tile(second_bias, phases)
         features = graph("Relu", graph.convolution(features, kernel, bias, group=phases))
     features = graph("DepthToSpace", features, blocksize=scale, mode="DCR")
     if not is_pointwise:
-        features = graph("Relu", graph.convolution(features, second, network.biases[1]))
-    restored = graph.crop(graph.convolution(features, last, network.biases[2]), *network.restoring.crop)
+        features = graph("Relu", graph.convolution(features, second, second_bias))
+    restored = graph.crop(graph.convolution(features, last, last_bias), *network.restoring.crop)
 
     zero, one = np.float32(0), np.float32(1)
     restored = graph("Clip", restored, np.array(zero), np.array(one))
@@ -195,7 +189,7 @@ def network_tflite(network: _Network) -> bytes:
     """Returns the network alone for TensorFlow Lite, from luma `(1, rows, cols, 1)` to restored luma of that size."""
     function = tf.function(lambda luma: _restore(network, luma))
     concrete = function.get_concrete_function(tf.TensorSpec([1, None, None, 1], tf.float32, "luma"))
-    return tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert()
+    return tf.lite.TFLiteConverter.from_concrete_functions([concrete], tf.Module()).convert()
 
 
 def save_model(network: _Network, path: Path) -> None:
@@ -234,11 +228,11 @@ def _upscale(network: _Network, image: tf.Tensor) -> tf.Tensor:
     def luma_of(colors: tf.Tensor) -> tf.Tensor:
         return tf.tensordot(colors, network.luma, 1)[..., tf.newaxis] + network.offset
 
-    scale, (second, last) = network.scale, network.later
+    scale, ((_, first_bias), (second, second_bias), (last, last_bias)) = network.scale, network.layers
     features = phases(luma_of(image), network.restoring)
-    features = tf.nn.relu(tf.nn.depth_to_space(features, scale) + network.biases[0])
-    features = tf.nn.relu(tf.nn.conv2d(features, second, 1, "VALID") + network.biases[1])
-    restored = cropped(tf.nn.conv2d(features, last, 1, "VALID") + network.biases[2], network.restoring)
+    features = tf.nn.relu(tf.nn.depth_to_space(features, scale) + first_bias)
+    features = tf.nn.relu(tf.nn.conv2d(features, second, 1, "VALID") + second_bias)
+    restored = cropped(tf.nn.conv2d(features, last, 1, "VALID") + last_bias, network.restoring)
     channels = [phases(channel, network.bicubic) for channel in tf.split(image, 3, axis=-1)]
     large = [cropped(tf.nn.depth_to_space(channel, scale), network.bicubic) for channel in channels]
     bicubic = tf.concat(large, axis=-1)

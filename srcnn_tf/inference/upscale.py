@@ -25,7 +25,7 @@ from srcnn_tf.images.color import Floats, rgb_to_ycbcr, to_integers, ycbcr_to_rg
 from srcnn_tf.images.page import Pixels, RowStream, as_array, block_rows, channels_of
 from srcnn_tf.images.read import IMAGE_EXTENSIONS, declared_size
 from srcnn_tf.images.reader import ImageReader
-from srcnn_tf.images.resize import imresize_rows
+from srcnn_tf.images.resize import imresize_rows, resized_bands
 from srcnn_tf.images.writer import OUTPUT_EXTENSIONS, ImageWriter
 from srcnn_tf.inference.polyphase import PolyphaseModel
 from srcnn_tf.inference.report import BAR
@@ -40,7 +40,6 @@ VIDEO_OUTPUT_EXTENSIONS = frozenset({".mp4", ".m4v", ".mov", ".mkv"})
 VIDEO_EXTENSIONS = VIDEO_OUTPUT_EXTENSIONS | {
     *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m")
 }
-REDUCED_ROWS = 128  # of a band: in smaller ones, what both need of the larger image is copied more often
 Outcome = tuple[bool, list[str]]  # of an image: whether it is done, and what to report
 
 
@@ -48,19 +47,15 @@ class Upscaler:
     """Upscales images with the weights that a configuration selects."""
 
     def __init__(self, config: Config, search_runs: bool = True) -> None:
-        """Loads the weights for `config.scale`; those for a width and height are loaded with the images.
+        """Loads nothing yet.
 
         Args:
             config: describes the network; gives the factor or the size.
             search_runs: whether to look for weights in `config.checkpoint_dir`.
-
-        Raises:
-            RunError: there are no such weights, or they belong to another network.
         """
         self._config, self._search_runs = config, search_runs
         self._networks: dict[int, tuple[PolyphaseModel | TiledModel, str]] = {}  # and where its weights are from
-        if config.width is None and config.height is None:
-            self.load(config.scale)
+        self._factors: dict[float | Fraction, tuple[int, ...]] = {}  # of the passes, by what `load` was asked for
 
     @property
     def weights(self) -> str:
@@ -68,7 +63,13 @@ class Upscaler:
         return ", ".join(dict.fromkeys(weights for _, weights in self._networks.values()))
 
     def load(self, factor: float | Fraction) -> tuple[int, ...]:
-        """Loads the weights for upscaling by a factor; returns the whole factors of the passes, first to last."""
+        """Loads the weights for upscaling by a factor, once; returns the whole factors of the passes, first to last.
+
+        Raises:
+            RunError: there are no such weights, or they belong to another network.
+        """
+        if factor in self._factors:
+            return self._factors[factor]
         # Weights of one's own are for one factor, which those of this package may not have.
         own = replace(self._config, scale=max(2, math.ceil(factor)))
         is_own = own.weights is not None or (self._search_runs and (run_directory(own) / WEIGHTS_FILE).is_file())
@@ -76,6 +77,7 @@ class Upscaler:
         for scale in factors:
             if scale not in self._networks:
                 self._networks[scale] = self._build(replace(self._config, scale=scale))
+        self._factors[factor] = factors
         return factors
 
     def _build(self, config: Config) -> tuple[PolyphaseModel | TiledModel, str]:
@@ -133,7 +135,8 @@ class Upscaler:
             else:
                 blocks = self._restored_bands(network, pixels, scale)
         if is_reduced:
-            blocks = _reduced(RowStream(_times(pixels.shape, factors[-1]), pixels.dtype, blocks), shape[0], shape[1])
+            large = RowStream(_times(pixels.shape, factors[-1]), pixels.dtype, blocks)
+            blocks = resized_bands(large, shape[0], shape[1])
         for band in blocks:
             if progress is not None:
                 # Its total has the first page of a TIFF file only.
@@ -183,13 +186,6 @@ def _float_stream(pixels: Pixels) -> RowStream:
     shape = (*pixels.shape[:2], channels_of(pixels))
     blocks = (_to_float(block).reshape(len(block), *shape[1:]) for block in _blocks(pixels))
     return RowStream(shape, np.float32, blocks)
-
-
-def _reduced(pixels: RowStream, rows: int, cols: int) -> Iterator[Floats]:
-    """Reduces an image by antialiased bicubic interpolation, in bands of rows."""
-    scale = Fraction(rows, pixels.shape[0]), Fraction(cols, pixels.shape[1])
-    for begin in range(0, rows, REDUCED_ROWS):
-        yield imresize_rows(pixels, scale, begin, min(begin + REDUCED_ROWS, rows))
 
 
 def _to_float(pixels: NDArray) -> Floats:
@@ -318,6 +314,8 @@ def upscale_files(config: Config) -> None:
     done = 0
     if jobs:
         upscaler = Upscaler(config)
+        if config.width is config.height is None:
+            upscaler.load(config.scale)  # if there are no weights, that is one error, and not one per image
         megapixels = {source: _declared_megapixels(source, upscaler, config) for source, _ in jobs}
         print(f"Weights: {upscaler.weights or 'none needed'}", flush=True)
         reached = 0.0
@@ -415,10 +413,7 @@ def _outcomes_of_cluster(
 def _upscale_on_worker(config: Config, job: tuple[Path, Path]) -> Outcome:
     from srcnn_tf.inference.cluster import once_per_process
 
-    return upscale_file(job, once_per_process(_upscaler_of_worker, config), config)
-
-
-_upscaler_of_worker = lru_cache(maxsize=1)(Upscaler)
+    return upscale_file(job, once_per_process(Upscaler, config), config)
 
 
 def _find_jobs(config: Config) -> tuple[list[tuple[Path, Path]], int]:

@@ -18,7 +18,7 @@ from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.files import atomic_write
 from srcnn_tf.images.page import as_array
-from srcnn_tf.images.resize import imresize_rows
+from srcnn_tf.images.resize import imresize
 from srcnn_tf.inference.sizes import target_size
 from srcnn_tf.inference.upscale import VIDEO_OUTPUT_EXTENSIONS, Upscaler, target_path
 
@@ -57,25 +57,26 @@ def upscale_video(config: Config) -> None:
         raise RunError(f"{source}: frames of {size[1]} x {size[0]} pixels are more than --max_megapixels allows.")
     upscaler = Upscaler(config)
     rate = _frame_rate(metadata["fps"])
-    with (
-        atomic_write(target) as temporary,
-        closing(_read_frames(source, rate, rows, cols)) as frames,
-        closing(_writer(temporary, source, size, rate, metadata, config.quality)) as writer,
-        ThreadPoolExecutor(2) as pool,
-        tqdm(total=frame_count, unit=" frames", disable=None, dynamic_ncols=True) as bar,
-    ):
-        factors, done = (Fraction(size[0], rows), Fraction(size[1], cols)), 0
+    factors, done = (Fraction(size[0], rows), Fraction(size[1], cols)), 0
+    with atomic_write(target) as temporary:
         try:
-            for frame in frames:
-                chroma = [pool.submit(imresize_rows, plane, factors, 0, size[0]) for plane in frame[1:]]
-                luma = as_array(upscaler(frame[0], size=size))
-                writer.send(np.stack([luma, *(plane.result() for plane in chroma)]))
-                done += 1
-                bar.update()
+            with (
+                closing(_read_frames(source, rate, rows, cols)) as frames,
+                closing(_writer(temporary, source, size, rate, metadata, config.quality)) as writer,
+                ThreadPoolExecutor(2) as pool,
+                tqdm(total=frame_count, unit=" frames", disable=None, dynamic_ncols=True) as bar,
+            ):
+                for frame in frames:
+                    chroma = [pool.submit(imresize, plane, factors) for plane in frame[1:]]
+                    luma = as_array(upscaler(frame[0], size=size))
+                    writer.send(np.stack([luma, *(plane.result() for plane in chroma)]))
+                    done += 1
+                    bar.update()
         except OSError as error:  # what FFmpeg printed
             raise RunError(f"{target}: cannot be encoded ({_last_line(error)}); free some disk space.") from error
         if not done:
             raise RunError(f"{source}: no frame of it can be decoded; replace it.")
+        _check_written(temporary, target, done)
     print(f"Weights: {upscaler.weights}\n{done} frames upscaled, to {target}.")
 
 
@@ -87,6 +88,16 @@ def _inspect(source: Path) -> tuple[dict[str, Any], int]:
         return metadata, imageio_ffmpeg.count_frames_and_secs(str(source))[0]
     except Exception as error:  # of a damaged file: OSError, RuntimeError, IndexError and more
         raise RunError(f"{source}: cannot be read as a video ({_last_line(error)}); replace it.") from error
+
+
+def _check_written(path: Path, target: Path, frame_count: int) -> None:
+    """Checks that all frames are in a file: FFmpeg's failure at the end, as on a full disk, raises no error."""
+    try:
+        written = imageio_ffmpeg.count_frames_and_secs(str(path))[0]
+    except Exception:  # there is no file, or no index in it
+        written = 0
+    if written < frame_count:
+        raise RunError(f"{target}: only {written} of {frame_count} frames could be written; free some disk space.")
 
 
 def _last_line(error: Exception) -> str:

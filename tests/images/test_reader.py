@@ -15,6 +15,7 @@ from PIL import Image
 
 from srcnn_tf.errors import RunError
 from srcnn_tf.images.decode import AVIF
+from srcnn_tf.images.page import RowStream
 
 FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", *(["AVIF"] if AVIF else [])]
 PROFILE_LEFT_OUT = "its colour profile is damaged or for another kind of image, and left out"
@@ -315,3 +316,15 @@ def test_what_is_no_image_or_no_file_is_an_error():
     }.items():
         with pytest.raises(RunError, match=rf"^{name}: cannot be read as an image \({reason}\)"):
             read(name)
+
+
+def test_rows_that_are_computed_end_with_the_last_one():
+    # And are not closed before: an exception in a generator that is being closed may be ignored, such as Ctrl-C.
+    ended = []
+
+    def blocks():
+        yield np.zeros((3, 2), np.uint8)
+        ended.append(True)
+
+    assert RowStream((3, 2), np.uint8, blocks())[:3].shape == (3, 2)
+    assert ended

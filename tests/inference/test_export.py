@@ -97,6 +97,11 @@ def test_the_command_line_exports_and_replaces(run_main, tmp_path):
     ]
 
 
+def test_another_degradation_has_another_name(capsys):
+    export(Config(export="models", degradation="scipy"))
+    assert "models/srcnn_x3_scipy.onnx" in capsys.readouterr().out
+
+
 def test_networks_of_three_channels_are_refused():
     with pytest.raises(UsageError, match="--c_dim=1"):
         export(Config(export="models", c_dim=3))

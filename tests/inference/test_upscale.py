@@ -171,9 +171,10 @@ def test_weights_of_ones_own_are_used_for_their_whole_factor():
     config = Config(degradation="matlab", scale=5)
     save_weights(build_model(config), config, run_directory(config))
     upscaler = upscale.Upscaler(Config(input="a.png", scale=4.5))
+    assert upscaler.load(4.5) == (5,)
     assert upscaler.weights == str(run_directory(config) / "SRCNN.weights.h5")
     with pytest.raises(RunError, match="weights of srcnn_x5_matlab, but srcnn_x3_matlab is asked for"):
-        upscale.Upscaler(Config(input="a.png", weights=str(run_directory(config))))
+        upscale.Upscaler(Config(input="a.png", weights=str(run_directory(config)))).load(3)
 
 
 @pytest.mark.parametrize(

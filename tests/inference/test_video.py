@@ -9,7 +9,7 @@ import time
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from conftest import ROOT, program_environment
+from conftest import ROOT, full_disk, program_environment
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
@@ -117,6 +117,13 @@ def test_what_cannot_be_done_is_an_error_and_leaves_no_file(content, flags, mess
         (tmp_path / "clip.mp4").write_bytes(content)
     with pytest.raises(RunError, match=message):
         upscale_video(Config(input="clip.mp4", **flags))
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["clip.mp4"]
+
+
+def test_a_full_disk_is_an_error_and_leaves_no_file(tmp_path):
+    make_clip("clip.mp4", seconds=0.2)
+    with full_disk(3000), pytest.raises(RunError, match=r"big\.mp4: (cannot be encoded|only 0 of 6 frames)"):
+        upscale_video(Config(input="clip.mp4", output="big.mp4", scale=2))
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["clip.mp4"]
 
 
