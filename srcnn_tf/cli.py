@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+import threading
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,6 +43,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names may hold what the terminal cannot show
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no partial file is left
+    sys.unraisablehook = _repeat_interrupt
     config = None
     error: UsageError | RunError
     try:
@@ -64,6 +66,14 @@ def run(argv: Sequence[str] | None = None) -> int:
         error = RunError(f"{caught.filename or 'A file'}: {caught.strerror or caught}.")
     print(" ".join(str(error).split()), file=sys.stderr)
     return error.exit_status
+
+
+def _repeat_interrupt(unraisable: Any) -> None:
+    """Repeats a Ctrl-C that came while an object was finalized: Python ignores errors there, and would go on."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()  # not at once, which would be in there again
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def parse(argv: Sequence[str]) -> Config | None:

@@ -212,6 +212,26 @@ def test_sigterm_while_upscaling_leaves_whole_images_only(make_image, tmp_path):
     assert iio.imread("out/a_x3.png").shape == (144, 162, 3)
 
 
+def test_ctrl_c_while_an_object_is_finalized_is_not_lost():
+    code = """
+import signal, sys, time
+from srcnn_tf import cli
+
+class Finalized:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+def dispatch(config):
+    Finalized()
+    time.sleep(60)
+
+cli.dispatch = dispatch
+sys.exit(cli.run(["main.py"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=program_environment(), capture_output=True, timeout=50)
+    assert (done.returncode, done.stderr) == (130, b"Interrupted.\n")
+
+
 def test_a_fresh_checkout_tests_sample_images_with_shipped_weights(run_main):
     done = run_main("--is_train=False", "--image_index=2")
     assert "sample images of scikit-image go to Test/samples" in done.stdout

@@ -138,7 +138,11 @@ def test_ctrl_c_leaves_no_partial_file(tmp_path):
         time.sleep(0.05)
     time.sleep(1)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=30)
+    try:
+        _, error = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        pytest.fail(f"It went on: {process.communicate()[1]}")
     assert process.returncode == 130
     assert error.splitlines()[-1] == "Interrupted."
     assert list(folder.iterdir()) == []
