@@ -228,7 +228,7 @@ def dispatch(config):
 cli.dispatch = dispatch
 sys.exit(cli.run(["main.py"]))
 """
-    done = subprocess.run([sys.executable, "-c", code], env=program_environment(), capture_output=True, timeout=50)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=50)
     assert (done.returncode, done.stderr) == (130, b"Interrupted.\n")
 
 
