@@ -9,11 +9,11 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from srcnn_tf.errors import UsageError
 
-DEGRADATIONS = ("scipy", "matlab")
+DEGRADATIONS = ("scipy", "matlab", "jpeg")
 COLOR_SPACES = ("ycbcr", "rgb")
 LARGEST_SCALE = 16  # for upscaling
 PAGES = ("linked", "embedded")
@@ -67,6 +67,13 @@ RECIPES = {
     # back-propagations.
     "paper": Recipe(epoch=36556, learning_rate=1e-4, optimizer="momentum", shuffle="once", summed_loss=True),
 }
+
+
+class Compression(NamedTuple):
+    """JPEG compression of an image: the quality, 1 to 100, and the rows and columns that its first blocks lack."""
+
+    quality: int
+    block_offset: tuple[int, int] = (0, 0)
 
 
 # The fields that identify a run: only a run that agrees in all of them resumes it. The others say how long to train,
@@ -153,8 +160,12 @@ class Config:
     architecture: str = flag("9-1-5", "Filter sizes of the three layers, f1-f2-f3.")
     filters: str = flag("64,32", "Number of filters in the first two layers, n1,n2.")
     degradation: str = flag(
-        None, "How images are degraded. Default: scipy to train and test, else matlab.", choices=DEGRADATIONS
+        None,
+        "How images are degraded. Default: scipy to train and test, matlab to export, auto to upscale: of matlab and "
+        "jpeg what suits the image file.",
+        choices=(*DEGRADATIONS, "auto"),
     )
+    jpeg_quality: str = flag("80", "Quality of the small images in tests with --degradation=jpeg, 1 to 100 or none.")
     image_index: str = flag("all", "Test image: its index in the list sorted by path, or all.")
     train_dir: str = flag("Train", "Folder of training images, searched with its subfolders.")
     test_dir: str = flag("Test", "Folder of test images, searched with its subfolders.")
@@ -195,7 +206,7 @@ class Config:
         recipe = RECIPES[self.recipe]
         self._set_default("epoch", recipe.epoch)
         self._set_default("validation_split", recipe.validation_split)
-        self._set_default("degradation", "scipy" if self.input is self.export is None else "matlab")
+        self._set_default("degradation", self._default_degradation())
         self._set_default("label_size", self.image_size - self.border)
         values_per_label = self.label_size**2 * self.c_dim
         self._set_default("learning_rate", recipe.learning_rate * (values_per_label / 2 if recipe.summed_loss else 1))
@@ -204,6 +215,11 @@ class Config:
     def _set_default(self, name: str, value: Any) -> None:
         if getattr(self, name) is None:
             object.__setattr__(self, name, value)
+
+    def _default_degradation(self) -> str:
+        if self.input is self.export is None:
+            return "scipy"
+        return "auto" if self.can_choose_degradation else "matlab"
 
     def _check_each(self) -> None:
         """Checks the given values one by one."""
@@ -227,6 +243,8 @@ class Config:
             raise UsageError(f"--filters={self.filters}: expected two counts from 1 to 9999, such as 64,32.")
         if not re.fullmatch(r"all|[0-9]+", self.image_index, re.ASCII):
             raise UsageError(f"--image_index={self.image_index}: expected 'all' or a number from 0.")
+        if not re.fullmatch(r"none|[1-9][0-9]?|100", self.jpeg_quality, re.ASCII):
+            raise UsageError(f"--jpeg_quality={self.jpeg_quality}: expected 'none' or a number from 1 to 100.")
         if unknown := [name for name in self.sets if name not in SETS]:
             raise UsageError(
                 f"--fetch={self.fetch}: there is no set {unknown[0]!r}; expected some of {', '.join(SETS)}, "
@@ -252,6 +270,10 @@ class Config:
                 if getattr(self, name):
                     hint = "; training on several machines needs TF_CONFIG" if name == "cluster" else ""
                     raise UsageError(f"--{name} is for testing and upscaling: leave it out{hint}.")
+        if self.degradation == "auto" and not self.can_choose_degradation:
+            raise UsageError(
+                f"--degradation=auto is to upscale with shipped weights: name one of {', '.join(DEGRADATIONS)}."
+            )
         if self.rgb and self.c_dim == 1:
             raise UsageError("--color_space=rgb needs --c_dim=3: a network of one channel restores luma.")
         label_size = self.image_size - self.border
@@ -291,7 +313,19 @@ class Config:
     @property
     def studio_range(self) -> bool:
         """Whether luma is in the paper's range, 16 to 235, and not in the reference's, 0 to 255."""
-        return self.degradation == "matlab"
+        return self.degradation != "scipy"
+
+    @property
+    def can_choose_degradation(self) -> bool:
+        """Whether there are weights for several degradations to choose from: in upscaling with shipped ones."""
+        return self.input is not None and self.weights is None and self.c_dim == 1
+
+    @property
+    def compression(self) -> Compression | None:
+        """How the small images of tests and validation are compressed; None if they are not."""
+        if self.degradation != "jpeg" or self.jpeg_quality == "none":
+            return None
+        return Compression(int(self.jpeg_quality))
 
     @property
     def rgb(self) -> bool:

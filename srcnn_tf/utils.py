@@ -11,7 +11,8 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -19,11 +20,20 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from srcnn_tf.config import Config
+from srcnn_tf.config import Compression, Config
 from srcnn_tf.devices import cores, map_in_threads
 from srcnn_tf.errors import RunError
 from srcnn_tf.files import DeferredErrorFile, atomic_write
-from srcnn_tf.images.color import Floats, to_channels, to_luma, to_three_channels
+from srcnn_tf.images.color import (
+    LUMA_GAIN,
+    STUDIO_BLACK,
+    Floats,
+    channels_to_image,
+    rgb_to_ycbcr,
+    to_channels,
+    to_luma,
+    to_three_channels,
+)
 from srcnn_tf.images.read import IMAGE_EXTENSIONS, declared_size, read_image
 from srcnn_tf.images.resize import imresize, zoom
 
@@ -31,6 +41,9 @@ FORMAT = 3  # of train.h5: increase it when other values are written for the sam
 CHUNK = 64  # patches per HDF5 chunk of train.h5: 0.3 MB of 33 x 33 float32
 PATCHES_PER_WRITE = 2048  # fewer make many slow calls of HDF5
 LARGE_IMAGE = 2**29  # bytes of patches of one image; such images are prepared one after the other
+# What images are compressed with in training, under `jpeg`; chosen on validation images, see docs/training.md.
+JPEG_QUALITIES = (25, 98)
+CLEAN_SHARE = 0.05
 IN_MEMORY = 256 * 2**20  # bytes of patches; if a training file has more, it is read in parts. T91 has 134 MB
 
 # --- Image files ---
@@ -102,38 +115,81 @@ def modcrop(image: NDArray, scale: int = 3) -> NDArray:
     return image[: rows - rows % scale, : cols - cols % scale]
 
 
-def degrade(label: Floats, scale: int = 3, degradation: str = "scipy") -> Floats:
+def degrade(
+    label: Floats, scale: int = 3, degradation: str = "scipy", compress: Callable[[Floats], Floats] | None = None
+) -> Floats:
     """Downscales an image and upscales it again.
 
     `scipy` zooms down and up as SciPy does (the reference's step 4): cubic splines without the prefilter, so that both
     zooms smooth. At some sizes (150 pixels at scale 3, for example) rounding puts samples slightly out of the image,
     and the reference's last rows or columns turn black or dark; here they are mirrored. Elsewhere both are equal.
 
-    `matlab` is the paper's: bicubic as MATLAB's `imresize`, without rounding in between.
+    `matlab` is the paper's: bicubic as MATLAB's `imresize`, without rounding in between. So is `jpeg`, where the small
+    image is compressed.
 
     Args:
         label: `(rows, cols)` or `(rows, cols, channels)`, rows and cols multiples of `scale`.
         scale: factor of both steps.
         degradation: one of `config.DEGRADATIONS`.
+        compress: what is done to the small image, if anything.
 
     Returns:
         An array of the same shape and dtype.
     """
     resize = zoom if degradation == "scipy" else imresize
-    return resize(resize(label, 1 / scale), scale)
+    small = resize(label, 1 / scale)
+    return resize(small if compress is None else compress(small), scale)
+
+
+def jpeg(channels: Floats, compression: Compression, rgb: bool = False, is_luma: bool = False) -> Floats:
+    """Compresses an image as JPEG files are: 8 x 8 blocks, colour with one chroma pixel for 2 x 2 of luma.
+
+    Args:
+        channels: `(rows, cols, 1 or 3)` in [0, 1]: grey, or Y, Cb, Cr in the studio range, or R, G, B.
+        compression: the quality, and where the blocks begin: the image is mirrored at its edges for that.
+        rgb: whether three channels are R, G, B.
+        is_luma: whether one channel is the luma of a colour image, in the studio range. It is compressed as JPEG files
+            have it, in the full range.
+
+    Returns:
+        An array of the same shape, float64.
+    """
+    rows, cols, count = channels.shape
+    above, left = compression.block_offset
+    padded = np.pad(channels, ((above, 0), (left, 0), (0, 0)), mode="symmetric")
+    if is_luma:
+        padded = (padded - STUDIO_BLACK) * LUMA_GAIN
+    encoded = imagecodecs.jpeg8_encode(channels_to_image(padded, True, rgb), compression.quality, subsampling="420")
+    decoded = imagecodecs.jpeg8_decode(encoded).reshape(*padded.shape[:2], count)[above:, left:] / 255
+    if is_luma:
+        return decoded / LUMA_GAIN + STUDIO_BLACK
+    return decoded if count == 1 or rgb else rgb_to_ycbcr(decoded, studio=True)
+
+
+def random_compression(rng: np.random.Generator) -> Compression | None:
+    """Draws how a training image is compressed under `jpeg`; None: not at all."""
+    if rng.random() < CLEAN_SHARE:
+        return None
+    quality, row, col = (int(rng.integers(*limits, endpoint=True)) for limits in (JPEG_QUALITIES, (0, 7), (0, 7)))
+    return Compression(quality, (row, col))
 
 
 def preprocess(
-    image: NDArray[np.uint8], config: Config, c_dim: int | None = None, grid_offset: tuple[int, int] = (0, 0)
+    image: NDArray[np.uint8],
+    config: Config,
+    c_dim: int | None = None,
+    grid_offset: tuple[int, int] = (0, 0),
+    compression: Compression | None = None,
 ) -> tuple[Floats, Floats]:
     """Makes the network's input and its ground truth from an image (the reference's steps 2 to 4).
 
     Args:
         image: uint8 `(rows, cols)` grey or `(rows, cols, 3)` RGB.
-        config: gives scale, degradation and colour space; luma and chroma have studio range under `matlab`.
+        config: gives scale, degradation and colour space; luma and chroma have studio range but under `scipy`.
         c_dim: channels wanted: 1 for luma, 3 for colour. Default: as many as the image has.
         grid_offset: rows and columns, below `scale`, by which the grid of the downscaled pixels is shifted against the
             image, which is mirrored at its edges for that. The ground truth stays the same.
+        compression: of the small image, if it is compressed.
 
     Returns:
         Degraded and original channels, both float64 `(rows, cols, 1 or 3)` in about [0, 1], cropped to multiples of
@@ -153,7 +209,11 @@ def preprocess(
     rows, cols = original.shape[:2]
     above, left = grid_offset
     padded = np.pad(original, ((above, -above % scale), (left, -left % scale), (0, 0)), mode="symmetric")
-    return degrade(padded, scale, config.degradation)[above : above + rows, left : left + cols], original
+    compress = None
+    if compression is not None:
+        compress = partial(jpeg, compression=compression, rgb=config.rgb, is_luma=c_dim == 1 and image.ndim == 3)
+    degraded = degrade(padded, scale, config.degradation, compress)
+    return degraded[above : above + rows, left : left + cols], original
 
 
 def extract_patches(degraded: Floats, original: Floats, config: Config) -> tuple[Floats, Floats]:
@@ -242,10 +302,13 @@ def input_setup(config: Config, paths: Sequence[Path], data_hash: str) -> list[s
 def _write_patches(
     file: h5py.File, disk: DeferredErrorFile, config: Config, paths: Sequence[Path], threads: int, keep_images: bool
 ) -> None:
-    def extract(path: Path) -> tuple[NDArray[np.uint8], Floats, Floats] | str:
+    def extract(item: tuple[int, Path]) -> tuple[NDArray[np.uint8], Floats, Floats] | str:
+        number, path = item
+        compression = random_compression(np.random.default_rng(number)) if config.degradation == "jpeg" else None
         try:
             image = imread(path)
-            return image, *extract_patches(*preprocess(image, config, config.c_dim), config)
+            channels = preprocess(image, config, config.c_dim, compression=compression)
+            return image, *extract_patches(*channels, config)
         except RunError as error:
             return str(error)
         except ValueError as error:
@@ -253,7 +316,7 @@ def _write_patches(
 
     counts, warnings = [], []
     pending: list[tuple[Floats, Floats]] = []
-    for number, result in enumerate(map_in_threads(extract, paths, threads)):
+    for number, result in enumerate(map_in_threads(extract, enumerate(paths), threads)):
         if isinstance(result, str):
             counts.append(0)
             warnings.append(result)

@@ -192,7 +192,7 @@ def _evaluate_image(
     _check(stopped)
     image = imread(path)
     try:
-        degraded, original = preprocess(image, config)
+        degraded, original = preprocess(image, config, compression=config.compression)
         _check(stopped)
         start = time.perf_counter()
         restored = restore(degraded)
@@ -236,6 +236,7 @@ def _evaluate_image(
         ssim_bicubic=bicubic_score.ssim,
         ssim_srcnn=srcnn_score.ssim,
         seconds=seconds,
+        jpeg_quality=config.jpeg_quality if config.compression else "none",
     )
     return result, panels
 

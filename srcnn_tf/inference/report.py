@@ -36,6 +36,7 @@ class Result:
     ssim_bicubic: float
     ssim_srcnn: float
     seconds: float  # in the network
+    jpeg_quality: str  # of the small image; none: it was not compressed
 
 
 def side_by_side(panels: Panels) -> NDArray[np.uint8]:
@@ -77,6 +78,8 @@ def format_table(results: Sequence[Result]) -> str:
         )
     if infinite := sum(not _has_finite_psnr(result) for result in results):
         table.append(f"Excluded from the PSNR averages: {infinite} with infinite PSNR (identical to the original).")
+    if qualities := {result.jpeg_quality for result in results} - {"none"}:
+        table.append(f"JPEG quality of the small images: {', '.join(qualities)}.")
     return "\n".join(table)
 
 

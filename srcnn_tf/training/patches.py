@@ -19,7 +19,7 @@ from srcnn_tf.errors import RunError
 
 MIN_IMAGES_TO_SPLIT = 20  # of fewer images, each is needed for training
 WINDOW = 32 * 2**20  # bytes of patches read at a time if they do not fit in memory; up to three windows are held
-GRID_OFFSETS = 1  # the stream of random numbers of a seed and epoch that gives the grid offsets
+DEGRADATION = 1  # the stream of random numbers of a seed and epoch that says how images are degraded
 
 
 @dataclass(frozen=True)
@@ -147,24 +147,32 @@ def epoch_patches(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Returns all patches of an epoch, a pure function of seed and epoch.
 
-    They are the training file's; or, in recipes with grid offsets from the second epoch on, extracted from the images
-    degraded with a random grid offset each. The labels stay the same.
+    They are the training file's in the first epoch. From the second one on, in recipes with grid offsets, each image is
+    degraded with another random one, and under `jpeg` with another compression. The labels stay the same.
 
     Returns:
         `(n, image_size, image_size, c_dim)` data and `(n, label_size, label_size, c_dim)` labels, float32.
     """
-    if epoch == 0 or not recipe.grid_offsets:
+    if epoch == 0 or not _changes(config, recipe):
         return utils.read_data(training_set.file)
-    rng = np.random.default_rng([config.seed, epoch, GRID_OFFSETS])
-    offsets = rng.integers(config.scale, size=(len(training_set.images), 2)).tolist()
+    count, is_jpeg = len(training_set.images), config.degradation == "jpeg"
+    rng = np.random.default_rng([config.seed, epoch, DEGRADATION])
+    offsets = rng.integers(config.scale if recipe.grid_offsets else 1, size=(count, 2)).tolist()
+    compressions = [utils.random_compression(rng) if is_jpeg else None for _ in range(count)]
     ends = np.cumsum(training_set.counts)
     data, label = (
         np.empty((ends[-1], side, side, config.c_dim), np.float32) for side in (config.image_size, config.label_size)
     )
-    for image, (row, col), count, end in zip(training_set.images, offsets, training_set.counts, ends, strict=True):
-        degraded, original = utils.preprocess(image, config, config.c_dim, (row, col))
+    steps = zip(training_set.images, offsets, compressions, training_set.counts, ends, strict=True)
+    for image, (row, col), compression, count, end in steps:
+        degraded, original = utils.preprocess(image, config, config.c_dim, (row, col), compression)
         data[end - count : end], label[end - count : end] = utils.extract_patches(degraded, original, config)
     return data, label
+
+
+def _changes(config: Config, recipe: Recipe) -> bool:
+    """Says whether images are degraded in another way in each epoch."""
+    return recipe.grid_offsets or config.degradation == "jpeg"
 
 
 def windows(
@@ -204,7 +212,7 @@ def windows(
     def load(request: tuple[int, NDArray[np.int64]]) -> Window:
         epoch, batches = request
         if training_set.in_memory:
-            return Window(*whole_epoch(epoch if recipe.grid_offsets else 0), batches)
+            return Window(*whole_epoch(epoch if _changes(config, recipe) else 0), batches)
         indices = np.sort(batches, axis=None)
         data, label = utils.read_data(training_set.file, indices)
         return Window(to_device(data), to_device(label), np.searchsorted(indices, batches))
