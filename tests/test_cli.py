@@ -219,7 +219,7 @@ from srcnn_tf import cli
 
 class Finalized:
     def __del__(self):
-        signal.raise_signal(signal.SIGINT)
+        signal.default_int_handler()
 
 def dispatch(config):
     Finalized()
