@@ -71,7 +71,7 @@ def run(argv: Sequence[str] | None = None) -> int:
 def _repeat_interrupt(unraisable: Any) -> None:
     """Repeats a Ctrl-C that came while an object was finalized: Python ignores errors there, and would go on."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()  # later, outside of it
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()  # later, outside of it
     else:
         sys.__unraisablehook__(unraisable)
 

@@ -154,7 +154,7 @@ def jpeg(channels: Floats, compression: Compression, rgb: bool = False, is_luma:
     Returns:
         An array of the same shape, float64.
     """
-    rows, cols, count = channels.shape
+    count = channels.shape[2]
     above, left = compression.block_offset
     padded = np.pad(channels, ((above, 0), (left, 0), (0, 0)), mode="symmetric")
     if is_luma:

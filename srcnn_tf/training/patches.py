@@ -95,7 +95,7 @@ def load_training_set(config: Config, recipe: Recipe, paths: list[Path], data_ha
         usable = np.flatnonzero(counts)
         images = [data[f"images/{number}"][()] for number in usable] if "images" in data else []
     counts, usable_paths = counts[usable], [paths[number] for number in usable]
-    validation = _validation_images(usable_paths, config.validation_split)
+    validation = validation_images(usable_paths, config.validation_split)
     indices = np.flatnonzero(~np.isin(np.repeat(np.arange(len(counts)), counts), validation))
     if recipe.require_full_batch and len(indices) < config.batch_size:
         raise RunError(
@@ -107,7 +107,7 @@ def load_training_set(config: Config, recipe: Recipe, paths: list[Path], data_ha
     return TrainingSet(file, counts, indices, images, usable_paths, validation, batch_size)
 
 
-def _validation_images(paths: list[Path], split: float) -> list[int]:
+def validation_images(paths: list[Path], split: float) -> list[int]:
     """Chooses images spread evenly over the list, the same for every seed; of the samples, one that is suited."""
     if split == 0:
         return []

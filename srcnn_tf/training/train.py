@@ -243,10 +243,11 @@ class Run:
         scores = []
         for number in list(self.training_set.validation):
             try:
-                degraded, original = utils.preprocess(self.training_set.image(number), self.config)
+                image = self.training_set.image(number)
+                degraded, original = utils.preprocess(image, self.config, compression=self.config.compression)
                 restored, bicubic = (
-                    score_channels(image, original, self.config.scale, self.config.studio_range, self.config.rgb)
-                    for image in (restore(degraded), degraded)
+                    score_channels(channels, original, self.config.scale, self.config.studio_range, self.config.rgb)
+                    for channels in (restore(degraded), degraded)
                 )
                 scores.append((restored.psnr, restored.ssim, bicubic.psnr))
             except (RunError, ValueError, MemoryError) as error:  # too small for the scale, or its file has vanished
@@ -268,7 +269,8 @@ def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback]) -> None:
     all_callbacks: list[keras.callbacks.Callback] = []
     if run.workers.is_chief:
         log.open(append=first_step > 0)
-        preview = utils.preprocess(training_set.image([*training_set.validation, 0][0]), config)
+        preview_image = training_set.image([*training_set.validation, 0][0])
+        preview = utils.preprocess(preview_image, config, compression=config.compression)
         rows = "\n".join(f"| {name} | {value} |" for name, value in asdict(config).items())
         configuration = f"| flag | value |\n|---|---|\n{rows}\n\n`{config.command}`"
         all_callbacks = [
