@@ -5,8 +5,9 @@ TIFF has no EXIF block: there, the texts are tags of the page, and the camera an
 
 from __future__ import annotations
 
+import os
 from collections.abc import MutableMapping
-from typing import IO, Any, cast
+from typing import IO, Any, BinaryIO, cast
 
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
@@ -19,6 +20,10 @@ EXIF, GPS, INTEROPERABILITY, SUB_IFDS = 0x8769, 0x8825, 0xA005, 0x014A  # direct
 WIDTH, HEIGHT, DESCRIPTION = 0xA002, 0xA003, 0x010E
 # Also make, model, software, date, artist, computer and copyright.
 TEXTS = (DESCRIPTION, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x8298)
+LUMA_TABLE_SUM = 3688  # of the 64 numbers in table K.1 of the JPEG standard
+# Encoders use 75 to 85 by default, at which WebP files lose about as much as JPEG files of this quality.
+WEBP_QUALITY = 80.0
+WEBP_FRAME_HEADER = 16  # bytes
 DAMAGED = "some or all of its EXIF data is damaged and left out"
 
 
@@ -29,6 +34,33 @@ def image_dpi(image: Image.Image) -> Dpi:
     if "dpi" in info and (image.format not in ("JPEG", "MPO") or info.get("jfif_unit") in (1, 2)):
         return _dpi(*info["dpi"])
     return _exif_dpi(load_exif(info.get("exif")))
+
+
+def jpeg_quality(image: Image.Image, file: BinaryIO) -> float | None:
+    """Estimates how strongly an image that Pillow opened is compressed.
+
+    Returns:
+        Of a JPEG file the quality, 1 to 100, at which the tables of the JPEG standard (its annex K), scaled as the
+        Independent JPEG Group's library does, have the same sum as the file's for luma. Of a lossy WebP file
+        `WEBP_QUALITY`, as its quality is not stored. None for all others.
+    """
+    tables = getattr(image, "quantization", None)
+    if image.format in ("JPEG", "MPO") and tables:
+        percent = 100 * sum(next(iter(tables.values()))) / LUMA_TABLE_SUM
+        return max(1.0, (200 - percent) / 2 if percent <= 100 else 5000 / percent)
+    return WEBP_QUALITY if image.format == "WEBP" and _is_lossy_webp(file) else None
+
+
+def _is_lossy_webp(file: BinaryIO) -> bool:
+    """Finds the kind of the first image in a WebP file, after chunks such as a colour profile."""
+    file.seek(12)
+    while len(header := file.read(8)) == 8:
+        name, size = header[:4], int.from_bytes(header[4:], "little")
+        if name in (b"VP8 ", b"VP8L"):
+            return name == b"VP8 "
+        # A frame of an animation has chunks within it.
+        file.seek(WEBP_FRAME_HEADER if name == b"ANMF" else size + size % 2, os.SEEK_CUR)
+    return False
 
 
 def _exif_dpi(exif: Image.Exif) -> Dpi:

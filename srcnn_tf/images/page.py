@@ -91,12 +91,14 @@ class Page:
         icc_profile: for grey or RGB, as the pixels are.
         exif: as `PIL.Image.Exif.tobytes` returns it. Its orientation has been applied to the pixels already.
         dpi: pixels per inch, horizontal and vertical.
+        jpeg_quality: how strongly a JPEG or WebP file is compressed, see `metadata.jpeg_quality`.
     """
 
     pixels: Pixels
     icc_profile: bytes | None = None
     exif: bytes | None = None
     dpi: Dpi = None
+    jpeg_quality: float | None = None
 
 
 def channels_of(pixels: Pixels) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Self
 
 from tifffile import TiffPage
@@ -12,7 +13,7 @@ from tifffile import TiffPage
 from srcnn_tf.images import tiff
 from srcnn_tf.images.decode import decode, exif_orientation, open_file, open_image
 from srcnn_tf.images.library_errors import library_errors
-from srcnn_tf.images.metadata import image_dpi, tiff_metadata
+from srcnn_tf.images.metadata import image_dpi, jpeg_quality, tiff_metadata
 from srcnn_tf.images.page import Dpi, Page, Pixels, RowStream, as_array, channels_of, matching_profile, oriented
 
 ADVICE = "Allow more with --max_megapixels, or make it smaller."
@@ -92,7 +93,8 @@ class ImageReader:
         profile = None
         if "icc_profile" in image.info and image.mode != "CMYK":  # whose pixels are RGB now
             profile = image.info["icc_profile"] or b""  # None if it is damaged
-        return _page(pixels, exif_orientation(exif), profile, exif, dpi, warnings)
+        page = _page(pixels, exif_orientation(exif), profile, exif, dpi, warnings)
+        return replace(page, jpeg_quality=jpeg_quality(image, self._file))
 
 
 def _page(

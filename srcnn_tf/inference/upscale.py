@@ -33,13 +33,16 @@ from srcnn_tf.inference.sizes import factors_of_passes, target_size, upscaling_f
 from srcnn_tf.inference.tiling import TiledModel
 from srcnn_tf.model import plain_keras
 from srcnn_tf.utils import prepare_data
-from srcnn_tf.weights.store import WEIGHTS_FILE, find_model, run_directory
+from srcnn_tf.weights.store import WEIGHTS_FILE, find_model, has_weights, run_directory
 
 INPUT_EXTENSIONS = IMAGE_EXTENSIONS | {".gif"}  # what is read but not written becomes .png
 VIDEO_OUTPUT_EXTENSIONS = frozenset({".mp4", ".m4v", ".mov", ".mkv"})
 VIDEO_EXTENSIONS = VIDEO_OUTPUT_EXTENSIONS | {
     *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m")
 }
+# Of files compressed more, `jpeg` weights restore more than `matlab` ones: chosen on validation images, see
+# docs/training.md.
+JPEG_QUALITY_LIMIT = 96
 Outcome = tuple[bool, list[str]]  # of an image: whether it is done, and what to report
 
 
@@ -54,31 +57,49 @@ class Upscaler:
             search_runs: whether to look for weights in `config.checkpoint_dir`.
         """
         self._config, self._search_runs = config, search_runs
-        self._networks: dict[int, tuple[PolyphaseModel | TiledModel, str]] = {}  # and where its weights are from
-        self._factors: dict[float | Fraction, tuple[int, ...]] = {}  # of the passes, by what `load` was asked for
+        self._networks: dict[Config, tuple[PolyphaseModel | TiledModel, str]] = {}  # and where the weights are from
+        self._passes: dict[tuple[float | Fraction, bool], tuple[Config, ...]] = {}  # by what `load` was asked for
 
     @property
     def weights(self) -> str:
         """Where the weights are from that have been loaded."""
         return ", ".join(dict.fromkeys(weights for _, weights in self._networks.values()))
 
-    def load(self, factor: float | Fraction) -> tuple[int, ...]:
-        """Loads the weights for upscaling by a factor, once; returns the whole factors of the passes, first to last.
+    def load(self, factor: float | Fraction, is_compressed: bool = False) -> tuple[Config, ...]:
+        """Loads the weights for upscaling by a factor, once.
+
+        Args:
+            factor: 1 or more.
+            is_compressed: whether `--degradation=auto` means `jpeg`, if there are such weights, and not `matlab`.
+
+        Returns:
+            The configuration of each pass, first to last: its whole factor, and the degradation of its weights. What a
+            pass returns has no traces of compression any more, so that only the first pass has `jpeg`.
 
         Raises:
             RunError: there are no such weights, or they belong to another network.
         """
-        if factor in self._factors:
-            return self._factors[factor]
+        if (factor, is_compressed) in self._passes:
+            return self._passes[factor, is_compressed]
+        degradations = [self._config.degradation]
+        if degradations == ["auto"]:
+            degradations = ["jpeg", "matlab"] if is_compressed else ["matlab"]
+        passes = [self._find_passes(factor, degradation) for degradation in degradations]
+        found = next((p for p in passes[:-1] if p and has_weights(p[0], self._search_runs)), passes[-1])
+        for config in found:
+            if config not in self._networks:
+                self._networks[config] = self._build(config)
+        self._passes[factor, is_compressed] = found
+        return found
+
+    def _find_passes(self, factor: float | Fraction, degradation: str) -> tuple[Config, ...]:
+        config = replace(self._config, degradation=degradation)
         # Weights of one's own are for one factor, which those of this package may not have.
-        own = replace(self._config, scale=max(2, math.ceil(factor)))
+        own = replace(config, scale=max(2, math.ceil(factor)))
         is_own = own.weights is not None or (self._search_runs and (run_directory(own) / WEIGHTS_FILE).is_file())
         factors = (own.scale,) if is_own and factor > 1 else factors_of_passes(factor)
-        for scale in factors:
-            if scale not in self._networks:
-                self._networks[scale] = self._build(replace(self._config, scale=scale))
-        self._factors[factor] = factors
-        return factors
+        later = replace(config, degradation="matlab") if degradation == "jpeg" else config
+        return tuple(replace(later if number else config, scale=scale) for number, scale in enumerate(factors))
 
     def _build(self, config: Config) -> tuple[PolyphaseModel | TiledModel, str]:
         model, weights = find_model(config, self._search_runs)
@@ -93,7 +114,13 @@ class Upscaler:
         )
         return network, weights
 
-    def __call__(self, pixels: Pixels, progress: tqdm | None = None, size: tuple[int, int] | None = None) -> RowStream:
+    def __call__(
+        self,
+        pixels: Pixels,
+        progress: tqdm | None = None,
+        size: tuple[int, int] | None = None,
+        is_compressed: bool = False,
+    ) -> RowStream:
         """Upscales one image, in bands of rows that are computed as they are read.
 
         It is upscaled by the next larger whole factor for which there are weights, in several passes above 4, and then
@@ -103,6 +130,7 @@ class Upscaler:
             pixels: see `upscale_image`.
             progress: a progress bar that counts output megapixels.
             size: rows and columns of the result. Default: what the configuration asks for.
+            is_compressed: see `load`.
 
         Returns:
             `(rows, cols[, channels])`, of the same dtype.
@@ -112,31 +140,29 @@ class Upscaler:
         """
         rows, cols = pixels.shape[:2]
         size = size or target_size(rows, cols, self._config)
-        factors = self.load(upscaling_factor((rows, cols), size))
+        passes = self.load(upscaling_factor((rows, cols), size), is_compressed)
         shape = (*size, *pixels.shape[2:])
-        return RowStream(shape, pixels.dtype, self._bands(pixels, shape, factors, progress))
+        return RowStream(shape, pixels.dtype, self._bands(pixels, shape, passes, progress))
 
     def _bands(
-        self, pixels: Pixels, shape: tuple[int, ...], factors: Sequence[int], progress: tqdm | None
+        self, pixels: Pixels, shape: tuple[int, ...], passes: Sequence[Config], progress: tqdm | None
     ) -> Iterator[NDArray]:
         if channels_of(pixels) in (2, 4):
             pixels = _fill_transparent(pixels[: pixels.shape[0]])
-        dtype, factor = pixels.dtype, math.prod(factors)
+        dtype, factor = pixels.dtype, math.prod(config.scale for config in passes)
         is_reduced = (factor * pixels.shape[0], factor * pixels.shape[1]) != shape[:2]
-        if len(factors) > 1 or is_reduced:
+        if len(passes) > 1 or is_reduced:
             pixels = _float_stream(pixels)
         blocks = _blocks(pixels)
-        for number, scale in enumerate(factors):
-            if number:
-                pixels = RowStream(_times(pixels.shape, factors[number - 1]), pixels.dtype, blocks)
-            network = self._networks[scale][0]
+        for config in passes:
+            network = self._networks[config][0]
             if isinstance(network, PolyphaseModel):
                 blocks = network.bands(pixels)
             else:
-                blocks = self._restored_bands(network, pixels, scale)
+                blocks = self._restored_bands(network, pixels, config.scale)
+            pixels = RowStream(_times(pixels.shape, config.scale), pixels.dtype, blocks)
         if is_reduced:
-            large = RowStream(_times(pixels.shape, factors[-1]), pixels.dtype, blocks)
-            blocks = resized_bands(large, shape[0], shape[1])
+            blocks = resized_bands(pixels, shape[0], shape[1])
         for band in blocks:
             if progress is not None:
                 # Its total has the first page of a TIFF file only.
@@ -222,12 +248,13 @@ def load_model(
     Args:
         scale: upscaling factor; 2, 3 or 4.
         architecture: filter sizes of the three layers: 9-1-5 or 9-5-5.
-        degradation: `matlab`, the paper's bicubic, or `scipy`, the reference's zooms; what the network was trained on.
+        degradation: `matlab`, the paper's bicubic; `jpeg`, the same with JPEG compression; or `scipy`, the reference's
+            zooms: what the network was trained on.
         weights: SRCNN.weights.h5, SRCNN.keras, a run's folder, or a checkpoint of the reference.
 
     Returns:
         A model of standard Keras layers. Its input `(batch, rows, cols, 1)` is luma in [0, 1] of an image that was
-        already upscaled (in the studio range for `matlab`, see `color.rgb_to_ycbcr`). Its output is restored luma
+        already upscaled (in the studio range but for `scipy`, see `color.rgb_to_ycbcr`). Its output is restored luma
         without a border of 6 pixels (9-1-5) or 8 (9-5-5).
 
     Raises:
@@ -246,6 +273,7 @@ def upscale_image(
     precision: str = "auto",
     size: tuple[int, int] | None = None,
     self_ensemble: bool = False,
+    degradation: str = "matlab",
 ) -> NDArray:
     """Upscales an image: bicubic, with its luma restored by the network.
 
@@ -259,6 +287,7 @@ def upscale_image(
             processor is faster with it.
         size: rows and columns of the result, instead of `scale`; the aspect ratio may change.
         self_ensemble: average over the eight flips and transposes of the image; takes 8 times as long.
+        degradation: see `load_model`; `jpeg` for an image that was compressed.
 
     Returns:
         `(scale * rows, scale * cols[, channels])`, halves rounded up, or of `size`; of the same dtype.
@@ -278,12 +307,12 @@ def upscale_image(
         raise ValueError(f"expected floats in [0, 1], found {pixels.min()} to {pixels.max()}; divide them first")
     # The user's own weights may change between calls.
     upscaler = _cached_upscaler if weights is None else _cached_upscaler.__wrapped__
-    return as_array(upscaler(scale, architecture, weights, precision, self_ensemble)(pixels, size=size))
+    return as_array(upscaler(scale, architecture, weights, precision, self_ensemble, degradation)(pixels, size=size))
 
 
 @lru_cache(maxsize=8)
 def _cached_upscaler(
-    scale: float, architecture: str, weights: str | None, precision: str, self_ensemble: bool
+    scale: float, architecture: str, weights: str | None, precision: str, self_ensemble: bool, degradation: str
 ) -> Upscaler:
     config = Config(
         input="an array",
@@ -292,6 +321,7 @@ def _cached_upscaler(
         weights=weights,
         precision=precision,
         self_ensemble=self_ensemble,
+        degradation=degradation,
     )
     return Upscaler(config, search_runs=False)
 
@@ -370,7 +400,7 @@ def upscale_file(
     Returns:
         Whether it is done, and what to report: what was left out or changed, or the problem.
     """
-    source, target = job
+    (source, target), choices = job, list[str]()
     max_pixels = int(config.max_megapixels * 1e6)
     # That of a size is checked with each page.
     declared = max_pixels if config.width or config.height else math.floor(max_pixels / config.scale**2)
@@ -378,7 +408,12 @@ def upscale_file(
         with ImageReader(source, declared) as reader, ImageWriter(target, len(reader), config.quality) as writer:
             for page in reader:
                 try:
-                    upscaled = upscaler(page.pixels, bar)
+                    size = target_size(*page.pixels.shape[:2], config)
+                    is_compressed = page.jpeg_quality is not None and page.jpeg_quality < JPEG_QUALITY_LIMIT
+                    upscaled = upscaler(page.pixels, bar, size, is_compressed)
+                    if config.degradation == "auto" and page.jpeg_quality is not None:
+                        passes = upscaler.load(upscaling_factor(page.pixels.shape[:2], size), is_compressed)
+                        choices += [_explain(page.jpeg_quality, passes[0].degradation)] if passes else []
                 except RunError as error:
                     raise RunError(f"{source}: {error}") from error
                 if math.prod(upscaled.shape[:2]) > max_pixels:
@@ -395,7 +430,17 @@ def upscale_file(
         return False, [f"Problem: {error}"]
     except MemoryError as error:
         return False, [f"Problem: {source}: not enough memory to upscale it ({error}); use a smaller image."]
-    return True, [f"{source}: {warning}" for warning in dict.fromkeys(reader.warnings + writer.warnings)]
+    return True, [f"{source}: {warning}" for warning in dict.fromkeys(choices + reader.warnings + writer.warnings)]
+
+
+def _explain(jpeg_quality: float, degradation: str) -> str:
+    """Says which weights `--degradation=auto` has chosen, and why."""
+    reason = f"compressed, as JPEG of quality {jpeg_quality:.0f}"
+    if degradation == "jpeg":
+        return f"jpeg weights, as it is {reason}"
+    if jpeg_quality < JPEG_QUALITY_LIMIT:
+        return f"{degradation} weights; it is {reason}, but there are no jpeg weights for this network"
+    return f"{degradation} weights, as it is hardly {reason}"
 
 
 def _outcomes_of_cluster(

@@ -68,7 +68,7 @@ def upscale_video(config: Config) -> None:
             ):
                 for frame in frames:
                     chroma = [pool.submit(imresize, plane, factors) for plane in frame[1:]]
-                    luma = as_array(upscaler(frame[0], size=size))
+                    luma = as_array(upscaler(frame[0], size=size, is_compressed=True))
                     writer.send(np.stack([luma, *(plane.result() for plane in chroma)]))
                     done += 1
                     bar.update()

@@ -32,6 +32,15 @@ def run_directory(config: Config) -> Path:
     return Path(config.checkpoint_dir, config.run_name)
 
 
+def has_weights(config: Config, search_runs: bool = True) -> bool:
+    """Says whether there are weights of a run or shipped ones for `find_model`."""
+    return (search_runs and (run_directory(config) / WEIGHTS_FILE).is_file()) or _shipped_file(config).is_file()
+
+
+def _shipped_file(config: Config) -> Path:
+    return Path(str(resources.files("srcnn_tf.weights") / f"{config.network_name}.weights.h5"))
+
+
 def find_model(config: Config, search_runs: bool = True) -> tuple[keras.Model, str]:
     """Builds the network with the weights of `--weights`, else of the run in `checkpoint_dir`, else shipped ones.
 
@@ -45,8 +54,7 @@ def find_model(config: Config, search_runs: bool = True) -> tuple[keras.Model, s
     Raises:
         RunError: there are no such weights, or they belong to another network.
     """
-    shipped = Path(str(resources.files("srcnn_tf.weights") / f"{config.network_name}.weights.h5"))
-    run = run_directory(config) / WEIGHTS_FILE
+    shipped, run = _shipped_file(config), run_directory(config) / WEIGHTS_FILE
     if config.weights is not None:
         path = Path(config.weights)
     elif search_runs and run.is_file():
