@@ -408,11 +408,12 @@ def upscale_file(
         with ImageReader(source, declared) as reader, ImageWriter(target, len(reader), config.quality) as writer:
             for page in reader:
                 try:
-                    size = target_size(*page.pixels.shape[:2], config)
+                    rows, cols = page.pixels.shape[:2]
+                    size = target_size(rows, cols, config)
                     is_compressed = page.jpeg_quality is not None and page.jpeg_quality < JPEG_QUALITY_LIMIT
                     upscaled = upscaler(page.pixels, bar, size, is_compressed)
                     if config.degradation == "auto" and page.jpeg_quality is not None:
-                        passes = upscaler.load(upscaling_factor(page.pixels.shape[:2], size), is_compressed)
+                        passes = upscaler.load(upscaling_factor((rows, cols), size), is_compressed)
                         choices += [_explain(page.jpeg_quality, passes[0].degradation)] if passes else []
                 except RunError as error:
                     raise RunError(f"{source}: {error}") from error
