@@ -1,4 +1,5 @@
 import contextlib
+import io
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,13 +8,16 @@ import h5py
 import numpy as np
 import pytest
 from conftest import synthetic_image
+from PIL import Image
 from scipy import ndimage
+from skimage.color import rgb2ycbcr, ycbcr2rgb
 
 from srcnn_tf import utils
-from srcnn_tf.config import Config
+from srcnn_tf.config import Compression, Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.images import color, metrics
 from srcnn_tf.images.read import fingerprint, read_image
+from srcnn_tf.images.resize import imresize
 
 TRAIN_FILE = Path("checkpoint/train.h5")
 
@@ -25,6 +29,57 @@ def image_patches(path, config, **options):
 def prepare(config):
     paths = utils.prepare_data(config.train_dir)
     return utils.input_setup(config, paths, fingerprint(paths, config.train_dir))
+
+
+def by_pillow(image, quality):
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    return np.asarray(Image.open(file))
+
+
+@pytest.mark.parametrize("quality", [10, 50, 80, 95, 100])
+@pytest.mark.parametrize("kind", ["grey", "luma", "colour"])
+def test_jpeg_degrades_the_small_image_as_a_file_does(kind, quality):
+    image = synthetic_image(61, 48)
+    image = image[..., 0] if kind == "grey" else image
+    config = Config(degradation="jpeg", jpeg_quality=str(quality))
+    c_dim = 1 if kind == "luma" else None
+    degraded, original = utils.preprocess(image, config, c_dim, compression=config.compression)
+    clean, same = utils.preprocess(image, config, c_dim)
+    np.testing.assert_array_equal(original, same)
+    # By formulas of BT.601 from float64 pixels, and a file.
+    small = imresize(original, 1 / 3)
+    if kind == "grey":
+        decoded = by_pillow(color.to_uint8(small[..., 0]), quality)[..., np.newaxis] / 255
+    elif kind == "luma":
+        full = color.to_uint8((small[..., 0] * 255 - 16) / 219)
+        decoded = (by_pillow(full, quality)[..., np.newaxis] / 255 * 219 + 16) / 255
+    else:
+        rgb = np.clip(ycbcr2rgb(255 * small), 0, 1)
+        decoded = rgb2ycbcr(by_pillow((255 * rgb + 0.5).astype(np.uint8), quality)) / 255
+    expected = imresize(decoded, 3)
+    np.testing.assert_allclose(degraded, expected, atol=0.004)
+    assert np.abs(degraded - clean).max() > 0.01
+
+
+@pytest.mark.parametrize("offset", [(0, 0), (3, 5), (7, 1)])
+def test_jpeg_blocks_begin_at_the_offset(offset):
+    image = synthetic_image(29, 26)[..., 0]
+    expected = by_pillow(np.pad(image, ((offset[0], 0), (offset[1], 0)), mode="symmetric"), 30)
+    compressed = utils.jpeg(image[..., np.newaxis] / 255, Compression(30, offset))
+    np.testing.assert_allclose(255 * compressed[..., 0], expected[offset[0] :, offset[1] :], atol=1e-9)
+    assert np.abs(255 * compressed[..., 0] - image).max() > 5
+
+
+def test_random_compression_covers_its_range():
+    rng = np.random.default_rng(0)
+    drawn = [utils.random_compression(rng) for _ in range(2000)]
+    compressed = [compression for compression in drawn if compression]
+    assert 0.5 < (len(drawn) - len(compressed)) / (len(drawn) * utils.CLEAN_SHARE) < 1.5
+    assert {compression.quality for compression in compressed} == set(
+        range(utils.JPEG_QUALITIES[0], utils.JPEG_QUALITIES[1] + 1)
+    )
+    assert len({compression.block_offset for compression in compressed}) == 64
 
 
 def test_prepare_data_searches_subfolders_in_order_and_links_once(tmp_path):

@@ -236,7 +236,7 @@ def _evaluate_image(
         ssim_bicubic=bicubic_score.ssim,
         ssim_srcnn=srcnn_score.ssim,
         seconds=seconds,
-        jpeg_quality=config.jpeg_quality if config.compression else "none",
+        jpeg_quality=str(config.compression.quality) if config.compression else "none",
     )
     return result, panels
 

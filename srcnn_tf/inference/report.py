@@ -36,7 +36,7 @@ class Result:
     ssim_bicubic: float
     ssim_srcnn: float
     seconds: float  # in the network
-    jpeg_quality: str  # of the small image; none: it was not compressed
+    jpeg_quality: str = "none"  # of the small image; none: it was not compressed
 
 
 def side_by_side(panels: Panels) -> NDArray[np.uint8]:

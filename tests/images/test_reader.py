@@ -18,6 +18,7 @@ from srcnn_tf.images.decode import AVIF
 from srcnn_tf.images.page import RowStream
 
 FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", *(["AVIF"] if AVIF else [])]
+CAMERA = exif({0x0110: "A camera", 0x0112: 6}, {0xA002: 56, 0xA003: 40})
 PROFILE_LEFT_OUT = "its colour profile is damaged or for another kind of image, and left out"
 
 
@@ -328,3 +329,35 @@ def test_rows_that_are_computed_end_with_the_last_one():
 
     assert RowStream((3, 2), np.uint8, blocks())[:3].shape == (3, 2)
     assert ended
+
+
+@pytest.mark.parametrize("quality", [20, 50, 75, 90, 95, 98])
+@pytest.mark.parametrize(
+    "options",
+    [{"subsampling": "4:4:4"}, {"subsampling": "4:2:0"}, {"progressive": True}, {"optimize": True}, {"exif": CAMERA}],
+    ids=repr,
+)
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_the_quality_of_jpeg_files_is_estimated(mode, quality, options):
+    Image.fromarray(synthetic_image(40, 56)).convert(mode).save("a.jpg", quality=quality, **options)
+    assert read("a.jpg")[0].jpeg_quality == pytest.approx(quality, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("a.webp", {"quality": 40}, 80),
+        ("a.webp", {"quality": 80, "icc_profile": SRGB, "exif": CAMERA}, 80),
+        ("a.webp", {"save_all": True, "append_images": [Image.new("RGB", (56, 40))]}, 80),
+        ("a.webp", {"lossless": True}, None),
+        ("a.webp", {"lossless": True, "icc_profile": SRGB}, None),
+        ("a.png", {}, None),
+        ("a.tif", {}, None),
+        ("a.tif", {"compression": "jpeg", "quality": 50}, None),
+        ("a.bmp", {}, None),
+        ("a.gif", {}, None),
+    ],
+)
+def test_of_other_files_only_lossy_webp_has_a_quality(name, options, expected):
+    Image.fromarray(synthetic_image(40, 56)).save(name, **options)
+    assert read(name)[0].jpeg_quality == expected

@@ -11,7 +11,7 @@ from srcnn_tf.inference.report import GAP, Result, average_scores, format_table,
 
 RESULT = Result("Set5", "baby", 3, "scipy", "9-1-5", "float32", "shipped", 30.0, 32.0, 0.8, 0.9, 0.25)
 COLUMNS = "set,image,scale,degradation,architecture,precision,weights"
-COLUMNS += ",psnr_bicubic,psnr_srcnn,ssim_bicubic,ssim_srcnn,seconds"
+COLUMNS += ",psnr_bicubic,psnr_srcnn,ssim_bicubic,ssim_srcnn,seconds,jpeg_quality"
 
 
 def test_csv_has_the_columns_that_users_script_against_and_replaces_the_last_one():
@@ -21,7 +21,7 @@ def test_csv_has_the_columns_that_users_script_against_and_replaces_the_last_one
     lines = path.read_text().splitlines()
     assert lines[:2] == [
         COLUMNS,
-        "Set5,baby,3,scipy,9-1-5,float32,shipped,30.000000,32.000000,0.800000,0.900000,0.250000",
+        "Set5,baby,3,scipy,9-1-5,float32,shipped,30.000000,32.000000,0.800000,0.900000,0.250000,none",
     ]
     (_, second) = csv.DictReader(lines)
     assert (second["image"], second["psnr_srcnn"]) == ("a,b", "inf")
@@ -36,6 +36,9 @@ def test_table_and_averages_group_the_images_of_a_set():
     averages = average_scores(results)
     assert list(averages) == ["Test", "Set5"]
     assert averages["Test"] == {"psnr_bicubic": 30, "psnr_srcnn": 32, "ssim_bicubic": 0.8, "ssim_srcnn": 0.5}
+    assert "JPEG" not in format_table(results)
+    compressed = [replace(result, degradation="jpeg", jpeg_quality="80") for result in results]
+    assert format_table(compressed).splitlines()[-1] == "JPEG quality of the small images: 80."
     lines = [line.split() for line in format_table(results).splitlines()[1:]]
     assert [line[0] for line in lines] == ["Test/A", "Test/b", "Test:", "Set5/x", "Set5:"]
     assert lines[1] == ["Test/b", "30.00", "34.00", "+4.00", "0.8000", "1.0000", "0.25"]

@@ -171,10 +171,57 @@ def test_weights_of_ones_own_are_used_for_their_whole_factor():
     config = Config(degradation="matlab", scale=5)
     save_weights(build_model(config), config, run_directory(config))
     upscaler = upscale.Upscaler(Config(input="a.png", scale=4.5))
-    assert upscaler.load(4.5) == (5,)
+    assert [step.scale for step in upscaler.load(4.5)] == [5]
     assert upscaler.weights == str(run_directory(config) / "SRCNN.weights.h5")
     with pytest.raises(RunError, match="weights of srcnn_x5_matlab, but srcnn_x3_matlab is asked for"):
         upscale.Upscaler(Config(input="a.png", weights=str(run_directory(config)))).load(3)
+
+
+def save_jpeg_weights(scale=3):
+    """Weights of a run, which are not the shipped ones."""
+    config = Config(degradation="jpeg", scale=scale)
+    save_weights(build_model(config, "he"), config, run_directory(config))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "degradation", "reason"),
+    [
+        ("a.jpg", {"quality": 60}, "jpeg", "jpeg weights, as it is compressed, as JPEG of quality 60"),
+        ("a.jpg", {"quality": 99}, "matlab", "matlab weights, as it is hardly compressed, as JPEG of quality 99"),
+        ("a.jpg", {"quality": 80, "progressive": True, "subsampling": "4:4:4"}, "jpeg", "jpeg weights"),
+        ("a.webp", {"quality": 90}, "jpeg", "jpeg weights, as it is compressed, as JPEG of quality 80"),
+        ("a.webp", {"lossless": True}, "matlab", ""),
+        ("a.png", {}, "matlab", ""),
+        ("a.tif", {}, "matlab", ""),
+        ("a.bmp", {}, "matlab", ""),
+    ],
+)
+def test_compressed_files_are_upscaled_with_jpeg_weights(name, options, degradation, reason, capsys):
+    save_jpeg_weights()
+    Image.fromarray(synthetic_image(24, 32)).save(name, **options)
+    upscale_files(input=name, output="auto.png")
+    printed = capsys.readouterr().out
+    assert (f"{name}: {reason}" in printed) if reason else ("weights," not in printed)
+    for given in ("matlab", "jpeg"):
+        upscale_files(input=name, output=f"{given}.png", degradation=given)
+        assert "weights," not in capsys.readouterr().out
+        is_same = np.array_equal(read_image("auto.png"), read_image(f"{given}.png"))
+        assert is_same == (given == degradation)
+
+
+def test_only_the_first_pass_uses_jpeg_weights_and_only_where_there_are_some(capsys):
+    save_jpeg_weights(3)
+    upscaler = upscale.Upscaler(Config(input="a.jpg", scale=6))
+    assert [(step.scale, step.degradation) for step in upscaler.load(6, True)] == [(3, "jpeg"), (2, "matlab")]
+    assert [(step.scale, step.degradation) for step in upscaler.load(6)] == [(3, "matlab"), (2, "matlab")]
+    Image.fromarray(synthetic_image(24, 32)).save("a.jpg", quality=60)
+    config = Config(degradation="matlab", architecture="9-3-5")
+    save_weights(build_model(config), config, run_directory(config))
+    upscale_files(input="a.jpg", architecture="9-3-5")
+    expected = "matlab weights; it is compressed, as JPEG of quality 60, but there are no jpeg weights for this network"
+    assert f"a.jpg: {expected}" in capsys.readouterr().out
+    for flags in ({"weights": "w.h5"}, {"c_dim": 3}):
+        assert Config(input="a.jpg", **flags).degradation == "matlab"
 
 
 @pytest.mark.parametrize(

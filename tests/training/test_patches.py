@@ -90,6 +90,24 @@ def test_each_epoch_has_other_grid_offsets_which_depend_on_seed_and_epoch_alone(
     np.testing.assert_array_equal(epoch_patches(training_set, config, without, 2)[0], epochs[0][0])
 
 
+@pytest.mark.parametrize("recipe", ["modern", "reference"])
+def test_each_epoch_has_another_compression_which_depends_on_seed_and_epoch_alone(config, recipe):
+    config = dataclasses.replace(config, degradation="jpeg")
+    training_set = load(config, RECIPES[recipe])
+    epochs = [epoch_patches(training_set, config, RECIPES[recipe], epoch) for epoch in range(3)]
+    np.testing.assert_array_equal(epochs[0][0], utils.read_data(training_set.file)[0])
+    for (data, label), (other_data, other_label) in itertools.combinations(epochs, 2):
+        parts = np.abs(data - other_data).reshape(5, -1).max(axis=1)
+        assert (parts > 0.005).sum() >= 4, "one image may be left as it is twice"
+        np.testing.assert_array_equal(label, other_label)
+    for window, (data, _) in zip(windows(training_set, config, RECIPES[recipe], 50), epochs[2:], strict=False):
+        np.testing.assert_array_equal(window.data, data)
+    again = epoch_patches(training_set, config, RECIPES[recipe], 2)[0]
+    np.testing.assert_array_equal(again, epochs[2][0])
+    other = epoch_patches(training_set, dataclasses.replace(config, seed=1), RECIPES[recipe], 2)[0]
+    assert not np.array_equal(other, again)
+
+
 @pytest.mark.usefixtures("larger_than_memory")
 def test_a_file_damaged_during_training_is_named(config):
     stream = windows(load(config), config, MODERN, 0)

@@ -86,8 +86,8 @@ def record():
     return json.loads((RUN / "config.json").read_text())
 
 
-def history():
-    with open("logs/srcnn_21_x3_scipy/history.csv", newline="") as file:
+def history(folder="logs/srcnn_21_x3_scipy"):
+    with open(f"{folder}/history.csv", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -205,14 +205,19 @@ def test_what_a_gpu_gets_learns_the_same(make_image, monkeypatch):
 
 
 @pytest.mark.usefixtures("images")
-@pytest.mark.parametrize(("recipe", "in_memory"), [("modern", False), ("reference", False), ("paper", True)])
-def test_a_stopped_run_resumes_as_if_it_had_not_been_stopped(recipe, in_memory, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("recipe", "in_memory", "degradation"),
+    [("modern", False, "scipy"), ("reference", False, "scipy"), ("paper", True, "scipy"), ("modern", True, "jpeg")],
+)
+def test_a_stopped_run_resumes_as_if_it_had_not_been_stopped(recipe, in_memory, degradation, monkeypatch, capsys):
     if not in_memory:
         monkeypatch.setattr(utils, "IN_MEMORY", 0)
         monkeypatch.setattr(patches, "WINDOW", 6 * utils.patch_bytes(Config()))
 
     def config(folder):
-        return Config(recipe=recipe, epoch=5, batch_size=3, learning_rate=1e-3, checkpoint_dir=folder)
+        return Config(
+            recipe=recipe, epoch=5, batch_size=3, learning_rate=1e-3, degradation=degradation, checkpoint_dir=folder
+        )
 
     train.train(config("whole"))
     assert "Starting at step 0 of 20" in capsys.readouterr().out
@@ -231,8 +236,9 @@ def test_a_stopped_run_resumes_as_if_it_had_not_been_stopped(recipe, in_memory, 
     train.train(config("parts"), [seen])
     assert 10 < seen.steps[0] < seen.steps[-1] == 20
     assert capsys.readouterr().out.count("Resuming from step 10 of 20") == (1 if recipe == "modern" else 2)
-    assert [row["epoch"] for row in history()] == ["1", "2", "3", "4", "5"]
-    assert_equal_weights(weights("parts/srcnn_21_x3_scipy"), weights("whole/srcnn_21_x3_scipy"))
+    run = f"srcnn_21_x3_{degradation}"
+    assert [row["epoch"] for row in history(f"logs/{run}")] == ["1", "2", "3", "4", "5"]
+    assert_equal_weights(weights(f"parts/{run}"), weights(f"whole/{run}"))
     assert signal.getsignal(number) is handler
 
 

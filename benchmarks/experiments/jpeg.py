@@ -1,6 +1,6 @@
 """Compares how to train for compressed photographs: which qualities, and how many images without compression.
 
-    python -m benchmarks.jpeg --train_dir=Train/T91 --epoch=20 --seeds=0,1
+    python -m benchmarks.experiments.jpeg --train_dir=Train/T91 --epoch=20 --seeds=0,1
 
 Network 9-1-5, x3. Every tenth image is held out, compressed at several qualities, and scored. It prints the gain over
 bicubic interpolation in dB, averages over these images, as Markdown; the same command resumes a stopped run:
@@ -94,7 +94,7 @@ def train_variant(variant: Variant, config: Config) -> dict[str, float]:
 
 def main() -> None:
     """Trains the variants one after the other and prints the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.jpeg", allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments.jpeg", allow_abbrev=False)
     parser.add_argument("--train_dir", required=True, help="Folder of training images.")
     parser.add_argument("--epoch", type=int, default=20, help="Of each training. Default: 20.")
     parser.add_argument("--seeds", default="0,1", help="Default: %(default)s.")

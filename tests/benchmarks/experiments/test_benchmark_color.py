@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from benchmarks import color
 from benchmarks.common import synthetic_image
+from benchmarks.experiments import color
 from srcnn_tf import utils
 
 

@@ -1,6 +1,6 @@
 """The paper's experiment on colour channels (section 4.5): trains one network per row of its table.
 
-    python -m benchmarks.color --train_dir=Train/T91 --test_dir=Test/Set5 --epoch=10
+    python -m benchmarks.experiments.color --train_dir=Train/T91 --test_dir=Test/Set5 --epoch=10
 
 Network 9-1-5, x3, `--degradation=matlab`. Each row is trained for the same number of epochs; the pre-trained rows spend
 the first half of them on some of the channels. The same command resumes a stopped run. It prints PSNR in dB, averages
@@ -127,7 +127,7 @@ def measure(config: Config | None, directory: str) -> Row:
 
 def main() -> None:
     """Trains the rows one after the other and prints the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.color", allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments.color", allow_abbrev=False)
     parser.add_argument("--train_dir", required=True, help="Folder of training images.")
     parser.add_argument("--test_dir", required=True, help="Folder of test images.")
     parser.add_argument("--epoch", type=int, default=30, help="Of each row, pre-training included. Default: 30.")
