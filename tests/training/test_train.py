@@ -73,8 +73,8 @@ def images(make_image):
         make_image(f"Train/{number}.png", seed=number)
 
 
-def weights(folder=RUN):
-    return find_model(Config(weights=str(folder)))[0].get_weights()
+def weights(folder=RUN, **flags):
+    return find_model(Config(weights=str(folder), **flags))[0].get_weights()
 
 
 def assert_equal_weights(actual, expected, tolerance=0.0):
@@ -238,7 +238,8 @@ def test_a_stopped_run_resumes_as_if_it_had_not_been_stopped(recipe, in_memory, 
     assert capsys.readouterr().out.count("Resuming from step 10 of 20") == (1 if recipe == "modern" else 2)
     run = f"srcnn_21_x3_{degradation}"
     assert [row["epoch"] for row in history(f"logs/{run}")] == ["1", "2", "3", "4", "5"]
-    assert_equal_weights(weights(f"parts/{run}"), weights(f"whole/{run}"))
+    parts, whole = (weights(f"{folder}/{run}", degradation=degradation) for folder in ("parts", "whole"))
+    assert_equal_weights(parts, whole)
     assert signal.getsignal(number) is handler
 
 
