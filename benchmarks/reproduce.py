@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from benchmarks import curves
 from benchmarks.common import ROOT
@@ -45,6 +46,7 @@ from srcnn_tf.images.metrics import psnr
 from srcnn_tf.images.resize import imresize
 from srcnn_tf.inference.report import Result, average_scores
 from srcnn_tf.inference.sizes import factors_of_passes
+from srcnn_tf.inference.upscale import upscale_files
 
 WEIGHTS = ROOT / "srcnn_tf" / "weights"
 FIGURE = "curves.png"
@@ -61,6 +63,13 @@ DEGRADATIONS = {
     "matlab": "`--degradation=matlab`, the paper's: MATLAB's bicubic, studio-range luma",
     "scipy": "`--degradation=scipy`, the reference's: SciPy's zoom, which loses more, full-range luma",
 }
+QUALITIES = (None, 95, 90, 80, 70, 50)  # of JPEG files; None: a PNG file
+QUALITIES_HEADER = ["", "network", "degradation", *(str(quality or "none") for quality in QUALITIES)]
+QUALITIES_TEXT = (
+    "## Compressed images\n\nGain in luma PSNR, dB, over bicubic interpolation of the same file, by `--input`, with "
+    "the weights that `--degradation` names. The images are reduced by bicubic interpolation in RGB, and saved as PNG "
+    "(`none`) or by Pillow as JPEG files of a quality. `auto` is the default: it chooses by the file's quality."
+)
 
 Shipped = list[tuple[Config, dict[str, Any]]]  # weights: the configuration to test them, and their sidecar
 Methods = dict[str, list[Method]]  # what was measured, by degradation: bicubic first, then a row per network
@@ -123,6 +132,8 @@ def measure(sets: dict[str, Path], device: str, problems: list[str]) -> Methods:
     """Tests all weights on all sets; what could not be tested is added to `problems`."""
     rows: dict[str, dict[str, Method]] = {degradation: {} for degradation in DEGRADATIONS}
     for config, sidecar in shipped():
+        if config.degradation not in DEGRADATIONS:
+            continue
         network = " ".join(dict.fromkeys([config.architecture, *config.network_name.split("_")[3:]]))
         for name, folder in sets.items():
             print(f"Testing {config.network_name} on {name}.", file=sys.stderr, flush=True)
@@ -179,6 +190,45 @@ def _score_factor(image: NDArray[np.uint8], factor: float) -> list[float]:
     return [psnr(luma, original) for luma in lumas]
 
 
+def measure_qualities(sets: dict[str, Path]) -> list[list[str]]:
+    """Upscales compressed images; returns the mean gain over bicubic interpolation, a row per network and weights."""
+    rows = []
+    for config, _ in shipped():
+        if config.degradation != "jpeg":
+            continue
+        for name, folder in sets.items():
+            for degradation in ("auto", "matlab", "jpeg"):
+                print(f"Upscaling {name} by {config.scale}, {degradation}.", file=sys.stderr, flush=True)
+                test = replace(config, input=".", weights=None, degradation=degradation, overwrite=True)
+                gains = [f"{_gain(folder, quality, test):+.2f}" for quality in QUALITIES]
+                rows.append([f"{name} x{config.scale}", config.architecture, degradation, *gains])
+    return rows
+
+
+def _gain(folder: Path, quality: int | None, config: Config) -> float:
+    """Returns the mean gain of upscaled files over bicubic interpolation, in dB."""
+    scale, gains = config.scale, []
+    with tempfile.TemporaryDirectory() as scratch:
+        originals = {path.stem: utils.modcrop(utils.imread(path), scale) for path in utils.prepare_data(folder)}
+        small, large = Path(scratch, "small"), Path(scratch, "large")
+        small.mkdir()
+        for name, image in originals.items():
+            reduced = Image.fromarray(imresize(image, 1 / scale))
+            if quality is None:
+                reduced.save(small / f"{name}.png")
+            else:
+                reduced.save(small / f"{name}.jpg", quality=quality)
+        for path in utils.prepare_data(small):
+            with contextlib.redirect_stdout(io.StringIO()):
+                upscale_files(replace(config, input=str(path), output=str(large / f"{path.stem}.png")))
+            bicubic, srcnn = imresize(utils.imread(path), scale), utils.imread(large / f"{path.stem}.png")
+            shaved = (slice(scale, -scale),) * 2
+            original, *lumas = (_luma(pixels)[shaved] for pixels in (originals[path.stem], bicubic, srcnn))
+            bicubic_score, srcnn_score = (psnr(luma, original) for luma in lumas)
+            gains.append(srcnn_score - bicubic_score)
+    return statistics.mean(gains)
+
+
 def _luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return to_uint8(image / 255 if image.ndim == 2 else rgb_to_ycbcr(image / 255, studio=True)[..., 0])
 
@@ -186,7 +236,13 @@ def _luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 # --- Tables ---
 
 
-def format_page(methods: Methods, weights: Shipped, has_figure: bool, factors: Sequence[Sequence[str]] = ()) -> str:
+def format_page(
+    methods: Methods,
+    weights: Shipped,
+    has_figure: bool,
+    factors: Sequence[Sequence[str]] = (),
+    qualities: Sequence[Sequence[str]] = (),
+) -> str:
     """Formats all that was measured as Markdown."""
     made = [
         [config.network_name, f"{sidecar['seconds']:.0f}", f"`{sidecar['command']}`"] for config, sidecar in weights
@@ -204,6 +260,7 @@ def format_page(methods: Methods, weights: Shipped, has_figure: bool, factors: S
         "tested (x3; 33 x 33 pixels, adjacent labels), neither clipped nor rounded. The authors' points are the losses "
         "that they logged, as 10 log10(441 / (2 loss)). `python -m benchmarks.curves` measures ours.",
         *([FACTORS_TEXT, format_table(["factor", "passes", "bicubic", *ARCHITECTURES], factors)] if factors else []),
+        *([QUALITIES_TEXT, format_table(QUALITIES_HEADER, qualities)] if qualities else []),
         "## Image by image",
         *(format_images(degradation, measured) for degradation, measured in methods.items()),
         "## How the weights were made",
@@ -333,7 +390,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except RunError as error:
             problems.append(str(error))
         factors = measure_factors(sets["Set14"]) if "Set14" in sets else []
-        page = format_page(methods, shipped(), figure.is_file(), factors)
+        page = format_page(methods, shipped(), figure.is_file(), factors, measure_qualities(sets))
         print(page, end="")
         with atomic_write(given.output) as temporary:
             temporary.write_text(page, encoding="utf-8")
