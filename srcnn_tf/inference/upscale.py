@@ -42,7 +42,7 @@ VIDEO_EXTENSIONS = VIDEO_OUTPUT_EXTENSIONS | {
 }
 # Of files compressed more, `jpeg` weights restore more than `matlab` ones: chosen on validation images, see
 # docs/training.md.
-JPEG_QUALITY_LIMIT = 92.5
+JPEG_QUALITY_LIMIT = 91.5
 Outcome = tuple[bool, list[str]]  # of an image: whether it is done, and what to report
 
 
