@@ -214,12 +214,12 @@ def test_sigterm_while_upscaling_leaves_whole_images_only(make_image, tmp_path):
 
 def test_ctrl_c_while_an_object_is_finalized_is_not_lost():
     code = """
-import signal, sys, time
+import sys, time
 from srcnn_tf import cli
 
 class Finalized:
     def __del__(self):
-        signal.default_int_handler()
+        raise KeyboardInterrupt
 
 def dispatch(config):
     Finalized()

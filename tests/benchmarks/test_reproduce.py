@@ -57,7 +57,7 @@ def test_the_readme_has_the_scores_of_the_shipped_weights():
     for architecture in ("9-1-5", "9-5-5"):
         expected = []
         for config, sidecar in reproduce.shipped():
-            if config.scale == 3 and config.architecture == architecture:
+            if config.scale == 3 and config.architecture == architecture and config.degradation != "jpeg":
                 scores = [sidecar["scores"][name] for name in SETS]
                 expected += [f"{score['psnr_srcnn']:.2f} ({score['ssim_srcnn']:.3f})" for score in scores]
         (row,) = (line for line in lines if line.startswith(f"| **srcnn_tf {architecture}** |"))
