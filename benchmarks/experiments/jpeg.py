@@ -52,6 +52,7 @@ VARIANTS = (
     Variant((25, 98), 0.25),
     Variant((40, 100)),
     Variant((40, 100), 0.05),
+    Variant((30, 100), 0.05),
     Variant((10, 98), 0.05),
     Variant((25, 75)),
     Variant((70, 98), 0.05),
