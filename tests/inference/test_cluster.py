@@ -94,7 +94,7 @@ def test_testing_on_a_local_cluster_gives_what_one_machine_gives(make_image, run
     rows = [found.pop(Path("results.csv")), expected.pop(Path("results.csv"))]
     del found[Path("index.html")], expected[Path("index.html")]  # which have the same seconds
     assert found == expected
-    without_seconds = [[line.rpartition(b",")[0] for line in text.splitlines()] for text in rows]
+    without_seconds = [[line.split(b",")[:-2] + line.split(b",")[-1:] for line in text.splitlines()] for text in rows]
     assert without_seconds[0] == without_seconds[1]
     assert len(without_seconds[0]) == 6
 
