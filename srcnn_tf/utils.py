@@ -26,9 +26,9 @@ from srcnn_tf.errors import RunError
 from srcnn_tf.files import DeferredErrorFile, atomic_write
 from srcnn_tf.images.color import (
     LUMA_GAIN,
-    STUDIO_BLACK,
     Floats,
     channels_to_image,
+    luma_weights,
     rgb_to_ycbcr,
     to_channels,
     to_luma,
@@ -154,15 +154,15 @@ def jpeg(channels: Floats, compression: Compression, rgb: bool = False, is_luma:
     Returns:
         An array of the same shape, float64.
     """
-    count = channels.shape[2]
+    count, (_, black) = channels.shape[2], luma_weights(studio=True)
     above, left = compression.block_offset
     padded = np.pad(channels, ((above, 0), (left, 0), (0, 0)), mode="symmetric")
     if is_luma:
-        padded = (padded - STUDIO_BLACK) * LUMA_GAIN
+        padded = (padded - black) * LUMA_GAIN
     encoded = imagecodecs.jpeg8_encode(channels_to_image(padded, True, rgb), compression.quality, subsampling="420")
     decoded = imagecodecs.jpeg8_decode(encoded).reshape(*padded.shape[:2], count)[above:, left:] / 255
     if is_luma:
-        return decoded / LUMA_GAIN + STUDIO_BLACK
+        return decoded / LUMA_GAIN + black
     return decoded if count == 1 or rgb else rgb_to_ycbcr(decoded, studio=True)
 
 

@@ -21,7 +21,6 @@ STUDIO_OFFSET = np.array([16.0, 128.0, 128.0])
 FULL_LUMA = np.array([0.299, 0.587, 0.114])
 FULL = 255 * np.array([FULL_LUMA, [-0.299 / 1.772, -0.587 / 1.772, 0.5], [0.5, -0.587 / 1.402, -0.114 / 1.402]])
 FULL_OFFSET = np.array([0.0, 128.0, 128.0])
-STUDIO_BLACK = 16 / 255
 LUMA_GAIN = 255 / 219  # what R, G and B change by, where studio-range luma changes by 1; full-range luma has 1
 
 
