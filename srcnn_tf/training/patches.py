@@ -155,16 +155,16 @@ def epoch_patches(
     """
     if epoch == 0 or not _changes(config, recipe):
         return utils.read_data(training_set.file)
-    count, is_jpeg = len(training_set.images), config.degradation == "jpeg"
+    images, is_jpeg = training_set.images, config.degradation == "jpeg"
     rng = np.random.default_rng([config.seed, epoch, DEGRADATION])
-    offsets = rng.integers(config.scale if recipe.grid_offsets else 1, size=(count, 2)).tolist()
-    compressions = [utils.random_compression(rng) if is_jpeg else None for _ in range(count)]
+    offsets = rng.integers(config.scale if recipe.grid_offsets else 1, size=(len(images), 2)).tolist()
+    compressions = [utils.random_compression(rng) if is_jpeg else None for _ in images]
     ends = np.cumsum(training_set.counts)
     data, label = (
         np.empty((ends[-1], side, side, config.c_dim), np.float32) for side in (config.image_size, config.label_size)
     )
-    steps = zip(training_set.images, offsets, compressions, training_set.counts, ends, strict=True)
-    for image, (row, col), compression, count, end in steps:
+    drawn = zip(images, offsets, compressions, training_set.counts, ends, strict=True)
+    for image, (row, col), compression, count, end in drawn:
         degraded, original = utils.preprocess(image, config, config.c_dim, (row, col), compression)
         data[end - count : end], label[end - count : end] = utils.extract_patches(degraded, original, config)
     return data, label
