@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
@@ -111,6 +112,8 @@ def _connect(address: str, stack: ExitStack) -> Any:
     """Connects to a cluster with at least one worker; `stack` closes what is opened."""
     # Its own messages about workers that come and go are of no use here.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    # The finalizer of a client that could not connect needs a lock that the next one holds while it starts.
+    gc.disable()
     try:
         if address == "local":
             address = stack.enter_context(
@@ -125,6 +128,8 @@ def _connect(address: str, stack: ExitStack) -> Any:
             f"--cluster={address}: no scheduler with workers found there ({error}); expected an address such as "
             "tcp://host:8786, or local. Start `dask scheduler`, and `dask worker` with its address."
         ) from error
+    finally:
+        gc.enable()
     return client
 
 
