@@ -2,7 +2,7 @@
 
     python -m benchmarks.ship checkpoint/srcnn_21_x3_scipy COMMIT Set5=Test/Set5 Set14=Test/Set14
 
-COMMIT is the commit that trained them. Each NAME=FOLDER is tested here, and its scores go into the sidecar. It prints
+COMMIT is the full hash of the commit that trained them. Each NAME=FOLDER is tested here, and its scores go into the sidecar. It prints
 the tables of the tests and ends with
 
     Shipped: srcnn_tf/weights/srcnn_x3_scipy.weights.h5
@@ -11,6 +11,7 @@ the tables of the tests and ends with
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -29,8 +30,10 @@ def ship(run: Path, commit: str, test_sets: dict[str, str]) -> Path:
     """Tests the weights of a run on folders of images, and copies them with their sidecar; returns the new file.
 
     Raises:
-        RunError: the run is not finished, or a test failed.
+        RunError: the hash is not a full one, the run is not finished, or a test failed.
     """
+    if not re.fullmatch("[0-9a-f]{40}", commit):
+        raise RunError(f"The commit is {commit}; give all 40 digits of its hash, as git rev-parse prints them.")
     from srcnn_tf.inference.evaluate import evaluate
     from srcnn_tf.inference.report import average_scores
     from srcnn_tf.training.checkpoint import read_record
