@@ -2,8 +2,8 @@
 
     python -m benchmarks.ship checkpoint/srcnn_21_x3_scipy COMMIT Set5=Test/Set5 Set14=Test/Set14
 
-COMMIT is the full hash of the commit that trained them. Each NAME=FOLDER is tested here, and its scores go into the sidecar. It prints
-the tables of the tests and ends with
+COMMIT is the full hash of the commit that trained them. Each NAME=FOLDER is tested here, and its scores go into the
+sidecar. It prints the tables of the tests and ends with
 
     Shipped: srcnn_tf/weights/srcnn_x3_scipy.weights.h5
 """
