@@ -2,9 +2,9 @@
 
     python -m benchmarks.experiments.jpeg --train_dir=Train/T91 --epoch=20 --seeds=0,1
 
-Network 9-1-5, x3; "deblocked" means that total variation denoising comes before interpolation. Every tenth image is held
-out, compressed at several qualities, and scored. It prints the gain over bicubic interpolation in dB, averages over these
-images, as Markdown; the same command resumes a stopped run:
+Network 9-1-5, x3; "deblocked" means that total variation denoising comes before interpolation. Every tenth image is
+held out, compressed at several qualities, and scored. It prints the gain over bicubic interpolation in dB, averages over
+these images, as Markdown; the same command resumes a stopped run:
 
     | trained on | seed | none | 95 | 90 | 80 | 70 | 50 |
     |---|---|---|---|---|---|---|---|
