@@ -3,8 +3,8 @@
     python -m benchmarks.experiments.jpeg --train_dir=Train/T91 --epoch=20 --seeds=0,1
 
 Network 9-1-5, x3; "deblocked" means that total variation denoising comes before interpolation. Every tenth image is
-held out, compressed at several qualities, and scored. It prints the gain over bicubic interpolation in dB, averages over
-these images, as Markdown; the same command resumes a stopped run:
+held out, compressed at several qualities, and scored. It prints the gain over bicubic interpolation in dB, averages
+over these images, as Markdown; the same command resumes a stopped run:
 
     | trained on | seed | none | 95 | 90 | 80 | 70 | 50 |
     |---|---|---|---|---|---|---|---|
@@ -71,13 +71,14 @@ VARIANTS = (
 
 
 def deblocked_jpeg(channels: Floats, compression: Compression, rgb: bool = False, is_luma: bool = False) -> Floats:
-    """Compresses small luma like `utils.jpeg`, and denoises it as strongly as its quality asks for."""
+    """Compresses like `utils.jpeg`, and denoises the luma as strongly as the quality asks for."""
     quality = compression.quality
     compressed = jpeg(channels, compression, rgb, is_luma)
     quantization = 50 / quality if quality < 50 else 2 - quality / 50  # as of the IJG's library
     if quantization == 0:
         return compressed
-    return denoise_tv_chambolle(compressed[..., 0], DEBLOCKING * quantization)[..., None]
+    compressed[..., 0] = denoise_tv_chambolle(compressed[..., 0], DEBLOCKING * quantization)
+    return compressed
 
 
 def train_variant(variant: Variant, config: Config) -> dict[str, float]:
