@@ -17,6 +17,7 @@ import argparse
 import dataclasses
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
@@ -90,17 +91,18 @@ def train_variant(variant: Variant, config: Config) -> dict[str, float]:
     from srcnn_tf.training.train import train
 
     config = dataclasses.replace(config, degradation="matlab" if variant.qualities is None else "jpeg")
+    compress = deblocked_jpeg if variant.deblocks else jpeg
     with (
         patch.object(utils, "JPEG_QUALITIES", variant.qualities),
         patch.object(utils, "CLEAN_SHARE", variant.clean_share),
-        patch.object(utils, "jpeg", deblocked_jpeg if variant.deblocks else jpeg),
+        patch.object(utils, "jpeg", compress),
     ):
         train(config)
-        return score_variant(config)
+    return score_weights(config, compress)
 
 
-def score_variant(config: Config) -> dict[str, float]:
-    """Returns the gain of trained weights over bicubic interpolation of what they were given, in dB, by quality."""
+def score_weights(config: Config, compress: Callable[..., Floats]) -> dict[str, float]:
+    """Returns the gain over bicubic interpolation of trained weights that are given what `compress` makes, in dB."""
     from srcnn_tf.inference.tiling import TiledModel
     from srcnn_tf.training.patches import validation_images
     from srcnn_tf.weights.store import find_model
@@ -113,12 +115,14 @@ def score_variant(config: Config) -> dict[str, float]:
         tested = dataclasses.replace(config, degradation="jpeg", jpeg_quality=quality)
         scores = []
         for image in held_out:
-            degraded, original = utils.preprocess(image, tested, compression=tested.compression)
-            restored, bicubic = (
+            bicubic, original = utils.preprocess(image, tested, compression=tested.compression)
+            with patch.object(utils, "jpeg", compress):
+                degraded, _ = utils.preprocess(image, tested, compression=tested.compression)
+            after, before = (
                 score_channels(channels, original, config.scale, studio=True).psnr
-                for channels in (restore(degraded), degraded)
+                for channels in (restore(degraded), bicubic)
             )
-            scores.append(restored - bicubic)
+            scores.append(after - before)
         gains[quality] = float(np.mean(scores))
     return gains
 
