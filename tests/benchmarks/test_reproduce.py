@@ -116,6 +116,8 @@ def test_weights_that_are_shipped_are_reproduced_next_to_published_ones(write_se
     record = json.loads((runs[0] / "config.json").read_text())
     (runs[0] / "config.json").write_text(json.dumps(record | {"step": 0}))
     with pytest.raises(RunError, match="not finished: 0 of"):
+        ship.ship(runs[0], "c0ffee" + 34 * "0", {})
+    with pytest.raises(RunError, match="The commit is c0ffee; give all 40 digits"):
         ship.ship(runs[0], "c0ffee", {})
 
 
