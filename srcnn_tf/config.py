@@ -39,6 +39,7 @@ class Recipe:
     grid_offsets: bool = False  # downscale from another random offset of the pixel grid in each epoch
     cosine_decay: bool = False  # warm-up, then half a cosine down to 0; else a constant learning rate
     overparameterization: int = 1  # factor of the inner filters of each over-parameterized kernel
+    linear_above: float | None = None  # errors above it count by their size, not its square (Huber's loss)
     channels: tuple[int, int] = (0, 3)  # the loss is over channels[0] up to, not including, channels[1]
     ema: bool = False  # keep an exponential moving average of the weights, validate and save it
     summed_loss: bool = False  # learning_rate is for half the sum of squares over a label; for our mean it is larger
@@ -49,16 +50,17 @@ class Recipe:
 RECIPES = {
     "modern": Recipe(
         epoch=30,
-        learning_rate=3e-3,
+        learning_rate=6e-3,
         optimizer="soap",
         validation_split=0.05,
-        initialization="he",
+        initialization="identity",
         shuffle="each epoch",
         flips=True,
         grid_offsets=True,
         cosine_decay=True,
         ema=True,
         overparameterization=2,
+        linear_above=0.02,
         require_full_batch=False,
     ),
     # tegg89/SRCNN-Tensorflow, main.py's defaults and model.py's training loop.

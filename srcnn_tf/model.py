@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from srcnn_tf.config import Config
 
@@ -16,7 +18,11 @@ INITIALIZATIONS = {
     "gaussian": ("gaussian", "gaussian", "gaussian"),
     # Layers before a ReLU by He et al. (2015); the last one small, so that training starts near 0.
     "he": ("he", "he", "gaussian"),
+    # The same, changed by `start_as_identity`.
+    "identity": ("he", "he", "gaussian"),
 }
+
+PASSING = 4  # filters of each layer that pass a channel of the image on, see `start_as_identity`
 
 
 def srcnn(
@@ -65,7 +71,42 @@ def srcnn(
         autocast=False,  # its products are in the dtype of the features, which training gains by
         name=LAYERS[2],
     )(features)
-    return keras.Model(image, output, name=name)
+    model = keras.Model(image, output, name=name)
+    if initialization == "identity":
+        model.set_weights(start_as_identity(model.get_weights(), seed))
+    return model
+
+
+def start_as_identity(weights: list[NDArray], seed: int = 0) -> list[NDArray]:
+    """Changes random weights so that the network returns about its input, and no filter is off everywhere.
+
+    Pixels are positive. So a random filter responds to nearly all patches with the sign of its weights' sum, and where
+    that is negative, ReLU lets no gradient through: after one epoch from He's weights, a quarter of all filters were off
+    for good. Here the weights of each filter add up to 0, and some filters of both layers pass the image on. Those have
+    gains of their own, so that they round it differently in bfloat16; the mean of several is more accurate.
+
+    Args:
+        weights: kernels and biases of a model of `srcnn`; its biases are 0.
+        seed: seed of the random gains.
+    """
+    (first, _, second, _, last, _), rng = weights, np.random.default_rng(seed)
+    center, c_dim = last.shape[0] // 2, last.shape[3]
+    counts = [kernel.shape[3] for kernel in (first, second)]
+    passing = [min(count, max(c_dim, min(PASSING * c_dim, count // 8))) for count in counts]
+    # The channel of the image that each passing filter passes on, as one-hot rows.
+    one, two = (np.eye(c_dim)[np.arange(count) % c_dim] for count in passing)
+    gains_one, gains_two = (rng.uniform(0.5, 1.5, count) for count in passing)
+
+    first -= first.mean((0, 1))
+    second -= second.mean((0, 1, 2))
+    first[..., : len(one)] = 0
+    second[:, :, : len(one)] = 0
+    second[..., : len(two)] = 0
+    first[first.shape[0] // 2, first.shape[0] // 2, :, : len(one)] = (one * gains_one[:, np.newaxis]).T
+    mean_of_one = one / (gains_one[:, np.newaxis] * np.maximum(one.sum(0), 1))
+    second[second.shape[0] // 2, second.shape[0] // 2, : len(one), : len(two)] = mean_of_one @ (two.T * gains_two)
+    last[center, center, : len(two)] += two / (gains_two[:, np.newaxis] * np.maximum(two.sum(0), 1))
+    return weights
 
 
 def _initializer(kind: str, seed: int) -> keras.initializers.Initializer:

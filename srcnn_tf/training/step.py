@@ -111,16 +111,16 @@ def make_train_step(
 
     Returns:
         A function of `(n, image_size, image_size, c_dim)` data and `(n, label_size, label_size, c_dim)` labels, this
-        worker's part of the batch, that returns the mean squared error of the batch before the update.
+        worker's part of the batch, that returns the loss of the batch before the update.
     """
-    variables = state.overparameterization.trained_variables()
+    variables, limit = state.overparameterization.trained_variables(), recipe.linear_above
 
     def gradients_of_part(weights: list[tf.Tensor], data: tf.Tensor, label: tf.Tensor, share: float) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(weights)
             restored = state.model.stateless_call(weights, [], data)[0]
             error = (label - restored)[..., slice(*recipe.channels)]
-            loss = share * tf.reduce_mean(tf.square(error))
+            loss = share * tf.reduce_mean(tf.square(error) if limit is None else huber(error, limit))
         return [loss, *tape.gradient(loss, weights)]
 
     # Not the optimizer: XLA's own QR decomposition takes a kernel per column.
@@ -164,6 +164,12 @@ def make_train_step(
         return loss
 
     return train_step
+
+
+def huber(error: tf.Tensor, limit: float) -> tf.Tensor:
+    """Returns squared errors; above a limit, their tangent: what a small network cannot restore pulls less (Huber)."""
+    size = tf.abs(error)
+    return tf.where(size < limit, tf.square(error), limit * (2 * size - limit))
 
 
 def random_flips(

@@ -1,5 +1,6 @@
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -54,6 +55,22 @@ def test_a_step_goes_down_the_gradient_of_the_whole_batch(c_dim, channels, xla):
     assert min(np.abs(values - start).max() for values, start in moved) > 1e-3
     assert_close(state.model.get_weights(), model.get_weights(), 2e-5)  # weights up to 4
     assert_close(state.ema_model.get_weights(), state.model.get_weights(), 0)  # no average in this recipe
+
+
+def test_errors_above_a_limit_count_linearly():
+    config, (data, label) = Config(recipe="reference", filters="16,8"), random_patches(20)
+    model = build_model(config, "he")
+    limit = float(np.median(np.abs(label - model(data))))
+    recipe = dataclasses.replace(RECIPES["reference"], initialization="he", linear_above=limit)
+    state = create_state(config, recipe)
+    (actual,) = compile_steps(state, config, recipe, ALONE, 20)(data, label, np.arange(20)[None], np.float32([0.1]))
+    with tf.GradientTape() as tape:
+        loss = 2 * tf.reduce_mean(keras.losses.huber(label, model(data), limit))
+    assert float(actual) == pytest.approx(float(loss), rel=1e-5)
+    gradients = tape.gradient(loss, model.trainable_variables)
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        variable.assign_sub(0.1 * gradient)
+    assert_close(state.model.get_weights(), model.get_weights(), 1e-6)
 
 
 def test_ema_weights_are_the_average():
