@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.common import ROOT, report_errors
 from srcnn_tf.config import Config
-from srcnn_tf.devices import compute_dtype, load_tensorflow
+from srcnn_tf.devices import load_tensorflow
 from srcnn_tf.errors import RunError
 
 PACKAGE = ROOT / "srcnn_tf" / "weights"
@@ -53,11 +53,11 @@ def ship(run: Path, commit: str, test_sets: dict[str, str]) -> Path:
             )
             (means,) = average_scores(evaluate(test)).values()
         scores[name] = {column: round(value, 4) for column, value in means.items()}
-    # The command for another machine: images where --fetch puts them, the compute dtype that `auto` was here, and
-    # neither the folders of this machine nor what does not change the weights.
+    # The command for another machine: images where --fetch puts them, and neither the folders of this machine nor what
+    # does not change the weights.
     data = Path(trained.train_dir).name
     defaults = {name: getattr(Config, name) for name in ("checkpoint_dir", "sample_dir", "log_dir")}
-    command = replace(trained, train_dir=f"Train/{data}", precision=compute_dtype(trained), **defaults).command
+    command = replace(trained, train_dir=f"Train/{data}", **defaults).command
     sidecar = {
         "command": command,
         "recipe": trained.recipe,

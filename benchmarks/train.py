@@ -131,7 +131,7 @@ OTHERS = {
     "PyTorch eager, Adam": pytorch(compiled=False),
     "PyTorch torch.compile, Adam": pytorch(compiled=True),
 }
-OURS = {"srcnn_tf, `--precision=float32`": "float32", "srcnn_tf, defaults": "auto"}
+OURS = {"srcnn_tf, defaults": "float32", "srcnn_tf, `--precision=bfloat16`": "bfloat16"}
 
 
 # --- Measurements, each in a process of its own ---

@@ -179,7 +179,9 @@ class Config:
     )
     seed: int = flag(0, "Seed of initial weights, shuffling, flips and grid offsets.", limits=(0, 2**31 - 1))
     precision: str = flag(
-        "auto", "Dtype of the convolutions; auto: by what the processor or GPU supports.", choices=PRECISIONS
+        "auto",
+        "Dtype of the convolutions; auto: float32 in training, and by the processor or GPU in upscaling.",
+        choices=PRECISIONS,
     )
     resume: bool = flag(True, "Resume an unfinished run; False to restart it.")
     fetch: str | None = flag(None, f"Download the paper's images and exit: some of {','.join(SETS)}.")

@@ -158,7 +158,7 @@ def worker_number() -> tuple[int, int]:
 
 
 def compute_dtype(config: Config) -> str:
-    """Returns the compute dtype of the convolutions; weights, losses and optimizer state are float32 in any case.
+    """Returns the compute dtype of the convolutions when upscaling.
 
     `auto` depends on the processor or GPU alone, and is float32 for the reference's recipe and weights.
 

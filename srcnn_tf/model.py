@@ -81,32 +81,37 @@ def start_as_identity(weights: list[NDArray], seed: int = 0) -> list[NDArray]:
     """Changes random weights so that the network returns about its input, and no filter is off everywhere.
 
     Pixels are positive. So a random filter responds to nearly all patches with the sign of its weights' sum, and where
-    that is negative, ReLU lets no gradient through: after one epoch from He's weights, a quarter of all filters were off
-    for good. Here the weights of each filter add up to 0, and some filters of both layers pass the image on. Those have
-    gains of their own, so that they round it differently in bfloat16; the mean of several is more accurate.
+    that is negative, ReLU lets no gradient through: from He's weights, a quarter of all filters was off for good after
+    one epoch. Here the weights of each filter add up to 0, but for a few of both layers, which pass the image on. Their
+    gains differ, and so do their rounding errors in bfloat16, so that the mean of several is more accurate.
 
     Args:
-        weights: kernels and biases of a model of `srcnn`; its biases are 0.
+        weights: kernels and biases of a model of `srcnn`, as He's initialization leaves them.
         seed: seed of the random gains.
     """
     (first, _, second, _, last, _), rng = weights, np.random.default_rng(seed)
-    center, c_dim = last.shape[0] // 2, last.shape[3]
+    c_dim = last.shape[3]
     counts = [kernel.shape[3] for kernel in (first, second)]
-    passing = [min(count, max(c_dim, min(PASSING * c_dim, count // 8))) for count in counts]
-    # The channel of the image that each passing filter passes on, as one-hot rows.
-    one, two = (np.eye(c_dim)[np.arange(count) % c_dim] for count in passing)
-    gains_one, gains_two = (rng.uniform(0.5, 1.5, count) for count in passing)
+    counts = [min(count, max(c_dim, min(PASSING * c_dim, count // 8))) for count in counts]
+    # Of each filter that passes the image on, its gain for each channel: not 0 for one of them. The next layer divides.
+    gains = [rng.uniform(0.5, 1.5, (count, 1)) * np.eye(c_dim)[np.arange(count) % c_dim] for count in counts]
+    means = [np.divide(1, gain, where=gain > 0, out=np.zeros_like(gain)) for gain in gains]
+    means = [mean / np.maximum(1, (mean > 0).sum(0)) for mean in means]
 
     first -= first.mean((0, 1))
     second -= second.mean((0, 1, 2))
-    first[..., : len(one)] = 0
-    second[:, :, : len(one)] = 0
-    second[..., : len(two)] = 0
-    first[first.shape[0] // 2, first.shape[0] // 2, :, : len(one)] = (one * gains_one[:, np.newaxis]).T
-    mean_of_one = one / (gains_one[:, np.newaxis] * np.maximum(one.sum(0), 1))
-    second[second.shape[0] // 2, second.shape[0] // 2, : len(one), : len(two)] = mean_of_one @ (two.T * gains_two)
-    last[center, center, : len(two)] += two / (gains_two[:, np.newaxis] * np.maximum(two.sum(0), 1))
+    first[..., : counts[0]] = 0
+    second[:, :, : counts[0]] = 0
+    second[..., : counts[1]] = 0
+    _center(first)[:, : counts[0]] = gains[0].T
+    _center(second)[: counts[0], : counts[1]] = means[0] @ gains[1].T
+    _center(last)[: counts[1]] += means[1]
     return weights
+
+
+def _center(kernel: NDArray) -> NDArray:
+    """Returns a view of the middle tap of a kernel, `(c_in, c_out)`."""
+    return kernel[kernel.shape[0] // 2, kernel.shape[1] // 2]
 
 
 def _initializer(kind: str, seed: int) -> keras.initializers.Initializer:

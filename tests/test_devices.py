@@ -7,7 +7,8 @@ import tensorflow as tf
 from conftest import ROOT, program_environment
 
 from srcnn_tf import devices
-from srcnn_tf.config import Config
+from srcnn_tf.config import RECIPES, Config
+from srcnn_tf.training.step import create_state
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,13 @@ def test_auto_precision_depends_on_compute_capability_on_a_gpu(details, changes,
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
     monkeypatch.setattr(devices, "processor_features", lambda: {"amx_bf16"})
     assert devices.compute_dtype(Config(**changes)) == expected
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("auto", "float32"), ("bfloat16", "bfloat16")])
+def test_training_is_in_bfloat16_on_request_only(precision, expected, monkeypatch):
+    monkeypatch.setattr(devices, "is_bfloat16_fast", lambda: True)
+    config = Config(filters="6,4", precision=precision)
+    assert create_state(config, RECIPES["modern"]).model.layers[1].compute_dtype == expected
 
 
 def test_tensorflow_loads_silently_and_multiplies_float32_exactly():

@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-
 from conftest import synthetic_image
+
 from srcnn_tf.model import LAYERS, NarrowConv2D, border, plain_keras, srcnn
 
 

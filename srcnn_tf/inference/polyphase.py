@@ -77,9 +77,11 @@ class PolyphaseModel:
 
         # Several only for the self-ensemble: the merged filters, the bias tiled for the phases, the later layers.
         self._networks = []
-        for first, bias, *later in networks:
+        for first, bias, second, *later in networks:
             merged = merge_interpolation(first, scale, sum(side // 2 for side in sides[1:]))
-            self._networks.append((self._by_rows(merged.filters), np.tile(bias, scale), *later))
+            if self._dtype == tf.bfloat16:
+                second = _rounded(second, self._dtype.as_numpy_dtype, np.maximum(0, first.sum((0, 1, 2)) / 2 + bias))
+            self._networks.append((self._by_rows(merged.filters), np.tile(bias, scale), second, *later))
         self._margins, self._crop = merged.margins, merged.crop
 
         # Processors without bfloat16 emulate it slowly: there, rounded values are computed with in float32.
@@ -97,7 +99,7 @@ class PolyphaseModel:
         """Returns a kernel per row of phases, as they are computed together: their features are a row of the image."""
         kernels = [row.transpose(1, 2, 3, 0, 4).reshape(*row.shape[1:3], 1, -1) for row in filters]
         if self._dtype == tf.bfloat16:
-            kernels = [_rounded(kernel, tf.bfloat16.as_numpy_dtype) for kernel in kernels]
+            kernels = [_rounded(kernel, tf.bfloat16.as_numpy_dtype, np.ones(1)) for kernel in kernels]
         return kernels
 
     def bands(self, pixels: Pixels) -> Iterator[NDArray]:
@@ -280,15 +282,23 @@ def _mirrored(begin: int, end: int, size: int) -> NDArray[np.int64]:
     return np.minimum(index, 2 * size - 1 - index)
 
 
-def _rounded(kernel: NDArray[np.float32], dtype: DTypeLike) -> NDArray[np.float32]:
+def _rounded(kernel: NDArray[np.float32], dtype: DTypeLike, levels: NDArray) -> NDArray[np.float32]:
     """Rounds `(rows, cols, c_in, c_out)` to values that `dtype` holds; each error is added to the next tap.
 
     Rounded to the nearest each, the errors would add up where the image is smooth: up to 0.01 dB on Set5.
+
+    Args:
+        kernel: the kernel.
+        dtype: the type to round to.
+        levels: `(c_in,)` values of the inputs where the image is mid-grey; errors of inputs near 0 do not matter there.
     """
-    result, error = np.empty_like(kernel), np.zeros(kernel.shape[2:], np.float32)
-    for row in range(len(kernel)):
-        for col in range(kernel.shape[1])[:: 1 if row % 2 == 0 else -1]:
-            wanted = kernel[row, col] + error
-            result[row, col] = wanted.astype(dtype)
-            error = wanted - result[row, col]
+    result, error = kernel.astype(dtype).astype(np.float32), np.zeros(kernel.shape[3], np.float32)
+    for channel in np.argsort(-levels):
+        if levels[channel] < levels.max() / 8:
+            break
+        for row in range(len(kernel)):
+            for col in range(kernel.shape[1])[:: 1 if row % 2 == 0 else -1]:
+                wanted = kernel[row, col, channel] + error / levels[channel]
+                result[row, col, channel] = wanted.astype(dtype)
+                error = (wanted - result[row, col, channel]) * levels[channel]
     return result

@@ -12,13 +12,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from srcnn_tf.config import Config, Recipe
-from srcnn_tf.devices import compute_dtype, has_gpu
+from srcnn_tf.devices import has_gpu
 from srcnn_tf.model import build_model
 from srcnn_tf.training.overparameterization import Overparameterization
 from srcnn_tf.training.soap import SOAP
 from srcnn_tf.training.workers import Workers
 
-PATCHES_PER_PART = {"float32": 16, "bfloat16": 32}  # of a batch that is split; about as many fit a core's cache
+PATCHES_PER_PART = 16  # of a batch that is split; about as many fit a core's cache
 # Steps after which SOAP's bases are refreshed less often, which is a tenth faster. Over three seeds of 30 epochs of T91
 # this changes Set5 by less than a seed does. From the first step on, it would cost half a decibel after one epoch.
 SETTLED = 500
@@ -64,7 +64,8 @@ class TrainingState:
 
 def create_state(config: Config, recipe: Recipe, weights: list[NDArray] | None = None) -> TrainingState:
     """Creates the state before the first step, with random weights or the given ones."""
-    model = build_model(config, recipe.initialization, compute_dtype(config))
+    # By default not in bfloat16, which may end 0.3 dB lower: see docs/training.md.
+    model = build_model(config, recipe.initialization, "float32" if config.precision == "auto" else config.precision)
     ema_model = build_model(config, recipe.initialization)
     if weights is not None:
         model.set_weights(weights)
@@ -136,7 +137,7 @@ def make_train_step(
         def loss_and_gradients_in_parts(data: tf.Tensor, label: tf.Tensor) -> list[tf.Tensor]:
             # The parts of a batch are independent until their gradients are added, so that they run in parallel, each
             # in the cache of one core.
-            sizes = part_sizes(data.shape[0], state.model.compute_dtype)
+            sizes = part_sizes(data.shape[0])
             parts = zip(tf.split(data, sizes), tf.split(label, sizes), sizes, strict=True)
             results = [
                 loss_and_gradients(weights, data_part, label_part, size / batch_size)
@@ -197,11 +198,11 @@ def random_flips(
     return data, label
 
 
-def part_sizes(batch_size: int, dtype: str) -> list[int]:
+def part_sizes(batch_size: int) -> list[int]:
     """Returns the number of patches in each part of a batch: all on a GPU, else about as `PATCHES_PER_PART` says."""
     if has_gpu():
         return [batch_size]
-    parts = max(1, round(batch_size / PATCHES_PER_PART[dtype]))
+    parts = max(1, round(batch_size / PATCHES_PER_PART))
     return [batch_size * (part + 1) // parts - batch_size * part // parts for part in range(parts)]
 
 

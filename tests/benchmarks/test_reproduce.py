@@ -80,8 +80,8 @@ def test_weights_that_are_shipped_are_reproduced_next_to_published_ones(write_se
         runs.append(Path("checkpoint", config.run_name))
         ship.ship(runs[-1], "c0ffee" + 34 * "0", {name: f"Test/{name}" for name in SETS})
     sidecar = json.loads(Path("weights/srcnn_x3_matlab.json").read_text())
-    command = r"python main\.py --is_train=True --epoch=1 --degradation=matlab --train_dir=Train/7 --precision=\w+"
-    assert re.fullmatch(command, sidecar["command"])
+    command = "python main.py --is_train=True --epoch=1 --degradation=matlab --train_dir=Train/7"
+    assert sidecar["command"] == command
     assert sidecar["data"] == {"name": "7"} | json.loads((runs[0] / "config.json").read_text())["data"]
     assert sidecar["data"]["images"] == 1
     capsys.readouterr()

@@ -38,7 +38,7 @@ def test_a_step_goes_down_the_gradient_of_the_whole_batch(c_dim, channels, xla):
     recipe = dataclasses.replace(RECIPES["reference"], channels=channels, initialization="he")
     state, model = create_state(config, recipe), build_model(config, "he")
     # On a processor, the batch is computed in parts of uneven size.
-    assert len(set(part_sizes(50, "float32"))) == (1 if xla else 2)
+    assert len(set(part_sizes(50))) == (1 if xla else 2)
     data, label = random_patches(60, c_dim)
     batches, rates = np.random.default_rng(1).permuted(np.tile(np.arange(60), (3, 1)), axis=1)[:, :50], [0.1, 0.2, 0.05]
     losses = compile_steps(state, config, recipe, ALONE, 50, xla)(data, label, batches, np.array(rates, np.float32))
