@@ -351,7 +351,7 @@ def test_weights_to_start_from_are_needed_at_the_start_only(golden):
     [
         ({"batch_size": 1}, 10),
         ({"epoch": 40, "learning_rate": 1e4}, None),
-        ({"epoch": 40, "learning_rate": 1e4, "recipe": "modern"}, None),  # the optimizer's state before the weights
+        ({"epoch": 40, "learning_rate": 1e6, "recipe": "modern"}, None),  # the optimizer's state before the weights
     ],
 )
 def test_weights_that_become_nan_stop_the_run_and_are_never_saved(changes, at, monkeypatch):
