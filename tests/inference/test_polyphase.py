@@ -13,7 +13,7 @@ from srcnn_tf.images.read import read_image
 from srcnn_tf.images.resize import imresize
 from srcnn_tf.inference import polyphase
 from srcnn_tf.inference.polyphase import PolyphaseModel
-from srcnn_tf.model import border
+from srcnn_tf.model import border, srcnn
 from srcnn_tf.utils import modcrop, prepare_data
 from srcnn_tf.weights.store import find_model
 
@@ -98,6 +98,15 @@ def test_a_device_without_enough_memory_raises_memory_error(monkeypatch):
     monkeypatch.setattr(polyphase.tf, "constant", exhaust)
     with pytest.raises(MemoryError, match="for tiles of 159 x 159 pixels"):
         list(model.bands(np.zeros((5, 5, 1), np.float32)))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 3])
+def test_bfloat16_keeps_the_level_of_smooth_areas(seed):
+    """Kernels whose weights are each rounded to the nearest shift it by 3e-4 and more."""
+    model = srcnn(initialization="identity", seed=seed)
+    ramp = np.linspace(0.3, 0.7, 400, dtype=np.float32)[np.newaxis, :, np.newaxis].repeat(20, axis=0)
+    float32, bfloat16 = (upscaled(ramp, model, 3, compute_dtype=dtype) for dtype in ("float32", "bfloat16"))
+    assert abs((bfloat16 - float32).mean()) < 1.5e-4
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
