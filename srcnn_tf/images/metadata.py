@@ -21,7 +21,7 @@ WIDTH, HEIGHT, DESCRIPTION = 0xA002, 0xA003, 0x010E
 # Also make, model, software, date, artist, computer and copyright.
 TEXTS = (DESCRIPTION, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x8298)
 LUMA_TABLE_SUM = 3688  # of the 64 numbers in table K.1 of the JPEG standard
-# Stands for all lossy WebP files, as they do not say theirs: most encoders use 75 or 80 unless told otherwise.
+# Stands for all lossy WebP files, as they do not say theirs: the default of most encoders is 75 or 80.
 WEBP_QUALITY = 80.0
 WEBP_FRAME_HEADER = 16  # bytes
 DAMAGED = "some or all of its EXIF data is damaged and left out"

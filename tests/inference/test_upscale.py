@@ -149,12 +149,12 @@ def test_any_size_keeps_dtype_and_channels_of_all_networks(channels, c_dim, colo
 
 
 def test_the_self_ensemble_does_not_depend_on_the_orientation(make_image):
-    image = synthetic_image(20, 25)
+    image = synthetic_image(20, 25, seed=2)
     upscaled = srcnn_tf.upscale_image(image, 2, precision="float32", self_ensemble=True).astype(int)
-    assert np.abs(upscaled - srcnn_tf.upscale_image(image, 2, precision="float32")).max() > 1
+    assert np.abs(upscaled - srcnn_tf.upscale_image(image, 2, precision="float32")).max() > 3
     turned = srcnn_tf.upscale_image(np.rot90(image), 2, precision="float32", self_ensemble=True)
     assert np.abs(np.rot90(upscaled) - turned).max() <= 1
-    make_image("a.png", rows=20, cols=25)
+    make_image("a.png", rows=20, cols=25, seed=2)
     upscale_files(input="a.png", scale=2, precision="float32", self_ensemble=True)
     np.testing.assert_array_equal(read_image("sample/enlarged/a_x2.png"), upscaled)
 
