@@ -18,7 +18,7 @@ from absl import flags
 from srcnn_tf.config import Config, read_config
 from srcnn_tf.errors import RunError, StoppedError, UsageError
 
-USAGE = """Trains and tests SRCNN, the super-resolution network of Dong et al.
+USAGE = """Trains and tests SRCNN, the super-resolution network of Dong et al., and upscales images with it.
 
 python main.py --is_train=True                            train on the images below Train/
 python main.py --is_train=False --image_index=all         test every image below Test/

@@ -33,13 +33,13 @@ class Recipe:
     learning_rate: float
     optimizer: str  # 'sgd' | 'momentum' | 'soap'
     validation_split: float = 0.0
-    initialization: str = "gaussian"  # a key of model.INITIALIZATIONS
+    initialization: str = "gaussian"  # see model.srcnn
     shuffle: str = "never"  # 'never' | 'once' | 'each epoch'
     flips: bool = False  # flip and transpose each patch at random
     grid_offsets: bool = False  # downscale from another random offset of the pixel grid in each epoch
     cosine_decay: bool = False  # warm-up, then half a cosine down to 0; else a constant learning rate
-    overparameterization: int = 1  # factor of the inner filters of each over-parameterized kernel
-    linear_above: float | None = None  # errors above it count by their size, not its square (Huber's loss)
+    overparameterization: int = 1  # its expansion factor, see training.overparameterization
+    linear_above: float | None = None  # the Huber loss's delta; None: squared error
     channels: tuple[int, int] = (0, 3)  # the loss is over channels[0] up to, not including, channels[1]
     ema: bool = False  # keep an exponential moving average of the weights, validate and save it
     summed_loss: bool = False  # learning_rate is for half the sum of squares over a label; for our mean it is larger

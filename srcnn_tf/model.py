@@ -13,16 +13,7 @@ from numpy.typing import NDArray
 from srcnn_tf.config import Config
 
 LAYERS = ("patch_extraction", "nonlinear_mapping", "reconstruction")
-INITIALIZATIONS = {
-    # The paper's section 3.3 and the reference: N(0, 0.001) everywhere.
-    "gaussian": ("gaussian", "gaussian", "gaussian"),
-    # Layers before a ReLU by He et al. (2015); the last one small, so that training starts near 0.
-    "he": ("he", "he", "gaussian"),
-    # The same, changed by `start_as_identity`.
-    "identity": ("he", "he", "gaussian"),
-}
-
-PASSING = 4  # filters of each layer that pass a channel of the image on, see `start_as_identity`
+PASSING = 4  # filters per channel and layer that pass the image on, but at most an eighth of a layer's
 
 
 def srcnn(
@@ -40,7 +31,8 @@ def srcnn(
         filter_sizes: side of each layer's filters, in pixels.
         c_dim: channels of the image, in and out.
         filters: number of filters in the first two layers.
-        initialization: a key of `INITIALIZATIONS`.
+        initialization: `gaussian`, N(0, 0.001) in all layers (the paper's section 3.3, and the reference); `he`, layers
+            before a ReLU by He et al. (2015) and the last one as before; or `identity`, see `start_as_identity`.
         seed: seed of the random weights.
         name: name of the model.
         compute_dtype: dtype of the convolutions, `float32` or `bfloat16`; the weights and the output are float32.
@@ -51,7 +43,12 @@ def srcnn(
         9*9*64 + 64  +  64*32 + 32  +  5*5*32 + 1  =  8129 parameters.
     """
     policy = "float32" if compute_dtype == "float32" else f"mixed_{compute_dtype}"
-    initializers = [_initializer(kind, seed + number) for number, kind in enumerate(INITIALIZATIONS[initialization])]
+    initializers: list[keras.initializers.Initializer] = [
+        keras.initializers.RandomNormal(stddev=1e-3, seed=seed + number)
+        if initialization == "gaussian" or number == 2
+        else keras.initializers.HeNormal(seed + number)
+        for number in range(3)
+    ]
     image = keras.Input((None, None, c_dim), name="degraded")
     features = image
     for number in (0, 1):
@@ -78,12 +75,13 @@ def srcnn(
 
 
 def start_as_identity(weights: list[NDArray], seed: int = 0) -> list[NDArray]:
-    """Changes random weights so that the network returns about its input, and no filter is off everywhere.
+    """Changes random weights so that the network returns about its input, and no filter is dead.
 
     Pixels are positive. So a random filter responds to nearly all patches with the sign of its weights' sum, and where
-    that is negative, ReLU lets no gradient through: from He's weights, a quarter of all filters was off for good after
-    one epoch. Here the weights of each filter add up to 0, but for a few of both layers, which pass the image on. Their
-    gains differ, and so do their rounding errors in bfloat16, so that the mean of several is more accurate.
+    that is negative, ReLU lets no gradient through: from He's weights, a sixth of all filters is soon dead for good, as
+    docs/training.md shows. Here the weights of each filter add up to about 0, but for a few filters of both layers,
+    which pass the image on. Their gains differ, and so do their rounding errors in bfloat16, so that the mean of
+    several is more accurate.
 
     Args:
         weights: kernels and biases of a model of `srcnn`, as He's initialization leaves them.
@@ -112,12 +110,6 @@ def start_as_identity(weights: list[NDArray], seed: int = 0) -> list[NDArray]:
 def _center(kernel: NDArray) -> NDArray:
     """Returns a view of the middle tap of a kernel, `(c_in, c_out)`."""
     return kernel[kernel.shape[0] // 2, kernel.shape[1] // 2]
-
-
-def _initializer(kind: str, seed: int) -> keras.initializers.Initializer:
-    if kind == "he":
-        return keras.initializers.HeNormal(seed)
-    return keras.initializers.RandomNormal(stddev=1e-3, seed=seed)
 
 
 def build_model(config: Config, initialization: str = "gaussian", compute_dtype: str = "float32") -> keras.Model:

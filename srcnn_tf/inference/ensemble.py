@@ -1,8 +1,8 @@
 """The geometric self-ensemble of Lim et al. (EDSR, CVPRW 2017, section 3.4): the mean over flips and transposes.
 
-An image is flipped or transposed in one of eight ways, restored, and turned back. For convolutions that is the same as
-to turn the filters instead. So the ensemble is eight networks that see the image as it is, and tiles, bands and what
-happens at the edges stay what they are for one.
+An image is flipped or transposed in one of eight ways, restored, and put back. For convolutions that is the same as to
+flip or transpose the filters instead. So the ensemble is eight networks that see the image as it is, and tiles, bands
+and what happens at the edges stay what they are for one.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def turned_weights(weights: list[NDArray]) -> list[list[NDArray]]:
+def oriented_weights(weights: list[NDArray]) -> list[list[NDArray]]:
     """Returns the weights of the eight networks of the ensemble; the first ones are those given.
 
     Args:
         weights: kernels `(side, side, c_in, c_out)` and biases `(c_out,)`.
     """
 
-    def turned(values: NDArray, rows: int, cols: int, is_transposed: bool) -> NDArray:
+    def oriented(values: NDArray, rows: int, cols: int, is_transposed: bool) -> NDArray:
         if values.ndim != 4:
             return values
         values = values[::rows, ::cols]
         return np.ascontiguousarray(values.swapaxes(0, 1) if is_transposed else values)
 
-    turns = product((1, -1), (1, -1), (False, True))
-    return [[turned(values, *turn) for values in weights] for turn in turns]
+    orientations = product((1, -1), (1, -1), (False, True))
+    return [[oriented(values, *flips) for values in weights] for flips in orientations]
 
 
-def turned_models(model: keras.Model) -> list[keras.Model]:
+def oriented_models(model: keras.Model) -> list[keras.Model]:
     """Returns the eight networks of the ensemble; the first one is `model`, the others are copies."""
     models = [model]
-    for weights in turned_weights(model.get_weights())[1:]:
+    for weights in oriented_weights(model.get_weights())[1:]:
         models.append(keras.models.clone_model(model))
         models[-1].set_weights(weights)
     return models

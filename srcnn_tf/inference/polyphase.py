@@ -19,9 +19,9 @@ linear map from the small image to the features of the large one:
 Colour is a residual. The conversion from YCbCr adds the same multiple of luma to R, G and B, and luma is all that the
 network changes, so RGB = bicubic RGB + gain * (restored luma - bicubic luma).
 
-Beyond its edges, the small image is mirrored, which restores the edges better than repeating the edge pixels, of the
-small image in the interpolation and of the large one in the network, as `tiling` does. The results of both differ in a
-frame: half the network's border (6 large pixels for 9-1-5, 8 for 9-5-5) and 1.5 small pixels.
+Beyond its edges, the small image is mirrored. `tiling` repeats edge pixels instead: those of the small image for the
+interpolation, and those of the large one for the network. Mirroring restores the edges better. The results differ only
+in a frame: half the network's border (6 large pixels for 9-1-5, 8 for 9-5-5) and 1.5 small pixels.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from srcnn_tf.devices import cores, is_bfloat16_fast, map_in_threads
 from srcnn_tf.images.color import LUMA_GAIN, luma_weights
 from srcnn_tf.images.page import Pixels, channels_of
 from srcnn_tf.images.resize import keys_kernel
-from srcnn_tf.inference.ensemble import turned_weights
+from srcnn_tf.inference.ensemble import oriented_weights
 from srcnn_tf.inference.tiling import TILE
 from srcnn_tf.model import LAYERS, narrow_convolution
 
@@ -72,7 +72,7 @@ class PolyphaseModel:
         self._scale, self._tile, self._dtype = scale, max(1, tile_size // scale), tf.as_dtype(compute_dtype)
         self._luma, self._gain = luma_weights(studio), LUMA_GAIN if studio else 1.0
         trained = [values for name in LAYERS for values in model.get_layer(name).get_weights()]
-        networks = turned_weights(trained) if self_ensemble else [trained]
+        networks = oriented_weights(trained) if self_ensemble else [trained]
         sides = [len(kernel) for kernel in trained[::2]]
 
         # Several only for the self-ensemble: the merged filters, the bias tiled for the phases, the later layers.
@@ -84,7 +84,7 @@ class PolyphaseModel:
             self._networks.append((self._by_rows(merged.filters), np.tile(bias, scale), second, *later))
         self._margins, self._crop = merged.margins, merged.crop
 
-        # Processors without bfloat16 emulate it slowly: there, rounded values are computed with in float32.
+        # Processors without bfloat16 emulate it slowly: there, values are rounded to it, but multiplied in float32.
         self._arithmetic = self._dtype if is_bfloat16_fast() else tf.float32
 
         # Bicubic interpolation of a tile's rows, or columns, with the small pixels from `_bicubic_begin` on.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from srcnn_tf.devices import cores, map_in_threads
 from srcnn_tf.images.color import Floats, channels_to_luma, to_three_channels
-from srcnn_tf.inference.ensemble import turned_models
+from srcnn_tf.inference.ensemble import oriented_models
 from srcnn_tf.model import border
 
 TILE = 160  # rows and columns of a tile of the large image: a fifth faster than 192, as its features fit the cache
@@ -48,7 +48,7 @@ class TiledModel:
         self._tile = tile_size
         signature = [tf.TensorSpec([1, None, None, self._channels], tf.float32)]
         # A concrete function, as TensorFlow warns of functions that are traced again and again.
-        network = _mean_of(turned_models(model)) if self_ensemble else model
+        network = _mean_of(oriented_models(model)) if self_ensemble else model
         self._network = tf.function(network, input_signature=signature, autograph=False).get_concrete_function()
 
     def __call__(self, degraded: Floats) -> NDArray[np.float32]:

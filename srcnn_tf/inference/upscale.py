@@ -62,7 +62,7 @@ class Upscaler:
 
     @property
     def weights(self) -> str:
-        """Where the weights are from that have been loaded."""
+        """The sources of the loaded weights, separated by commas."""
         return ", ".join(dict.fromkeys(weights for _, weights in self._networks.values()))
 
     def load(self, factor: float | Fraction, is_compressed: bool = False) -> tuple[Config, ...]:
@@ -71,6 +71,7 @@ class Upscaler:
         Args:
             factor: 1 or more.
             is_compressed: whether `--degradation=auto` means `jpeg`, if there are such weights, and not `matlab`.
+                A run in `config.checkpoint_dir` comes before shipped weights, whichever it was trained for.
 
         Returns:
             The configuration of each pass, first to last: its whole factor, and the degradation of its weights. What a
@@ -84,22 +85,24 @@ class Upscaler:
         degradations = [self._config.degradation]
         if degradations == ["auto"]:
             degradations = ["jpeg", "matlab"] if is_compressed else ["matlab"]
-        passes = [self._find_passes(factor, degradation) for degradation in degradations]
-        found = next((p for p in passes[:-1] if p and has_weights(p[0], self._search_runs)), passes[-1])
+        found = self._find_passes(factor, degradations)
         for config in found:
             if config not in self._networks:
                 self._networks[config] = self._build(config)
         self._passes[factor, is_compressed] = found
         return found
 
-    def _find_passes(self, factor: float | Fraction, degradation: str) -> tuple[Config, ...]:
-        config = replace(self._config, degradation=degradation)
-        # Weights of one's own are for one factor, which those of this package may not have.
-        own = replace(config, scale=max(2, math.ceil(factor)))
-        is_own = own.weights is not None or (self._search_runs and (run_directory(own) / WEIGHTS_FILE).is_file())
-        factors = (own.scale,) if is_own and factor > 1 else factors_of_passes(factor)
-        later = replace(config, degradation="matlab") if degradation == "jpeg" else config
-        return tuple(replace(later if number else config, scale=scale) for number, scale in enumerate(factors))
+    def _find_passes(self, factor: float | Fraction, degradations: Sequence[str]) -> tuple[Config, ...]:
+        """Returns the passes with the first of the degradations that has weights: of one's own, else shipped."""
+        configs = [replace(self._config, degradation=degradation) for degradation in degradations]
+        if factor > 1:
+            # Weights of one's own are for one factor, which those of this package may not have.
+            for config in configs:
+                own = replace(config, scale=max(2, math.ceil(factor)))
+                if own.weights is not None or (self._search_runs and (run_directory(own) / WEIGHTS_FILE).is_file()):
+                    return (own,)
+        *preferred, last = [_passes_of(factor, config) for config in configs]
+        return next((p for p in preferred if p and has_weights(p[0], self._search_runs)), last)
 
     def _build(self, config: Config) -> tuple[PolyphaseModel | TiledModel, str]:
         model, weights = find_model(config, self._search_runs)
@@ -284,7 +287,7 @@ def upscale_image(
         architecture: see `load_model`.
         weights: see `load_model`.
         precision: dtype of all layers but the last: `float32`, `bfloat16`, or `auto`, which is bfloat16 where the
-            processor is faster with it.
+            processor or GPU is faster with it.
         size: rows and columns of the result, instead of `scale`; the aspect ratio may change.
         self_ensemble: average over the eight flips and transposes of the image; takes 8 times as long.
         degradation: see `load_model`; `jpeg` for an image that was compressed.
@@ -434,14 +437,20 @@ def upscale_file(
     return True, [f"{source}: {warning}" for warning in dict.fromkeys(choices + reader.warnings + writer.warnings)]
 
 
+def _passes_of(factor: float | Fraction, config: Config) -> tuple[Config, ...]:
+    later = replace(config, degradation="matlab") if config.degradation == "jpeg" else config
+    factors = factors_of_passes(factor)
+    return tuple(replace(later if number else config, scale=scale) for number, scale in enumerate(factors))
+
+
 def _explain(jpeg_quality: float, degradation: str) -> str:
     """Says which weights `--degradation=auto` has chosen, and why."""
-    reason = f"compressed, as JPEG of quality {jpeg_quality:.0f}"
+    quality = f"JPEG quality {jpeg_quality:.0f}"
     if degradation == "jpeg":
-        return f"jpeg weights, as it is {reason}"
+        return f"jpeg weights, as it is compressed ({quality})"
     if jpeg_quality < JPEG_QUALITY_LIMIT:
-        return f"{degradation} weights; it is {reason}, but there are no jpeg weights for this network"
-    return f"{degradation} weights, as it is hardly {reason}"
+        return f"{degradation} weights, as no run has --degradation=jpeg, although it is compressed ({quality})"
+    return f"{degradation} weights, as it is hardly compressed ({quality})"
 
 
 def _outcomes_of_cluster(

@@ -27,8 +27,8 @@ class Overparameterization(keras.layers.Layer):
 
         Args:
             model: a model of `model.srcnn`.
-            width: how many times as many filters as the layer has are between its two factors. 1: no factors, the
-                model's own variables are trained. The last layer is never factorized: it has too few filters.
+            width: expansion factor: the two factors of a kernel have `width` times its filters between them. 1: no
+                factors, the model's own variables are trained. The last layer, of too few filters, has no factors.
             seed: seed of the random orthonormal bases between the factors.
         """
         super().__init__(name="overparameterization")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-WARM_UP = 0.1  # of all steps, and at most one epoch, or 100 steps
+WARM_UP = 0.1  # of the steps that remain, and at most one epoch or 100 steps, whichever is more
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ class SOAP(keras.optimizers.Optimizer):
         beta_2: decay of the average of their squares, and of the preconditioners.
         epsilon: added to the root of the averaged squares.
         refresh_every: steps between two refreshes of the bases.
-        settled_after: number of steps after which there are three times as many. Default: never, as in the paper.
+        settled_after: step from which the bases are refreshed every `3 * refresh_every` steps. Default: never, as in
+            the paper.
         max_side: largest side with a basis, in rows; its memory is two matrices of `max_side` squared.
         name: name of the optimizer.
         **kwargs: of `keras.optimizers.Optimizer`: `weight_decay`, `clipnorm`, `use_ema`, ...

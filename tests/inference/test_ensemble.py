@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import synthetic_image
 
-from srcnn_tf.inference.ensemble import turned_models, turned_weights
+from srcnn_tf.inference.ensemble import oriented_models, oriented_weights
 from srcnn_tf.inference.polyphase import PolyphaseModel
 from srcnn_tf.inference.tiling import TiledModel
 from srcnn_tf.model import srcnn
@@ -53,7 +53,7 @@ def test_images_are_upscaled_by_the_mean_over_flips_and_transposes(scale):
 
 def test_the_first_of_eight_different_networks_is_the_given_one():
     model = random_model()
-    assert turned_models(model)[0] is model
-    kernels = [weights[0].tobytes() for weights in turned_weights(model.get_weights())]
+    assert oriented_models(model)[0] is model
+    kernels = [weights[0].tobytes() for weights in oriented_weights(model.get_weights())]
     assert len(set(kernels)) == 8
     assert kernels[0] == model.get_weights()[0].tobytes()

@@ -167,6 +167,16 @@ def test_a_size_may_be_that_of_the_image_and_none_smaller():
         srcnn_tf.upscale_image(image, size=(40, 16))
 
 
+def test_a_run_comes_before_shipped_weights_whether_or_not_the_image_is_compressed():
+    config = Config(degradation="matlab", scale=3)
+    save_weights(build_model(config), config, run_directory(config))
+    upscaler = upscale.Upscaler(Config(input="a.jpg", scale=3))
+    assert [step.degradation for step in upscaler.load(3, is_compressed=True)] == ["matlab"]
+    assert upscaler.weights == str(run_directory(config) / "SRCNN.weights.h5")
+    save_jpeg_weights()
+    assert [step.degradation for step in upscale.Upscaler(Config(input="a.jpg", scale=3)).load(3, True)] == ["jpeg"]
+
+
 def test_weights_of_ones_own_are_used_for_their_whole_factor():
     config = Config(degradation="matlab", scale=5)
     save_weights(build_model(config), config, run_directory(config))
@@ -186,10 +196,10 @@ def save_jpeg_weights(scale=3):
 @pytest.mark.parametrize(
     ("name", "options", "degradation", "reason"),
     [
-        ("a.jpg", {"quality": 60}, "jpeg", "jpeg weights, as it is compressed, as JPEG of quality 60"),
-        ("a.jpg", {"quality": 99}, "matlab", "matlab weights, as it is hardly compressed, as JPEG of quality 99"),
+        ("a.jpg", {"quality": 60}, "jpeg", "jpeg weights, as it is compressed (JPEG quality 60)"),
+        ("a.jpg", {"quality": 99}, "matlab", "matlab weights, as it is hardly compressed (JPEG quality 99)"),
         ("a.jpg", {"quality": 80, "progressive": True, "subsampling": "4:4:4"}, "jpeg", "jpeg weights"),
-        ("a.webp", {"quality": 90}, "jpeg", "jpeg weights, as it is compressed, as JPEG of quality 80"),
+        ("a.webp", {"quality": 90}, "jpeg", "jpeg weights, as it is compressed (JPEG quality 80)"),
         ("a.webp", {"lossless": True}, "matlab", ""),
         ("a.png", {}, "matlab", ""),
         ("a.tif", {}, "matlab", ""),
@@ -218,7 +228,7 @@ def test_only_the_first_pass_uses_jpeg_weights_and_only_where_there_are_some(cap
     config = Config(degradation="matlab", architecture="9-3-5")
     save_weights(build_model(config), config, run_directory(config))
     upscale_files(input="a.jpg", architecture="9-3-5")
-    expected = "matlab weights; it is compressed, as JPEG of quality 60, but there are no jpeg weights for this network"
+    expected = "matlab weights, as no run has --degradation=jpeg, although it is compressed (JPEG quality 60)"
     assert f"a.jpg: {expected}" in capsys.readouterr().out
     for flags in ({"weights": "w.h5"}, {"c_dim": 3}):
         assert Config(input="a.jpg", **flags).degradation == "matlab"
