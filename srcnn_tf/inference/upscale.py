@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache, partial
+from itertools import chain
 from os.path import realpath  # resolves links; unlike Path.resolve, without an error where they loop
 from pathlib import Path
 from typing import TextIO
@@ -33,7 +34,7 @@ from srcnn_tf.inference.sizes import factors_of_passes, target_size, upscaling_f
 from srcnn_tf.inference.tiling import TiledModel
 from srcnn_tf.model import plain_keras
 from srcnn_tf.utils import prepare_data
-from srcnn_tf.weights.store import WEIGHTS_FILE, find_model, has_weights, run_directory
+from srcnn_tf.weights.store import find_model, own_weights, shipped_weights
 
 INPUT_EXTENSIONS = IMAGE_EXTENSIONS | {".gif"}  # what is read but not written becomes .png
 VIDEO_OUTPUT_EXTENSIONS = frozenset({".mp4", ".m4v", ".mov", ".mkv"})
@@ -95,14 +96,13 @@ class Upscaler:
     def _find_passes(self, factor: float | Fraction, degradations: Sequence[str]) -> tuple[Config, ...]:
         """Returns the passes with the first of the degradations that has weights: of one's own, else shipped."""
         configs = [replace(self._config, degradation=degradation) for degradation in degradations]
-        if factor > 1:
-            # Weights of one's own are for one factor, which those of this package may not have.
-            for config in configs:
-                own = replace(config, scale=max(2, math.ceil(factor)))
-                if own.weights is not None or (self._search_runs and (run_directory(own) / WEIGHTS_FILE).is_file()):
-                    return (own,)
-        *preferred, last = [_passes_of(factor, config) for config in configs]
-        return next((p for p in preferred if p and has_weights(p[0], self._search_runs)), last)
+        passes = [_passes_of(factor, config) for config in configs]
+        # Weights of one's own may be for one factor that those of this package do not have.
+        scale = max(2, math.ceil(factor))
+        single = [(replace(config, scale=scale),) for config in configs] if factor > 1 else []
+        own = (p for p in single + passes if p and own_weights(p[0], self._search_runs))
+        shipped = (p for p in passes if p and shipped_weights(p[0]).is_file())
+        return next(chain(own, shipped), passes[-1])
 
     def _build(self, config: Config) -> tuple[PolyphaseModel | TiledModel, str]:
         model, weights = find_model(config, self._search_runs)

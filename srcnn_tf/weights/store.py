@@ -32,12 +32,16 @@ def run_directory(config: Config) -> Path:
     return Path(config.checkpoint_dir, config.run_name)
 
 
-def has_weights(config: Config, search_runs: bool = True) -> bool:
-    """Says whether there are weights of a run or shipped ones for `find_model`."""
-    return (search_runs and (run_directory(config) / WEIGHTS_FILE).is_file()) or _shipped_file(config).is_file()
+def own_weights(config: Config, search_runs: bool = True) -> Path | None:
+    """Returns the file of `--weights`, else that of the run in `checkpoint_dir`, if there is one."""
+    if config.weights is not None:
+        return Path(config.weights)
+    run = run_directory(config) / WEIGHTS_FILE
+    return run if search_runs and run.is_file() else None
 
 
-def _shipped_file(config: Config) -> Path:
+def shipped_weights(config: Config) -> Path:
+    """Returns the file of the package's weights for a network; it may not exist."""
     return Path(str(resources.files("srcnn_tf.weights") / f"{config.network_name}.weights.h5"))
 
 
@@ -54,14 +58,10 @@ def find_model(config: Config, search_runs: bool = True) -> tuple[keras.Model, s
     Raises:
         RunError: there are no such weights, or they belong to another network.
     """
-    shipped, run = _shipped_file(config), run_directory(config) / WEIGHTS_FILE
-    if config.weights is not None:
-        path = Path(config.weights)
-    elif search_runs and run.is_file():
-        path = run
-    elif shipped.is_file():
-        path = shipped
-    else:
+    shipped = shipped_weights(config)
+    path = own_weights(config, search_runs) or shipped
+    if path == shipped and not shipped.is_file():
+        run = run_directory(config) / WEIGHTS_FILE
         names = sorted(path.name.removesuffix(".weights.h5") for path in shipped.parent.glob("*.weights.h5"))
         searched = f"there is no {run}, and the package" if search_runs else "the package"
         raise RunError(

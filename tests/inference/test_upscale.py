@@ -173,6 +173,8 @@ def test_a_run_comes_before_shipped_weights_whether_or_not_the_image_is_compress
     upscaler = upscale.Upscaler(Config(input="a.jpg", scale=3))
     assert [step.degradation for step in upscaler.load(3, is_compressed=True)] == ["matlab"]
     assert upscaler.weights == str(run_directory(config) / "SRCNN.weights.h5")
+    steps = upscale.Upscaler(Config(input="a.jpg", scale=6)).load(6, is_compressed=True)
+    assert [(step.scale, step.degradation) for step in steps] == [(3, "matlab"), (2, "matlab")]
     save_jpeg_weights()
     assert [step.degradation for step in upscale.Upscaler(Config(input="a.jpg", scale=3)).load(3, True)] == ["jpeg"]
 
