@@ -7,7 +7,7 @@ inference   speed and accuracy of upscaling next to other engines (engines: how 
 upscale     seconds and memory of upscaling and testing, from file to file, next to another commit
 previous    speed of this checkout next to that of another commit
 curves      PSNR by iteration, next to the authors' own training
-color       the paper's table of colour channels
+experiments variants of the network, each trained: color (the paper's table of colour channels), jpeg, symmetry
 ship        copies the weights of a finished run into the package
 
 `common` has what several of them use. requirements-bench.txt has the competitors, and matplotlib.

@@ -1,0 +1,255 @@
+"""Compares ways to get into one pass what the self-ensemble gains: tied filters, a penalty, distillation.
+
+    python -m benchmarks.experiments.symmetry --train_dir=Train/T91 --epoch=8 --seeds=0,1
+
+Network 9-1-5, x3, `--degradation=matlab`, float32. Every tenth image is held out and scored. It prints PSNR in dB of
+one pass and of the self-ensemble, averages over these images, as Markdown; the same command resumes a stopped run:
+
+    | change | seed | one pass | self-ensemble |
+    |---|---|---|---|
+    | none | 0 | 33.668 | 33.752 |
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from benchmarks.common import report_errors
+from srcnn_tf import model, utils
+from srcnn_tf.config import Config, Recipe
+from srcnn_tf.devices import load_tensorflow
+from srcnn_tf.images.metrics import score_channels
+from srcnn_tf.inference.tiling import TiledModel
+from srcnn_tf.training import patches, step
+from srcnn_tf.training.overparameterization import Overparameterization
+from srcnn_tf.training.train import train
+from srcnn_tf.weights.store import find_model
+
+# Orientations of an image: the steps through its rows and columns, and whether they are exchanged afterwards.
+EIGHT = [(rows, cols, transposed) for rows in (1, -1) for cols in (1, -1) for transposed in (False, True)]
+FOUR = [orientation for orientation in EIGHT if not orientation[2]]
+TWO = FOUR[:2]
+
+# The symmetry of a free filter, by an example of 3 x 3 weights. All its different orientations are filters, too.
+ANY = np.arange(9).reshape(3, 3)
+MIRRORED = np.array([[0, 1, 0], [2, 3, 2], [4, 5, 4]])
+DIAGONAL = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
+FULL = np.array([[0, 1, 0], [1, 2, 1], [0, 1, 0]])
+
+
+class Tying:
+    """Which filters are orientations of each other and share their weights, so that the network is symmetric."""
+
+    def __init__(self, group: list[tuple[int, int, bool]], *layers: list[NDArray]) -> None:
+        """Counts the filters.
+
+        Args:
+            group: the orientations under which the network is symmetric.
+            layers: the symmetries of the free filters of the first and of the second layer.
+        """
+        self.group = group
+        self.filters = ",".join(str(len(_origins(free, group, group[0]))) for free in layers)
+        self._origins = [[_origins(free, group, orientation) for free in (*layers, [FULL])] for orientation in group]
+
+    def tie(self, weights: list[Any]) -> list[tf.Tensor]:
+        """Returns the nearest kernels and biases, in the model's order, that are symmetric."""
+        sums = [tf.zeros_like(values) for values in weights]
+        for orientation, origins in zip(self.group, self._origins, strict=True):
+            for layer, (inputs, outputs) in enumerate(zip(([0], *origins), origins, strict=False)):
+                kernel = tf.gather(orient(weights[2 * layer], *orientation), inputs, axis=2)
+                sums[2 * layer] += tf.gather(kernel, outputs, axis=3)
+                sums[2 * layer + 1] += tf.gather(weights[2 * layer + 1], outputs)
+        return [total / len(self.group) for total in sums]
+
+    def start_as_identity(self, weights: list[NDArray], _: int) -> list[NDArray]:
+        """Makes symmetric weights of the size of He's, and about the identity, as `model.start_as_identity` does."""
+        first, first_bias, second, second_bias, last, last_bias = (np.array(values) for values in self.tie(weights))
+        for kernel in (first, second):
+            kernel -= kernel.mean((0, 1, 2))
+            kernel *= np.sqrt(2 / np.square(kernel).sum((0, 1, 2)))
+        passing = max(model.PASSING, len(self.group))  # whole orbits
+        first[..., :passing] *= 0.1  # not 0, or the filters of an orbit would stay equal
+        second[:, :, :passing] = 0
+        second[..., :passing] = 0
+        first[first.shape[0] // 2, first.shape[1] // 2, :, :passing] += 1
+        second[second.shape[0] // 2, second.shape[1] // 2, :passing, :passing] = 1 / passing
+        last[last.shape[0] // 2, last.shape[1] // 2, :passing] += 1 / passing
+        return [first, first_bias, second, second_bias, last, last_bias]
+
+
+def orient(kernel: Any, rows: int, cols: int, transposed: bool) -> Any:
+    """Returns a kernel `(side, side, ...)` in another orientation."""
+    kernel = kernel[::rows, ::cols]
+    return tf.transpose(kernel, [1, 0, *range(2, len(kernel.shape))]) if transposed else kernel
+
+
+def _origins(free: list[NDArray], group: list[tuple[int, int, bool]], orientation: tuple[int, int, bool]) -> list[int]:
+    """Returns for each filter of a layer the number of the one that an orientation makes it of."""
+    numbers: list[int] = []
+    for example in free:
+        different = {np.array(orient(example, *other)).tobytes(): np.array(orient(example, *other)) for other in group}
+        oriented = [np.array(orient(filter_, *orientation)).tobytes() for filter_ in different.values()]
+        numbers += [len(numbers) + oriented.index(filter_) for filter_ in different]
+    return numbers
+
+
+random_flips, huber = step.random_flips, step.huber  # as they are where they are replaced
+
+
+class TiedOverparameterization(Overparameterization):
+    """Trains the filters of a tying."""
+
+    tying: Tying
+
+    def products(self) -> list[tf.Tensor]:
+        """Returns the model's tied weights."""
+        return self.tying.tie(super().products())
+
+    def collapse(self, model: Any) -> None:
+        """Assigns the tied weights to the model's variables."""
+        for variable, product in zip(model.trainable_variables, self.products(), strict=True):
+            variable.assign(product)
+
+
+def paired_flips(data: tf.Tensor, label: tf.Tensor, *arguments: Any) -> list[tf.Tensor]:
+    """Flips patches at random, and puts each one, turned by 90 degrees, after itself."""
+    pairs = []
+    for images in random_flips(data, label, *arguments):
+        both = tf.stack([images, tf.image.rot90(images)], axis=1)
+        pairs.append(tf.reshape(both, [2 * images.shape[0], *images.shape[1:]]))
+    return pairs
+
+
+def penalized(error: tf.Tensor, limit: float, weight: float) -> tf.Tensor:
+    """Returns the mean loss of pairs of patches, and a penalty on the difference that turning makes."""
+    difference = error[::2] - tf.image.rot90(error[1::2], 3)
+    return tf.reduce_mean(huber(error, limit)) + weight * tf.reduce_mean(huber(difference, limit))
+
+
+def distilled_patches(
+    training_set: patches.TrainingSet, config: Config, _: Recipe, epoch: int, teacher: TiledModel, share: float
+) -> tuple[NDArray, NDArray]:
+    """Returns an epoch's patches with random grid offsets; of their labels, a share is what the teacher restores."""
+    rng = np.random.default_rng([config.seed, epoch])
+    pairs = []
+    for image in training_set.images:
+        row, col = rng.integers(config.scale, size=2).tolist()
+        degraded, original = utils.preprocess(image, config, config.c_dim, (row, col))
+        label = share * teacher(degraded) + (1 - share) * original
+        pairs.append(utils.extract_patches(degraded, label, config))
+    data, labels = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
+    return data, labels
+
+
+Changes = list[tuple[Any, str, Any]]  # of which module, the name, its new value
+
+
+def tied(tying: Tying) -> Changes:
+    """Returns what trains tied filters."""
+    trained = type("Trained", (TiedOverparameterization,), {"tying": tying})
+    return [(step, "Overparameterization", trained), (model, "start_as_identity", tying.start_as_identity)]
+
+
+def with_penalty(weight: float) -> Changes:
+    """Returns what trains on pairs, with a penalty."""
+    return [(step, "random_flips", paired_flips), (step, "huber", partial(penalized, weight=weight))]
+
+
+def distilled(teacher: TiledModel, share: float) -> Changes:
+    """Returns what trains on a teacher's results."""
+    return [(patches, "epoch_patches", partial(distilled_patches, teacher=teacher, share=share))]
+
+
+TYINGS = {
+    "filters shared by two mirror images": Tying(TWO, [ANY] * 32, [ANY] * 16),
+    "filters shared by four flips": Tying(FOUR, [ANY] * 16, [ANY] * 8),
+    "filters shared by eight orientations": Tying(EIGHT, [ANY] * 8, [ANY] * 4),
+    # More free filters at the same cost: of other numbers of filters, and with filters that are symmetric themselves.
+    "..., 10 and 2 free ones": Tying(EIGHT, [ANY] * 10, [ANY] * 2),
+    "..., 24 and 12 free ones": Tying(
+        EIGHT,
+        [FULL] * 16 + [ANY] * 4 + [MIRRORED, DIAGONAL] * 2,
+        [FULL] * 8 + [ANY] * 2 + [MIRRORED, DIAGONAL],
+    ),
+}
+
+
+def train_variant(
+    name: str, given: argparse.Namespace, seed: int, changes: Changes | None = None, **flags: Any
+) -> TiledModel:
+    """Trains a variant, or resumes it, and prints its row; returns the trained network.
+
+    Raises:
+        RunError: see `train`.
+    """
+    folder = str(Path(given.scratch, f"{re.sub('[^0-9a-z]+', '_', name)}_seed{seed}"))
+    defaults: dict[str, Any] = {"epoch": given.epoch, "degradation": "matlab", "validation_split": 0.1}
+    folders = {"train_dir": given.train_dir, "checkpoint_dir": folder, "log_dir": folder}
+    config = Config(**defaults | folders | flags, seed=seed)
+    with ExitStack() as stack:
+        for module, attribute, value in changes or []:
+            stack.enter_context(patch.object(module, attribute, value))
+        train(config)
+    network = find_model(config)[0]
+    restore, ensemble = TiledModel(network), TiledModel(network, self_ensemble=True)
+    paths = utils.prepare_data(config.train_dir)
+    scores = []
+    for number in patches.validation_images(paths, config.validation_split):
+        degraded, original = utils.preprocess(utils.imread(paths[number]), config)
+        scores.append(
+            [
+                score_channels(channels, original, config.scale, config.studio_range).psnr
+                for channels in (restore(degraded), ensemble(degraded))
+            ]
+        )
+    print("| {} | {} | {:.3f} | {:.3f} |".format(name, seed, *np.mean(scores, axis=0)), flush=True)
+    return ensemble
+
+
+def main() -> None:
+    """Trains the variants one after the other, and prints a row of each."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments.symmetry", allow_abbrev=False)
+    parser.add_argument("--train_dir", required=True, help="Folder of training images.")
+    parser.add_argument("--epoch", type=int, default=8, help="Of each training. Default: 8.")
+    parser.add_argument("--seeds", default="0,1", help="Default: %(default)s.")
+    parser.add_argument("--scratch", default="checkpoint/symmetry", help="Folder of the runs. Default: %(default)s.")
+    given = parser.parse_args()
+    if not re.fullmatch(r"[0-9]+(,[0-9]+)*", given.seeds):
+        parser.error(f"--seeds={given.seeds}: expected numbers separated by commas, such as 0,1.")
+    load_tensorflow()
+    half = (given.epoch + 1) // 2
+    print("| change | seed | one pass | self-ensemble |\n|---|---|---|---|")
+    for seed in map(int, given.seeds.split(",")):
+        own_ensemble = train_variant("none", given, seed)
+        for name, tying in TYINGS.items():
+            train_variant(name, given, seed, tied(tying), filters=tying.filters)
+        train_variant("each patch twice, turned by 90 degrees", given, seed, with_penalty(0))
+        train_variant("..., penalty on the difference", given, seed, with_penalty(1))
+        for share in (0.5, 1):
+            train_variant(f"distilled from its self-ensemble, {share:.0%}", given, seed, distilled(own_ensemble, share))
+        teacher = train_variant(
+            f"9-5-5, 128,64 filters, {half} epochs",
+            given,
+            seed,
+            epoch=half,
+            architecture="9-5-5",
+            filters="128,64",
+            learning_rate=3e-3,
+        )
+        for share in (0.5, 1):
+            train_variant(f"distilled from the ensemble of that, {share:.0%}", given, seed, distilled(teacher, share))
+
+
+if __name__ == "__main__":
+    sys.exit(report_errors(main))
