@@ -1,5 +1,6 @@
 from argparse import Namespace
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -47,7 +48,10 @@ def test_tying_twice_changes_nothing_and_the_start_is_about_the_identity(name):
     for once, twice in zip(model.get_weights(), tying.tie(model.get_weights()), strict=True):
         assert once == pytest.approx(twice.numpy(), abs=1e-6)
     filters = [int(count) for count in tying.filters.split(",")]
-    model.set_weights(tying.start_as_identity(srcnn(filters=filters, initialization="he").get_weights(), 0))
+    start = tying.start_as_identity(srcnn(filters=filters, initialization="he").get_weights(), 0)
+    for values, symmetric in zip(start, tying.tie(start), strict=True):
+        assert values == pytest.approx(symmetric.numpy(), abs=1e-6)
+    model.set_weights(start)
     image = np.random.default_rng(1).random((24, 24), np.float32)
     assert restore(model, image) == pytest.approx(image[6:-6, 6:-6], abs=0.1)
 
@@ -63,8 +67,9 @@ def test_the_penalty_is_on_what_turning_changes():
 
 def test_each_pair_is_a_patch_and_itself_turned():
     data = np.random.default_rng(0).random((4, 9, 9, 1), np.float32)
-    pairs, _ = symmetry.paired_flips(data, data, tf.constant([0, 0], tf.int64), 4, slice(None))
-    assert pairs.numpy()[1::2] == pytest.approx(np.rot90(pairs[::2], axes=(1, 2)))
+    for pairs in symmetry.paired_flips(data, data + 1, tf.constant([0, 0], tf.int64), 4, slice(None)):
+        assert pairs.numpy()[1::2] == pytest.approx(np.rot90(pairs[::2], axes=(1, 2)))
+    assert sorted(pairs[::2].numpy().sum((1, 2, 3))) == pytest.approx(sorted((data + 1).sum((1, 2, 3))))
 
 
 def test_a_share_of_the_labels_is_what_the_teacher_restores():
@@ -72,22 +77,29 @@ def test_a_share_of_the_labels_is_what_the_teacher_restores():
     training_set = SimpleNamespace(images=images)
 
     def labels(share):
-        return symmetry.distilled_patches(training_set, config, None, 1, teacher=np.zeros_like, share=share)[1]
+        data, label = symmetry.distilled_patches(training_set, config, None, 1, teacher=np.negative, share=share)
+        return data[:, 6:-6, 6:-6], label
 
-    expected = utils.extract_patches(*utils.preprocess(images[0], config, 1), config)[1]
-    assert labels(0) == pytest.approx(expected)
-    assert labels(0.25) == pytest.approx(0.75 * expected)
+    original = utils.extract_patches(*utils.preprocess(images[0], config, 1), config)[1]
+    for share in (0, 0.25, 1):
+        degraded, label = labels(share)
+        assert label == pytest.approx((1 - share) * original - share * degraded, abs=1e-6)
 
 
-def test_trained_filters_stay_tied(make_image, capsys):
+def test_training_uses_what_is_changed_and_filters_stay_tied(make_image, monkeypatch, capsys):
     for number in range(20):  # fewer are all trained on
         make_image(f"images/{number}.png", seed=number)
     name, tying = list(symmetry.TYINGS.items())[-1]
+    monkeypatch.setattr(tying, "start_as_identity", start := Mock(wraps=tying.start_as_identity))
+    monkeypatch.setattr(symmetry, "paired_flips", flips := Mock(wraps=symmetry.paired_flips))
+    monkeypatch.setattr(symmetry, "penalized", loss := Mock(wraps=symmetry.penalized))
+    teacher = Mock(wraps=np.negative)
+    changes = [*symmetry.tied(tying), *symmetry.with_penalty(1), *symmetry.distilled(teacher, 0.5)]
     given = Namespace(epoch=2, train_dir="images", scratch="runs")
-    trained, _ = symmetry.train_variant(name, given, 0, symmetry.tied(tying), filters=tying.filters)
+    trained, _ = symmetry.train_variant(name, given, 0, changes, filters=tying.filters, batch_size=16)
+    assert all(used.called for used in (start, flips, loss))
+    assert teacher.call_count == 2 * 20
     weights = trained.model.get_weights()
     for before, after in zip(weights, tying.tie(weights), strict=True):
         assert before == pytest.approx(after.numpy(), abs=1e-6)
-    start = tying.start_as_identity(srcnn(initialization="he").get_weights(), 0)
-    assert not np.allclose(weights[0], start[0], atol=1e-4)
     assert f"| {name} | 0 |" in capsys.readouterr().out
