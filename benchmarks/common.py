@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -52,6 +54,30 @@ def run_python(*arguments: str | Path, checkout: Path = ROOT) -> Finished:
             reason = errors.read().strip().splitlines() or ["no message; perhaps there was not enough memory"]
             raise RunError(f"{' '.join(command)} ended with status {process.returncode}: {reason[-1]}")
         return Finished(output.read(), seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6)
+
+
+def parse_experiment(name: str, epoch: int) -> argparse.Namespace:
+    """Reads the flags of an experiment that trains variants with several seeds.
+
+    Args:
+        name: of its module, and of the folder of its runs.
+        epoch: default number of epochs.
+
+    Returns:
+        `train_dir`, `epoch`, `seeds` (a list of numbers) and `scratch`.
+    """
+
+    def numbers(text: str) -> list[int]:
+        if not re.fullmatch(r"[0-9]+(,[0-9]+)*", text):
+            raise argparse.ArgumentTypeError(f"{text}: expected numbers separated by commas, such as 0,1.")
+        return [int(number) for number in text.split(",")]
+
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.experiments.{name}", allow_abbrev=False)
+    parser.add_argument("--train_dir", required=True, help="Folder of training images, 20 or more.")
+    parser.add_argument("--epoch", type=int, default=epoch, help="Of each training. Default: %(default)s.")
+    parser.add_argument("--seeds", type=numbers, default="0,1", help="Default: %(default)s.")
+    parser.add_argument("--scratch", default=f"checkpoint/{name}", help="Folder of the runs. Default: %(default)s.")
+    return parser.parse_args()
 
 
 def report_errors(main: Callable[[], None]) -> int:

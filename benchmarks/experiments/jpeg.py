@@ -13,9 +13,7 @@ over these images, as Markdown; the same command resumes a stopped run:
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +23,7 @@ from unittest.mock import patch
 import numpy as np
 from skimage.restoration import denoise_tv_chambolle
 
-from benchmarks.common import report_errors
+from benchmarks.common import parse_experiment, report_errors
 from srcnn_tf import utils
 from srcnn_tf.config import Compression, Config
 from srcnn_tf.devices import load_tensorflow
@@ -129,17 +127,10 @@ def score_weights(config: Config, compress: Callable[..., Floats]) -> dict[str, 
 
 def main() -> None:
     """Trains the variants one after the other and prints the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments.jpeg", allow_abbrev=False)
-    parser.add_argument("--train_dir", required=True, help="Folder of training images.")
-    parser.add_argument("--epoch", type=int, default=20, help="Of each training. Default: 20.")
-    parser.add_argument("--seeds", default="0,1", help="Default: %(default)s.")
-    parser.add_argument("--scratch", default="checkpoint/jpeg", help="Folder of the runs. Default: %(default)s.")
-    given = parser.parse_args()
-    if not re.fullmatch(r"[0-9]+(,[0-9]+)*", given.seeds):
-        parser.error(f"--seeds={given.seeds}: expected numbers separated by commas, such as 0,1.")
+    given = parse_experiment("jpeg", epoch=20)
     load_tensorflow()
     rows = []
-    for seed in map(int, given.seeds.split(",")):
+    for seed in given.seeds:
         for variant in VARIANTS:
             folder = str(Path(given.scratch, f"{variant.name.replace(' ', '_')}_seed{seed}"))
             config = Config(

@@ -27,10 +27,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from benchmarks.common import report_errors
+from benchmarks.common import parse_experiment, report_errors
 from srcnn_tf import model, utils
 from srcnn_tf.config import Config, Recipe
 from srcnn_tf.devices import load_tensorflow
+from srcnn_tf.errors import RunError
 from srcnn_tf.images.metrics import score_channels
 from srcnn_tf.inference.tiling import TiledModel
 from srcnn_tf.training import patches, step
@@ -207,21 +208,24 @@ def train_variant(
     """Trains a variant, or resumes it, and prints its row; returns the trained network, and its self-ensemble.
 
     Raises:
-        RunError: see `train`.
+        RunError: there are fewer than 20 images, or see `train`.
     """
     folder = str(Path(given.scratch, f"{re.sub('[^0-9a-z]+', '_', name)}_seed{seed}"))
     defaults: dict[str, Any] = {"epoch": given.epoch, "degradation": "matlab", "validation_split": 0.1}
     folders = {"train_dir": given.train_dir, "checkpoint_dir": folder, "log_dir": folder}
     config = Config(**defaults | folders | flags, seed=seed)
+    paths = utils.prepare_data(config.train_dir)
+    held_out = patches.validation_images(paths, config.validation_split)
+    if not held_out:
+        raise RunError(f"{config.train_dir}: expected 20 images or more, as some are held out; found {len(paths)}.")
     with ExitStack() as stack:
         for change in changes:
             stack.enter_context(change)
         train(config)
     network = find_model(config)[0]
     restore, ensemble = TiledModel(network), TiledModel(network, self_ensemble=True)
-    paths = utils.prepare_data(config.train_dir)
     scores = []
-    for number in patches.validation_images(paths, config.validation_split):
+    for number in held_out:
         degraded, original = utils.preprocess(utils.imread(paths[number]), config)
         scores.append(
             [
@@ -235,19 +239,12 @@ def train_variant(
 
 def main() -> None:
     """Trains the variants one after the other, and prints a row of each."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments.symmetry", allow_abbrev=False)
-    parser.add_argument("--train_dir", required=True, help="Folder of training images.")
-    parser.add_argument("--epoch", type=int, default=8, help="Of each training. Default: 8.")
-    parser.add_argument("--seeds", default="0,1", help="Default: %(default)s.")
-    parser.add_argument("--scratch", default="checkpoint/symmetry", help="Folder of the runs. Default: %(default)s.")
-    given = parser.parse_args()
-    if not re.fullmatch(r"[0-9]+(,[0-9]+)*", given.seeds):
-        parser.error(f"--seeds={given.seeds}: expected numbers separated by commas, such as 0,1.")
+    given = parse_experiment("symmetry", epoch=8)
     load_tensorflow()
     print("| change | seed | one pass | self-ensemble |\n|---|---|---|---|")
     larger: dict[str, Any] = {"architecture": "9-5-5", "filters": "128,64", "learning_rate": 3e-3}
     teacher, _ = train_variant("9-5-5 with 128,64 filters", given, 0, **larger)
-    for seed in map(int, given.seeds.split(",")):
+    for seed in given.seeds:
         _, own_ensemble = train_variant("none", given, seed)
         for name, tying in TYINGS.items():
             train_variant(name, given, seed, tied(tying), filters=tying.filters)
