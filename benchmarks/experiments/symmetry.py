@@ -18,7 +18,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -33,6 +32,7 @@ from srcnn_tf.config import Config, Recipe
 from srcnn_tf.devices import load_tensorflow
 from srcnn_tf.errors import RunError
 from srcnn_tf.images.metrics import score_channels
+from srcnn_tf.inference.ensemble import ORIENTATIONS
 from srcnn_tf.inference.tiling import TiledModel
 from srcnn_tf.training import patches, step
 from srcnn_tf.training.overparameterization import Overparameterization
@@ -40,8 +40,9 @@ from srcnn_tf.training.step import huber, random_flips
 from srcnn_tf.training.train import train
 from srcnn_tf.weights.store import find_model
 
-# Orientations of an image: the steps through its rows and columns, and whether they are exchanged afterwards.
-EIGHT = list(product((1, -1), (1, -1), (False, True)))
+Group = Sequence[tuple[int, int, bool]]  # some of the orientations, as `ensemble.ORIENTATIONS` describes them
+
+EIGHT = ORIENTATIONS
 FOUR = [orientation for orientation in EIGHT if not orientation[2]]
 TWO = FOUR[:2]
 
@@ -56,7 +57,7 @@ FULL = np.array([[0, 1, 0], [1, 2, 1], [0, 1, 0]])
 class Tying:
     """Which filters are orientations of each other and share their weights, so that the network is symmetric."""
 
-    def __init__(self, group: list[tuple[int, int, bool]], *layers: list[NDArray]) -> None:
+    def __init__(self, group: Group, *layers: list[NDArray]) -> None:
         """Numbers the filters.
 
         Args:
@@ -98,7 +99,7 @@ class Tying:
         return [first, first_bias, second, second_bias, last, last_bias]
 
 
-def _origins(free: list[NDArray], group: list[tuple[int, int, bool]], orientation: tuple[int, int, bool]) -> list[int]:
+def _origins(free: list[NDArray], group: Group, orientation: tuple[int, int, bool]) -> list[int]:
     """Returns, for each filter of a layer, the index of the filter that the orientation maps to it."""
 
     def orient(example: NDArray, rows: int, cols: int, transposed: bool) -> NDArray:
@@ -107,7 +108,7 @@ def _origins(free: list[NDArray], group: list[tuple[int, int, bool]], orientatio
 
     indices: list[int] = []
     for example in free:
-        orbit = {orient(example, *other).tobytes(): orient(example, *other) for other in group}
+        orbit = {filter_.tobytes(): filter_ for filter_ in (orient(example, *other) for other in group)}
         oriented = [orient(filter_, *orientation).tobytes() for filter_ in orbit.values()]
         indices += [len(indices) + oriented.index(filter_) for filter_ in orbit]
     return indices
@@ -222,18 +223,17 @@ def train_variant(
         for change in changes:
             stack.enter_context(change)
         train(config)
-    network = find_model(config)[0]
-    restore, ensemble = TiledModel(network), TiledModel(network, self_ensemble=True)
-    scores = []
-    for number in held_out:
-        degraded, original = utils.preprocess(utils.imread(paths[number]), config)
-        scores.append(
-            [
-                score_channels(channels, original, config.scale, config.studio_range).psnr
-                for channels in (restore(degraded), ensemble(degraded))
-            ]
-        )
-    print("| {} | {} | {:.3f} | {:.3f} |".format(name, seed, *np.mean(scores, axis=0)), flush=True)
+    trained = find_model(config)[0]
+    restore, ensemble = TiledModel(trained), TiledModel(trained, self_ensemble=True)
+    pairs = [utils.preprocess(utils.imread(paths[number]), config) for number in held_out]
+    scores = [
+        [
+            score_channels(network(degraded), original, config.scale, config.studio_range).psnr
+            for degraded, original in pairs
+        ]
+        for network in (restore, ensemble)
+    ]
+    print("| {} | {} | {:.3f} | {:.3f} |".format(name, seed, *np.mean(scores, axis=1)), flush=True)
     return restore, ensemble
 
 

@@ -13,6 +13,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+# Flips and transposes: the steps through rows and columns, and whether these are exchanged afterwards.
+ORIENTATIONS = tuple(product((1, -1), (1, -1), (False, True)))
+
 
 def oriented_weights(weights: list[NDArray]) -> list[list[NDArray]]:
     """Returns the weights of the eight networks of the ensemble; the first ones are those given.
@@ -27,8 +30,7 @@ def oriented_weights(weights: list[NDArray]) -> list[list[NDArray]]:
         values = values[::rows, ::cols]
         return np.ascontiguousarray(values.swapaxes(0, 1) if is_transposed else values)
 
-    orientations = product((1, -1), (1, -1), (False, True))
-    return [[oriented(values, *flips) for values in weights] for flips in orientations]
+    return [[oriented(values, *orientation) for values in weights] for orientation in ORIENTATIONS]
 
 
 def oriented_models(model: keras.Model) -> list[keras.Model]:
