@@ -4,10 +4,8 @@ reproduce   scores of all shipped weights next to published ones -> docs/results
 train       training speed next to Keras, PyTorch and the reference's way
 data        preparing training data, and memory with many images
 inference   speed and accuracy of upscaling next to other engines (engines: how each is run)
-upscale     seconds and memory of upscaling and testing, from file to file, next to another commit
-previous    speed of this checkout next to that of another commit
+previous    speed and memory of this checkout next to those of another commit (network: the network alone)
 curves      PSNR by iteration, next to the authors' own training
-experiments variants of the network, each trained: color (the paper's table of colour channels), jpeg, symmetry
 ship        copies the weights of a finished run into the package
 
 `common` has what several of them use. requirements-bench.txt has the competitors, and matplotlib.

@@ -1,14 +1,10 @@
-"""Runs Python in a process of its own, makes synthetic images, and loads patches, for the other modules."""
+"""Runs Python in a process of its own, makes images, and loads patches, for the other modules."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import re
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterable
 from importlib import resources
 from pathlib import Path
@@ -23,6 +19,16 @@ from srcnn_tf.errors import RunError, StoppedError, UsageError
 from srcnn_tf.images.read import read_image
 
 ROOT = Path(__file__).resolve().parent.parent
+WEIGHTS = ROOT / "srcnn_tf" / "weights"  # those of the package
+# Runs a command, and ends the errors with its status, seconds and peak memory. The system counts the peak memory of the
+# process that starts another one as the other's; this one has less than any.
+STARTER = """
+import os, sys, time
+start = time.perf_counter()
+_, status, usage = os.wait4(os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ), 0)
+seconds = time.perf_counter() - start
+print("", os.waitstatus_to_exitcode(status), seconds, usage.ru_maxrss, sep="\\n", end="", file=sys.stderr)
+"""
 
 
 class Finished(NamedTuple):
@@ -40,44 +46,14 @@ def run_python(*arguments: str | Path, checkout: Path = ROOT) -> Finished:
         RunError: it failed; the message has the last line of its errors.
     """
     command = [sys.executable, "-P", *map(str, arguments)]
-    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        start = time.perf_counter()
-        process = subprocess.Popen(
-            command, stdout=output, stderr=errors, env=os.environ | {"PYTHONPATH": str(checkout)}
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        errors.seek(0)
-        if status:
-            reason = errors.read().strip().splitlines() or ["no message; perhaps there was not enough memory"]
-            raise RunError(f"{' '.join(command)} ended with status {process.returncode}: {reason[-1]}")
-        return Finished(output.read(), seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6)
-
-
-def parse_experiment(name: str, epoch: int) -> argparse.Namespace:
-    """Reads the flags of an experiment that trains variants with several seeds.
-
-    Args:
-        name: of its module, and of the folder of its runs.
-        epoch: default number of epochs.
-
-    Returns:
-        `train_dir`, `epoch`, `seeds` (a list of numbers) and `scratch`.
-    """
-
-    def numbers(text: str) -> list[int]:
-        if not re.fullmatch(r"[0-9]+(,[0-9]+)*", text):
-            raise argparse.ArgumentTypeError(f"{text}: expected numbers separated by commas, such as 0,1.")
-        return [int(number) for number in text.split(",")]
-
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.experiments.{name}", allow_abbrev=False)
-    parser.add_argument("--train_dir", required=True, help="Folder of training images, 20 or more.")
-    parser.add_argument("--epoch", type=int, default=epoch, help="Of each training. Default: %(default)s.")
-    parser.add_argument("--seeds", type=numbers, default="0,1", help="Default: %(default)s.")
-    parser.add_argument("--scratch", default=f"checkpoint/{name}", help="Folder of the runs. Default: %(default)s.")
-    return parser.parse_args()
+    starter = [sys.executable, "-I", "-S", "-c", STARTER, *command]
+    environment = os.environ | {"PYTHONPATH": str(checkout)}
+    done = subprocess.run(starter, env=environment, capture_output=True, text=True, errors="replace", check=True)
+    *errors, status, seconds, memory = done.stderr.splitlines()
+    if int(status):
+        reason = [line for line in errors if line.strip()] or ["no message; perhaps there was not enough memory"]
+        raise RunError(f"{' '.join(command)} ended with status {status}: {reason[-1]}")
+    return Finished(done.stdout, float(seconds), int(memory) * (1 if sys.platform == "darwin" else 1024) / 1e6)
 
 
 def report_errors(main: Callable[[], None]) -> int:
@@ -103,14 +79,26 @@ def synthetic_image(rows: int, cols: int, seed: int = 0) -> NDArray[np.uint8]:
     return image
 
 
+def write_small_images(folder: Path, count: int, name: str = "{}.png") -> None:
+    """Writes so many equal images of 16 x 16 pixels into a new folder, named by their numbers."""
+    folder.mkdir()
+    content = utils.to_png(synthetic_image(16, 16))
+    for number in range(count):
+        (folder / name.format(number)).write_bytes(content)
+
+
+def sample(name: str) -> Path:
+    """Returns the path of a photograph in scikit-image's wheel."""
+    return Path(str(resources.files("skimage.data") / name))
+
+
 def photograph(rows: int, cols: int, path: Path | None = None) -> NDArray[np.uint8]:
     """Returns a photograph `(rows, cols[, 3])`, mirrored at its edges where it is too small, cropped where too large.
 
     Raises:
-        RunError: the file `path` cannot be read. Without it, one from scikit-image's wheel is used.
+        RunError: the file `path` cannot be read. Without it, one of scikit-image's is used.
     """
-    with resources.as_file(resources.files("skimage.data") / "astronaut.png") as sample:
-        image = read_image(path or sample)
+    image = read_image(path or sample("astronaut.png"))
     missing = [(0, max(0, size - found)) for size, found in zip((rows, cols), image.shape, strict=False)]
     return np.pad(image, missing + [(0, 0)] * (image.ndim - 2), mode="symmetric")[:rows, :cols]
 

@@ -31,9 +31,9 @@ from benchmarks.published import AUTHORS_CURVE
 from srcnn_tf import cli
 from srcnn_tf.config import Config
 from srcnn_tf.datasets.samples import find_images
-from srcnn_tf.devices import load_tensorflow
 from srcnn_tf.errors import RunError
-from srcnn_tf.files import atomic_write
+from srcnn_tf.system.devices import load_tensorflow
+from srcnn_tf.system.files import atomic_write
 
 FOLDER = Path("docs", "curves")
 COLUMNS = ["steps", "psnr"]
@@ -87,7 +87,7 @@ def pooled_psnr(model: Any, data: NDArray[np.float32], label: NDArray[np.float32
 
 def bicubic_psnr(config: Config) -> float:
     """Returns `pooled_psnr` without any network."""
-    margin = config.border // 2
+    margin = config.network.border // 2
     return pooled_psnr(lambda data, training: data[:, margin:-margin, margin:-margin], *test_patches(config))
 
 
@@ -98,7 +98,7 @@ def measure(config: Config, curve: Curve) -> None:
     from srcnn_tf.model import build_model
     from srcnn_tf.training.train import train
 
-    patches, float32_model = test_patches(config), build_model(config)
+    patches, model = test_patches(config), build_model(config.network)
 
     class Measure(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
@@ -111,8 +111,8 @@ def measure(config: Config, curve: Curve) -> None:
                 self.add_row()
 
         def add_row(self) -> None:
-            float32_model.set_weights(self.model.get_weights())
-            curve.add(self.step, pooled_psnr(float32_model, *patches))
+            model.set_weights(self.model.get_weights())
+            curve.add(self.step, pooled_psnr(model, *patches))
 
     train(config, [Measure()])
 
@@ -159,7 +159,7 @@ def main() -> None:
     config = cli.parse(sys.argv)
     if config is None:  # --help
         return
-    name = f"{config.recipe}_{config.network_name.removeprefix('srcnn_')}"
+    name = f"{config.recipe}_{config.network.name.removeprefix('srcnn_')}"
     checkpoint_dir, log_dir = (str(Path(folder, "curves", name)) for folder in (config.checkpoint_dir, config.log_dir))
     print(f"Computing on: {load_tensorflow()}", flush=True)
     path = FOLDER / f"{name}.csv"

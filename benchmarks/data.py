@@ -33,7 +33,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from benchmarks.common import ROOT, Finished, report_errors, run_python, synthetic_image
+from benchmarks.common import ROOT, Finished, report_errors, run_python, synthetic_image, write_small_images
 from srcnn_tf import utils
 from srcnn_tf.config import Config
 from srcnn_tf.datasets.samples import find_images
@@ -99,10 +99,8 @@ def print_many(counts: Sequence[int], scratch: str | None) -> None:
         RunError: there is not enough disk space.
     """
     patch_bytes = PATCHES * utils.patch_bytes(Config())
-    needed, free = (
-        max(counts) * (SIDE**2 * 3 + 2 * patch_bytes),
-        shutil.disk_usage(scratch or tempfile.gettempdir()).free,
-    )
+    needed = max(counts) * (SIDE**2 * 3 + 2 * patch_bytes)
+    free = shutil.disk_usage(scratch or tempfile.gettempdir()).free
     if needed > free:
         raise RunError(
             f"This takes {needed / 1e9:.1f} GB of disk, but only {free / 1e9:.1f} GB are free: name another --scratch."
@@ -131,20 +129,14 @@ def print_upscaling(counts: Sequence[int], scratch: str | None) -> None:
     for count in counts:
         with tempfile.TemporaryDirectory(dir=scratch) as directory:
             images, results = Path(directory, "images"), Path(directory, "results")
-            images.mkdir()
-            results.mkdir()
-            Image.fromarray(synthetic_image(16, 16, 0)).save(Path(directory, "image.png"))
-            image = Path(directory, "image.png").read_bytes()
-            for number in range(count):
-                (images / f"{number}.png").write_bytes(image)
+            write_small_images(images, count)
             command = [ROOT / "main.py", f"--input={images}", f"--output={results}", "--scale=2"]
             upscaled = "not done | "
             if count <= UPSCALED:
                 finished = run_python(*command)
                 upscaled = f"{finished.seconds:.1f} s | {finished.megabytes:.0f} MB"
             else:
-                for number in range(count):
-                    (results / f"{number}_x2.png").write_bytes(image)
+                write_small_images(results, count, "{}_x2.png")
             skipped = run_python(*command)
         print(f"| {count:,} | {upscaled} | {skipped.seconds:.1f} s | {skipped.megabytes:.0f} MB |", flush=True)
 

@@ -17,10 +17,12 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from srcnn_tf.config import Config
-from srcnn_tf.devices import cores, load_tensorflow
 from srcnn_tf.errors import RunError
 from srcnn_tf.images.resize import imresize
+from srcnn_tf.spec import NetworkSpec
+from srcnn_tf.system.devices import load_tensorflow
+from srcnn_tf.system.threads import cores
+from srcnn_tf.upscaling.polyphase import PolyphaseModel
 
 # Sides of the tiles to try, in pixels, and whether each core has a tile of its own, computed by one thread; else all
 # compute one. Whole images of 12 megapixels are no faster than tiles of 1200, but the feature maps take 5 GB.
@@ -36,16 +38,15 @@ Engine = Callable[[Weights, tuple[int, ...], int], Callable[[Image], Image]]
 
 
 class Case(NamedTuple):
-    """What an engine gets: the network, by name and by weights, and the small image."""
+    """What an engine gets: the network and its weights, and the small image."""
 
-    architecture: str
-    scale: int
+    spec: NetworkSpec
     weights: Weights
     small: Image
 
     def interpolated(self, border: int = 0) -> Image:
         """Returns the interpolated image, padded by half of `border` at each side."""
-        return np.pad(imresize(self.small, self.scale), border // 2, mode="edge")
+        return np.pad(imresize(self.small, self.spec.scale), border // 2, mode="edge")
 
 
 def border(weights: Weights) -> int:
@@ -56,33 +57,21 @@ def border(weights: Weights) -> int:
 # --- Ours ---
 
 
-def shipped_model(architecture: str, scale: int) -> Any:
-    """Loads a shipped model of the paper's degradation."""
+def upscaling(case: Case) -> tuple[str, Run]:
+    """Upscales the small image, with NumPy."""
+    scale = case.spec.scale
+    upscale = PolyphaseModel(case.weights, scale, case.spec.color)
+    return f"x{scale}", lambda: np.concatenate(list(upscale.bands(case.small)))[..., 0]
+
+
+def testing(case: Case) -> tuple[str, Run]:
+    """Restores the interpolated image as tests do, with TensorFlow."""
     load_tensorflow()
-    from srcnn_tf.weights.store import find_model
+    from srcnn_tf.model import build_model
+    from srcnn_tf.testing.tiling import TILE, TiledModel
 
-    return find_model(Config(architecture=architecture, scale=scale, degradation="matlab"), search_runs=False)[0]
-
-
-def shipped_weights(architecture: str, scale: int) -> Weights:
-    """Returns the weights of `shipped_model`."""
-    return shipped_model(architecture, scale).get_weights()
-
-
-def upscaling(compute_dtype: str, case: Case) -> tuple[str, Run]:
-    """Upscales the small image."""
-    model = shipped_model(case.architecture, case.scale)
-    from srcnn_tf.inference.polyphase import PolyphaseModel
-
-    upscale = PolyphaseModel(model, case.scale, compute_dtype=compute_dtype)
-    return f"x{case.scale}", lambda: np.concatenate(list(upscale.bands(case.small[..., np.newaxis])))[..., 0]
-
-
-def network_alone(case: Case) -> tuple[str, Run]:
-    """Restores the interpolated image."""
-    model = shipped_model(case.architecture, case.scale)
-    from srcnn_tf.inference.tiling import TILE, TiledModel
-
+    model = build_model(case.spec)
+    model.set_weights(case.weights)
     restore, image = TiledModel(model), case.interpolated()[..., np.newaxis]
     return f"tiles of {TILE}", lambda: restore(image)[..., 0]
 
@@ -257,14 +246,13 @@ def matrix_product(library: str, dtype: str, case: Case) -> tuple[str, Run]:
     return "product", lambda: np.asarray((matrix @ matrix)[:1])  # waits for the result
 
 
+UPSCALING = "srcnn_tf"  # begins with the small image; for the others, the scale makes no difference
+PRODUCTS = {"NumPy": "float32", "TensorFlow": "float32", "TensorFlow, bfloat16": "bfloat16"}  # their dtypes
 # From a case to how the engine runs, in words, and the function to measure.
 ENGINES: dict[str, Callable[[Case], tuple[str, Run]]] = {
-    "NumPy": partial(matrix_product, "NumPy", "float32"),
-    "TensorFlow": partial(matrix_product, "TensorFlow", "float32"),
-    "TensorFlow, bfloat16": partial(matrix_product, "TensorFlow", "bfloat16"),
-    "srcnn_tf": partial(upscaling, "float32"),
-    "srcnn_tf, bfloat16": partial(upscaling, "bfloat16"),
-    "srcnn_tf, network alone": network_alone,
+    **{name: partial(matrix_product, name.split(",")[0], dtype) for name, dtype in PRODUCTS.items()},
+    UPSCALING: upscaling,
+    "srcnn_tf, testing": testing,
     "the reference": reference,
     "PyTorch eager": partial(in_the_fastest_way, partial(pytorch, False)),
     "PyTorch torch.compile": partial(in_the_fastest_way, partial(pytorch, True)),
@@ -273,5 +261,3 @@ ENGINES: dict[str, Callable[[Case], tuple[str, Run]]] = {
     "OpenVINO, bfloat16": partial(in_the_fastest_way, partial(openvino, "bf16")),
     "OpenCV dnn": partial(in_the_fastest_way, opencv),
 }
-PRODUCTS = {"NumPy": "float32", "TensorFlow": "float32", "TensorFlow, bfloat16": "bfloat16"}  # their dtypes
-UPSCALING = ("srcnn_tf", "srcnn_tf, bfloat16")  # from the small image; for the others, the scale makes no difference

@@ -6,19 +6,21 @@ For each architecture and size it prints the speed of matrix products, and a Mar
 
     | | megapixels/s | of ONNX Runtime | of the limit | difference | dB lost |
 
-- Rows `srcnn_tf (x3)` upscale: small luma in, large luma out (`inference.polyphase`). All other rows restore luma that
-  is already interpolated, which is not timed, and return an image of the same size. As that is the same work for every
-  scale, it is measured at one of them (the middle one, x3).
+- Rows `srcnn_tf (x3)` upscale with NumPy: small luma in, large luma out (`upscaling.polyphase`). All other rows restore
+  luma that is already interpolated, which is not timed, and return an image of the same size. As that is the same work
+  for every scale, it is measured at one of them (the middle one, x3). `srcnn_tf, testing` does so with TensorFlow
+  (`testing.tiling`).
 - Each engine is a process of its own, and all wait while one is measured; every other round has the reverse order.
 - An engine that is not ours computes the whole image (above 1200 pixels, tiles of that size) with all threads, or tiles
   of 512 or 192 with one thread per tile. All are tried after a warm-up; the fastest is measured and named in the row.
   The reference has patches of 33, all in one call, whose feature maps take up to 9 GB for 12 megapixels.
 - `of ONNX Runtime` is the median of the ratios in each round. `of the limit`: its multiply-adds per second, as a
-  fraction of those of the fastest matrix product of its dtype, measured in the same rounds.
+  fraction of those of the fastest matrix product of its dtype, measured in the same rounds. Where the interpolation is
+  merged into the first layer, only taps that have a weight are counted.
 - The image is a photograph, downscaled as the paper does. For the smallest size, the last two columns compare with the
   network in float64: the largest difference of a pixel in [0, 1], and how much lower the PSNR against the photograph
   is, not rounded to 8 bits. A frame of half the network's border and `scale` pixels is left out, where
-  `inference.polyphase` differs.
+  `upscaling.polyphase` differs.
 
 An engine that is not installed (requirements-bench.txt) or cannot run is left out, with a line that says so.
 """
@@ -38,14 +40,16 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from benchmarks.common import photograph, report_errors
-from benchmarks.engines import ENGINES, MATRIX, PRODUCTS, UPSCALING, Case, Run, Weights, border, shipped_weights
-from srcnn_tf.devices import BFLOAT16_FEATURES, processor_features
+from benchmarks.engines import ENGINES, MATRIX, PRODUCTS, UPSCALING, Case, Run, Weights, border
 from srcnn_tf.errors import RunError
 from srcnn_tf.images import metrics
 from srcnn_tf.images.color import to_luma
 from srcnn_tf.images.resize import imresize
+from srcnn_tf.spec import ColorSpace, NetworkSpec
+from srcnn_tf.upscaling.interpolation import merge_interpolation
+from srcnn_tf.weights.search import WeightsSearch
+from srcnn_tf.weights.store import find_weights
 
-TAPS = {2: 8, 3: 7, 4: 6}  # rows of a first filter merged with the interpolation, by scale; see `inference.polyphase`
 PAUSE = 0.1  # seconds, in which threads of the engine before stop waiting actively
 
 Row = tuple[str, int]  # name of the engine, scale
@@ -61,10 +65,11 @@ def prepare(name: str, case: Case) -> tuple[str, NDArray[np.float32]]:
     Raises:
         RunError: it is not installed, or cannot run; unlike its own errors, this one can be sent to another process.
     """
-    RUNS.pop(case.scale, None)
+    scale = case.spec.scale
+    RUNS.pop(scale, None)
     try:
-        way, RUNS[case.scale] = ENGINES[name](case)
-        return way, RUNS[case.scale]().clip(0, 1)
+        way, RUNS[scale] = ENGINES[name](case)
+        return way, RUNS[scale]().clip(0, 1)
     except Exception as error:
         raise RunError(f"{type(error).__name__}: {error}") from error
 
@@ -87,9 +92,13 @@ def new_process() -> ProcessPoolExecutor:
 # --- What is known about the network ---
 
 
-def multiply_adds(weights: Weights, first_rows: int) -> int:
-    """Counts the multiply-adds per pixel, if the filters of the first layer have `first_rows` rows and columns."""
-    return first_rows**2 * weights[0].shape[3] + sum(kernel.size for kernel in weights[2::2])
+def multiply_adds(weights: Weights, merged_scale: int | None = None) -> float:
+    """Counts the multiply-adds per pixel; with a scale, of filters that are merged with the interpolation by it."""
+    first, second, last = weights[::2]
+    if merged_scale is None:
+        return first.size + second.size + last.size
+    used = np.abs(merge_interpolation(first, merged_scale).filters) > 1e-12  # not rounding errors
+    return np.count_nonzero(used) / merged_scale**2 + second.size + last.size
 
 
 def restore_in_float64(weights: Weights, padded: NDArray) -> NDArray[np.float64]:
@@ -126,7 +135,7 @@ def image_size(megapixels: float) -> tuple[int, int]:
 def print_table(
     architecture: str,
     original: NDArray[np.float64],
-    weights: dict[int, Weights],
+    scales: list[int],
     processes: dict[str, ProcessPoolExecutor],
     rounds: int,
     with_accuracy: bool,
@@ -136,17 +145,18 @@ def print_table(
     Args:
         architecture: of the network.
         original: luma `(rows, cols)` in [0, 1] of the photograph.
-        weights: those of each scale.
+        scales: those to upscale by.
         processes: the engines' processes, by name; engines that cannot run are removed.
         rounds: how often each engine is measured.
         with_accuracy: whether the table has the last two columns.
     """
-    cases = {
-        scale: Case(architecture, scale, weights[scale], imresize(original, 1 / scale).astype(np.float32))
-        for scale in weights
-    }
-    middle = sorted(weights)[len(weights) // 2]
-    margin = border(weights[middle]) // 2
+    cases = {}
+    for scale in scales:
+        spec = NetworkSpec(scale, "matlab", architecture)
+        weights, _ = find_weights(spec, WeightsSearch())
+        cases[scale] = Case(spec, weights, imresize(original, 1 / scale).astype(np.float32))
+    middle = sorted(scales)[len(scales) // 2]
+    margin = cases[middle].spec.border // 2
     expected = {}
     if with_accuracy:
         for scale, case in cases.items():
@@ -156,7 +166,7 @@ def print_table(
     labels: dict[Row, str] = {}
     accuracy: dict[Row, list[str]] = {}
     for name in list(processes):
-        for scale in cases if name in UPSCALING else [middle]:
+        for scale in scales if name == UPSCALING else [middle]:
             try:
                 way, restored = processes[name].submit(prepare, name, cases[scale]).result()
             except (RunError, BrokenExecutor) as error:
@@ -187,7 +197,7 @@ def print_table(
         speed = original.size / 1e6 / statistics.median(found)
         base = seconds.get(("ONNX Runtime", middle), [np.nan])
         ratio = statistics.median(other / own for other, own in zip(base, found, strict=False))
-        products = multiply_adds(weights[scale], TAPS[scale] if name in UPSCALING else len(weights[scale][0]))
+        products = multiply_adds(cases[scale].weights, scale if name == UPSCALING else None)
         fraction = 2 * products * speed / 1e3 / limits["bfloat16" if "bfloat16" in name else "float32"]
         cells = [labels[name, scale], f"{speed:.2f}", f"{ratio:.2f}", f"{fraction:.0%}", *accuracy[name, scale]]
         print(f"| {' | '.join(cells)} |", flush=True)
@@ -198,23 +208,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.inference", allow_abbrev=False)
     parser.add_argument("--architectures", nargs="+", default=["9-1-5", "9-5-5"], help="Default: 9-1-5 9-5-5.")
     parser.add_argument("--megapixels", type=float, nargs="+", default=[1, 12], help="Of the result. Default: 1 12.")
-    parser.add_argument("--scales", type=int, nargs="+", choices=TAPS, default=[2, 3, 4], help="Default: 2 3 4.")
+    parser.add_argument("--scales", type=int, nargs="+", choices=[2, 3, 4], default=[2, 3, 4], help="Default: 2 3 4.")
     parser.add_argument("--rounds", type=int, default=5, help="Default: %(default)s.")
     parser.add_argument("--image", type=Path, help="A photograph. Default: one of scikit-image, mirrored.")
-    parser.add_argument("--bfloat16", action="store_true", help="Also where the processor emulates it.")
     given = parser.parse_args()
-    names = list(ENGINES)
-    if not (given.bfloat16 or processor_features() & BFLOAT16_FEATURES):
-        print("bfloat16: left out, as this processor would emulate it; --bfloat16 measures it nevertheless.")
-        names = [name for name in names if "bfloat16" not in name]
-    processes = {name: new_process() for name in names}
+    processes = {name: new_process() for name in ENGINES}
     for architecture in given.architectures:
-        with new_process() as process:
-            weights = {scale: process.submit(shipped_weights, architecture, scale).result() for scale in given.scales}
         for megapixels in given.megapixels:
-            original = to_luma(photograph(*image_size(megapixels), given.image), studio=True)[..., 0]
+            image = photograph(*image_size(megapixels), given.image)
+            original = to_luma(image, ColorSpace(studio=True))[..., 0]
             with_accuracy = megapixels == min(given.megapixels)
-            print_table(architecture, original, weights, processes, given.rounds, with_accuracy)
+            print_table(architecture, original, given.scales, processes, given.rounds, with_accuracy)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def _set5_x3(*psnr: float) -> dict[Column, dict[str, Score]]:
     return {("Set5", 3): dict(zip(("baby", "bird", "butterfly", "head", "woman"), map(Score, psnr), strict=True))}
 
 
-# By degradation, see `config.DEGRADATIONS`.
+# By degradation, see `spec.DEGRADATIONS`.
 PUBLISHED = {
     "matlab": (
         Method(

@@ -33,22 +33,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks import curves
-from benchmarks.common import ROOT
+from benchmarks import common, curves
 from benchmarks.published import BICUBIC, OTHER, PAPER, PUBLISHED, SETS, Column, Method, Score
 from srcnn_tf import cli, upscale_image, utils
 from srcnn_tf.config import Config
-from srcnn_tf.devices import load_tensorflow
 from srcnn_tf.errors import RunError
-from srcnn_tf.files import atomic_write
-from srcnn_tf.images.color import rgb_to_ycbcr, to_uint8
+from srcnn_tf.images.color import to_luma, to_uint8
 from srcnn_tf.images.metrics import psnr
 from srcnn_tf.images.resize import imresize
-from srcnn_tf.inference.report import Result, average_scores
-from srcnn_tf.inference.sizes import factors_of_passes
-from srcnn_tf.inference.upscale import upscale_files
+from srcnn_tf.spec import ColorSpace
+from srcnn_tf.system.devices import load_tensorflow
+from srcnn_tf.system.files import atomic_write
+from srcnn_tf.testing.evaluate import evaluate
+from srcnn_tf.testing.report import Result, average_scores
+from srcnn_tf.upscaling.image_files import upscale_files
+from srcnn_tf.upscaling.sizes import factors_of_passes
 
-WEIGHTS = ROOT / "srcnn_tf" / "weights"
 FIGURE = "curves.png"
 ARCHITECTURES = ("9-1-5", "9-5-5")
 FACTORS = (1.5, 2.5, 3.5, 5.0, 6.0, 8.0, 12.0, 16.0)
@@ -78,7 +78,7 @@ Methods = dict[str, list[Method]]  # what was measured, by degradation: bicubic 
 def shipped() -> Shipped:
     """Lists all weights of the package, by the commands in their sidecars."""
     found: Shipped = []
-    for path in sorted(WEIGHTS.glob("*.json")):
+    for path in sorted(common.WEIGHTS.glob("*.json")):
         sidecar = json.loads(path.read_text(encoding="utf-8"))
         config = cli.parse(shlex.split(sidecar["command"])[1:])
         assert config is not None
@@ -120,8 +120,6 @@ def test_set(config: Config, name: str, folder: Path) -> list[Result]:
     Raises:
         RunError: some images could not be tested; they are reported.
     """
-    from srcnn_tf.inference.evaluate import evaluate
-
     with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(io.StringIO()):
         results = evaluate(replace(config, test_dir=str(folder), sample_dir=scratch, log_dir=scratch))
     # The images of Set5 are called baby_GT and so on: the ground truth.
@@ -134,16 +132,17 @@ def measure(sets: dict[str, Path], device: str, problems: list[str]) -> Methods:
     for config, sidecar in shipped():
         if config.degradation not in DEGRADATIONS:
             continue
-        network = " ".join(dict.fromkeys([config.architecture, *config.network_name.split("_")[3:]]))
+        spec, data = config.network, f"{sidecar['data']['images']} images"
+        network = " ".join(dict.fromkeys([spec.architecture, *spec.name.split("_")[3:]]))
         for name, folder in sets.items():
-            print(f"Testing {config.network_name} on {name}.", file=sys.stderr, flush=True)
+            print(f"Testing {spec.name} on {name}.", file=sys.stderr, flush=True)
             try:
                 results = test_set(config, name, folder)
             except RunError as error:
-                problems.append(f"{config.network_name} on {name}: {error}")
+                problems.append(f"{spec.name} on {name}: {error}")
                 continue
             methods, column = rows[config.degradation], (name, config.scale)
-            label, data = "bicubic" if config.studio_range else "degraded image", f"{sidecar['data']['images']} images"
+            label = "bicubic" if spec.color.studio else "degraded image"
             bicubic = methods.setdefault(BICUBIC, Method(label, BICUBIC, "", HERE, {}))
             srcnn = methods.setdefault(
                 network, Method(f"**srcnn_tf {network}**", network, data, HERE, {}, machine=device)
@@ -151,7 +150,7 @@ def measure(sets: dict[str, Path], device: str, problems: list[str]) -> Methods:
             for method, kind in ((bicubic, "bicubic"), (srcnn, "srcnn")):
                 method.averages[column] = _score(results, kind)
                 method.images[column] = {result.image: _score([result], kind) for result in results}
-            if config.studio_range:
+            if spec.color.studio:
                 ensemble = f"{network} self-ensemble"
                 method = methods.setdefault(
                     ensemble, Method(f"**srcnn_tf {network}** self-ensemble", ensemble, data, HERE, {})
@@ -230,7 +229,7 @@ def _gain(folder: Path, quality: int | None, config: Config) -> float:
 
 
 def _luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return to_uint8(image / 255 if image.ndim == 2 else rgb_to_ycbcr(image / 255, studio=True)[..., 0])
+    return to_uint8(to_luma(image, ColorSpace(studio=True))[..., 0])
 
 
 # --- Tables ---
@@ -245,14 +244,13 @@ def format_page(
 ) -> str:
     """Formats all that was measured as Markdown."""
     made = [
-        [config.network_name, f"{sidecar['seconds']:.0f}", f"`{sidecar['command']}`"] for config, sidecar in weights
+        [config.network.name, f"{sidecar['seconds']:.0f}", f"`{sidecar['command']}`"] for config, sidecar in weights
     ]
     parts = [
         "# Results next to published ones",
         "Generated by `python -m benchmarks.reproduce`, which tests all shipped weights; do not edit. Scores are of "
         "luma, with edge pixels replicated, results rounded to 8 bits, and `scale` pixels shaved from each side. "
-        "Averages are means over the images of a set. The seconds of a set's first image include TensorFlow's start-up "
-        "work.",
+        "Averages are means over the images of a set.",
         *(format_averages(degradation, measured) for degradation, measured in methods.items()),
         *([self_check(methods["matlab"])[0]] if "matlab" in methods else []),
         *([f"![PSNR by iteration: ours and the authors' own]({FIGURE})"] if has_figure else []),

@@ -18,12 +18,13 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.common import ROOT, report_errors
+from benchmarks import common
 from srcnn_tf.config import Config
-from srcnn_tf.devices import load_tensorflow
 from srcnn_tf.errors import RunError
-
-PACKAGE = ROOT / "srcnn_tf" / "weights"
+from srcnn_tf.system.devices import load_tensorflow
+from srcnn_tf.testing.evaluate import evaluate
+from srcnn_tf.testing.report import average_scores
+from srcnn_tf.weights.search import WEIGHTS_FILE
 
 
 def ship(run: Path, commit: str, test_sets: dict[str, str]) -> Path:
@@ -34,10 +35,7 @@ def ship(run: Path, commit: str, test_sets: dict[str, str]) -> Path:
     """
     if not re.fullmatch("[0-9a-f]{40}", commit):
         raise RunError(f"The commit is {commit}; give all 40 digits of its hash, as git rev-parse prints them.")
-    from srcnn_tf.inference.evaluate import evaluate
-    from srcnn_tf.inference.report import average_scores
     from srcnn_tf.training.checkpoint import read_record
-    from srcnn_tf.weights.store import WEIGHTS_FILE
 
     record = read_record(run)
     trained = record["config"]
@@ -69,9 +67,9 @@ def ship(run: Path, commit: str, test_sets: dict[str, str]) -> Path:
         "seconds": record["seconds"],
         "scores": scores,
     }
-    target = PACKAGE / f"{trained.network_name}.weights.h5"
+    target = common.WEIGHTS / f"{trained.network.name}.weights.h5"
     shutil.copyfile(run / WEIGHTS_FILE, target)
-    target.with_name(f"{trained.network_name}.json").write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
+    target.with_name(f"{trained.network.name}.json").write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
     return target
 
 
@@ -85,4 +83,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(report_errors(main))
+    sys.exit(common.report_errors(main))

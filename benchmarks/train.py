@@ -16,6 +16,7 @@ average over its images. Validation time is not counted for the others; for srcn
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import json
 import statistics
@@ -82,13 +83,14 @@ def keras_fit(data: Images, label: Images, after_step: AfterStep) -> None:
     """Trains with Keras's `fit` and Adam on arrays in memory, shuffled, otherwise its defaults."""
     import keras
 
-    from srcnn_tf.model import plain_keras, srcnn
+    from srcnn_tf.model import build_model
+    from srcnn_tf.spec import NetworkSpec
 
     class AfterBatch(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
             after_step(lambda image: np.asarray(model(image)))
 
-    model = plain_keras(srcnn(initialization="he"))
+    model = build_model(NetworkSpec(), initialization="he")
     model.compile(keras.optimizers.Adam(1e-3), "mse")
     model.fit(data, label, batch_size=BATCH, epochs=1000, verbose=0, callbacks=[AfterBatch()])
 
@@ -137,6 +139,13 @@ OURS = {"srcnn_tf, defaults": "float32", "srcnn_tf, `--precision=bfloat16`": "bf
 # --- Measurements, each in a process of its own ---
 
 
+def train_other(name: str, train_dir: str, after_step: AfterStep) -> None:
+    """Trains until `after_step` raises `EnoughError`."""
+    config = Config(train_dir=train_dir)
+    with contextlib.suppress(EnoughError):
+        OTHERS[name](*load_patches(find_images(config, "train_dir"), config), after_step)
+
+
 def speed_of_other(name: str, train_dir: str) -> float:
     """Returns patches per second."""
     times: list[float] = []
@@ -146,11 +155,8 @@ def speed_of_other(name: str, train_dir: str) -> float:
         if len(times) == WARM_UP + STEPS:
             raise EnoughError
 
-    try:
-        OTHERS[name](*_training_patches(train_dir), after_step)
-    except EnoughError:
-        return STEPS * BATCH / (times[-1] - times[WARM_UP - 1])
-    raise AssertionError
+    train_other(name, train_dir, after_step)
+    return STEPS * BATCH / (times[-1] - times[WARM_UP - 1])
 
 
 def times_of_other(name: str, train_dir: str, test_dir: str, start: float) -> list[float | None]:
@@ -179,16 +185,8 @@ def times_of_other(name: str, train_dir: str, test_dir: str, start: float) -> li
         if len(reached) == len(TARGETS) or now - start - validation > PATIENCE:
             raise EnoughError
 
-    try:
-        OTHERS[name](*_training_patches(train_dir), after_step)
-    except EnoughError:
-        return reached + [None] * (len(TARGETS) - len(reached))
-    raise AssertionError
-
-
-def _training_patches(train_dir: str) -> tuple[Images, Images]:
-    config = Config(train_dir=train_dir)
-    return load_patches(find_images(config, "train_dir"), config)
+    train_other(name, train_dir, after_step)
+    return reached + [None] * (len(TARGETS) - len(reached))
 
 
 def speed_of_ours(precision: str, train_dir: str) -> float:
@@ -196,7 +194,7 @@ def speed_of_ours(precision: str, train_dir: str) -> float:
 
     T91 has 161 steps per epoch: SOAP settles in the fourth, and two or three checkpoints are written.
     """
-    from srcnn_tf.devices import load_tensorflow
+    from srcnn_tf.system.devices import load_tensorflow
 
     load_tensorflow()
     import keras

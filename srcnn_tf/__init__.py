@@ -2,10 +2,10 @@
 
     import srcnn_tf
 
-    upscaled = srcnn_tf.upscale_image(image, scale=3)  # a NumPy array of any image
+    upscaled = srcnn_tf.upscale_image(image, scale=3)  # a NumPy array of any image, without TensorFlow
     model = srcnn_tf.load_model(scale=3)  # a Keras model
 
-TensorFlow is loaded when one of the two is first used. docs/architecture.md shows the modules and how data flows.
+Each is loaded when it is first used. docs/architecture.md shows the modules and how data flows.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from srcnn_tf.inference.upscale import load_model, upscale_image
+    from srcnn_tf.api import load_model, upscale_image
 
 __all__ = ["load_model", "upscale_image"]
 __version__ = "0.1.0"
@@ -22,9 +22,9 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from srcnn_tf.inference import upscale
+    from srcnn_tf import api
 
-    return getattr(upscale, name)
+    return getattr(api, name)
 
 
 def __dir__() -> list[str]:

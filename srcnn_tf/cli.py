@@ -154,24 +154,27 @@ def dispatch(config: Config) -> None:
         return
     if config.input is not None and not Path(config.input).exists():
         raise RunError(f"--input={config.input}: there is no such file or folder.")
-    from srcnn_tf.devices import load_tensorflow, worker_number
+    if config.input is not None:
+        from srcnn_tf.upscaling.targets import VIDEO_EXTENSIONS
 
-    is_training = config.is_train and config.input is config.export is None
+        if Path(config.input).suffix.lower() in VIDEO_EXTENSIONS and Path(config.input).is_file():
+            from srcnn_tf.upscaling.video import upscale_video
+
+            upscale_video(config)
+        else:
+            from srcnn_tf.upscaling.image_files import upscale_files
+
+            upscale_files(config)
+        return
+    from srcnn_tf.system.devices import load_tensorflow, worker_number
+
+    is_training = config.is_train and config.export is None
     number, count = worker_number() if is_training else (0, 1)
     if count > 1:
         print(f"Worker {number} of {count} waits until all are there.", flush=True)
     print(f"Computing on: {load_tensorflow(is_training)}", flush=True)
-    if config.input is not None:
-        from srcnn_tf.inference.upscale import VIDEO_EXTENSIONS, upscale_files
-
-        if Path(config.input).suffix.lower() in VIDEO_EXTENSIONS and Path(config.input).is_file():
-            from srcnn_tf.inference.video import upscale_video
-
-            upscale_video(config)
-        else:
-            upscale_files(config)
-    elif config.export is not None:
-        from srcnn_tf.inference.export import export
+    if config.export is not None:
+        from srcnn_tf.export import export
 
         export(config)
     elif config.is_train:
@@ -179,6 +182,6 @@ def dispatch(config: Config) -> None:
 
         train(config)
     else:
-        from srcnn_tf.inference.evaluate import evaluate
+        from srcnn_tf.testing.evaluate import evaluate
 
         evaluate(config)

@@ -1,4 +1,4 @@
-"""The configuration of a run: a frozen `Config` with one field per command-line flag, and the training recipes."""
+"""The configuration of a run: a frozen `Config` with one field per command-line flag."""
 
 from __future__ import annotations
 
@@ -12,63 +12,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from srcnn_tf.errors import UsageError
+from srcnn_tf.spec import COLOR_SPACES, DEGRADATIONS, NetworkSpec
+from srcnn_tf.training.recipes import RECIPES
+from srcnn_tf.weights.search import WeightsSearch
 
-DEGRADATIONS = ("scipy", "matlab", "jpeg")
-COLOR_SPACES = ("ycbcr", "rgb")
 LARGEST_SCALE = 16  # for upscaling
 PAGES = ("linked", "embedded")
 PRECISIONS = ("auto", "float32", "bfloat16")
 # The paper's images, and the field that names the folder they are put below.
 SETS = {"T91": "train_dir", "Set5": "test_dir", "Set14": "test_dir"}
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train: what is not a flag, and the defaults of the flags that depend on it.
-
-    The defaults here are plain gradient descent as in the reference.
-    """
-
-    epoch: int
-    learning_rate: float
-    optimizer: str  # 'sgd' | 'momentum' | 'soap'
-    validation_split: float = 0.0
-    initialization: str = "gaussian"  # see model.srcnn
-    shuffle: str = "never"  # 'never' | 'once' | 'each epoch'
-    flips: bool = False  # flip and transpose each patch at random
-    grid_offsets: bool = False  # downscale from another random offset of the pixel grid in each epoch
-    cosine_decay: bool = False  # warm-up, then half a cosine down to 0; else a constant learning rate
-    overparameterization: int = 1  # its expansion factor, see training.overparameterization
-    linear_above: float | None = None  # the Huber loss's delta; None: squared error
-    channels: tuple[int, int] = (0, 3)  # the loss is over channels[0] up to, not including, channels[1]
-    ema: bool = False  # keep an exponential moving average of the weights, validate and save it
-    summed_loss: bool = False  # learning_rate is for half the sum of squares over a label; for our mean it is larger
-    print_steps: bool = False  # print the reference's line every 10 steps; else a progress bar
-    require_full_batch: bool = True  # fewer patches than batch_size are an error; else they make one smaller batch
-
-
-RECIPES = {
-    "modern": Recipe(
-        epoch=30,
-        learning_rate=6e-3,
-        optimizer="soap",
-        validation_split=0.05,
-        initialization="identity",
-        shuffle="each epoch",
-        flips=True,
-        grid_offsets=True,
-        cosine_decay=True,
-        ema=True,
-        overparameterization=2,
-        linear_above=0.02,
-        require_full_batch=False,
-    ),
-    # tegg89/SRCNN-Tensorflow, main.py's defaults and model.py's training loop.
-    "reference": Recipe(epoch=15000, learning_rate=1e-4, optimizer="sgd", print_steps=True),
-    # Dong et al. (TPAMI 2016, section 3.3) and their Caffe solver. 36,556 epochs of the 91 images are their 8e8
-    # back-propagations.
-    "paper": Recipe(epoch=36556, learning_rate=1e-4, optimizer="momentum", shuffle="once", summed_loss=True),
-}
 
 
 class Compression(NamedTuple):
@@ -110,6 +62,12 @@ def read_config(path: str) -> dict[str, Any]:
             f"--config={path}: was written by version {version}, which had other flags or recipes: use it."
         )
     return {name: value for name, value in given.items() if name != "resume"}
+
+
+def check_factor(scale: float) -> None:
+    """Raises a UsageError unless images can be upscaled by this factor."""
+    if not 1 < scale <= LARGEST_SCALE:
+        raise UsageError(f"--scale={scale}: expected a number above 1, up to {LARGEST_SCALE}.")
 
 
 def flag(
@@ -180,7 +138,7 @@ class Config:
     seed: int = flag(0, "Seed of initial weights, shuffling, flips and grid offsets.", limits=(0, 2**31 - 1))
     precision: str = flag(
         "auto",
-        "Dtype of the convolutions; auto: float32 in training, and by the processor or GPU in upscaling.",
+        "Dtype of the convolutions in training; auto: float32. Testing and upscaling are in float32.",
         choices=PRECISIONS,
     )
     resume: bool = flag(True, "Resume an unfinished run; False to restart it.")
@@ -211,9 +169,9 @@ class Config:
         self._set_default("epoch", recipe.epoch)
         self._set_default("validation_split", recipe.validation_split)
         self._set_default("degradation", self._default_degradation())
-        self._set_default("label_size", self.image_size - self.border)
+        self._set_default("label_size", self.image_size - self.network.border)
         values_per_label = self.label_size**2 * self.c_dim
-        self._set_default("learning_rate", recipe.learning_rate * (values_per_label / 2 if recipe.summed_loss else 1))
+        self._set_default("learning_rate", recipe.learning_rate * (values_per_label / 2 if recipe.caffe_loss else 1))
         self._check_together()
 
     def _set_default(self, name: str, value: Any) -> None:
@@ -221,7 +179,7 @@ class Config:
             object.__setattr__(self, name, value)
 
     def _default_degradation(self) -> str:
-        if self.input is self.export is None:
+        if self.input is None and self.export is None:
             return "scipy"
         return "auto" if self.can_choose_degradation else "matlab"
 
@@ -238,13 +196,6 @@ class Config:
                 raise UsageError(f"--{field.name}={value}: expected {limits[0]} {most}.")
             if value == "" and field.name != "fetch":
                 raise UsageError(f"--{field.name} is empty: expected a value, as in --{field.name}=NAME.")
-        # An even filter would put the label half a pixel beside the centre of its input.
-        if not re.fullmatch(r"([1-9]?[13579])-([1-9]?[13579])-([1-9]?[13579])", self.architecture, re.ASCII):
-            raise UsageError(
-                f"--architecture={self.architecture}: expected three odd filter sizes, such as 9-1-5 or 9-5-5."
-            )
-        if not re.fullmatch(r"[1-9][0-9]{0,3},[1-9][0-9]{0,3}", self.filters, re.ASCII):
-            raise UsageError(f"--filters={self.filters}: expected two counts from 1 to 9999, such as 64,32.")
         if not re.fullmatch(r"all|[0-9]+", self.image_index, re.ASCII):
             raise UsageError(f"--image_index={self.image_index}: expected 'all' or a number from 0.")
         if not re.fullmatch(r"none|[1-9][0-9]?|100", self.jpeg_quality, re.ASCII):
@@ -257,8 +208,8 @@ class Config:
 
     def _check_scale(self) -> None:
         """Checks the factor, and makes a whole one an integer."""
-        if self.input is not None and not 1 < self.scale <= LARGEST_SCALE:
-            raise UsageError(f"--scale={self.scale}: expected a number above 1, up to {LARGEST_SCALE}.")
+        if self.input is not None:
+            check_factor(self.scale)
         if float(self.scale).is_integer():
             object.__setattr__(self, "scale", int(self.scale))
         if self.input is None and not (isinstance(self.scale, int) and self.scale >= 2):
@@ -269,7 +220,7 @@ class Config:
         for name in ("width", "height"):
             if getattr(self, name) is not None and self.input is None:
                 raise UsageError(f"--{name}={getattr(self, name)} is for upscaling: give it with --input.")
-        if self.is_train and self.input is self.fetch is None:
+        if self.is_train and self.input is None and self.fetch is None:
             for name in ("cluster", "page", "self_ensemble"):
                 if getattr(self, name):
                     hint = "; training on several machines needs TF_CONFIG" if name == "cluster" else ""
@@ -278,13 +229,12 @@ class Config:
             raise UsageError(
                 f"--degradation=auto is to upscale with shipped weights: name one of {', '.join(DEGRADATIONS)}."
             )
-        if self.rgb and self.c_dim == 1:
-            raise UsageError("--color_space=rgb needs --c_dim=3: a network of one channel restores luma.")
-        label_size = self.image_size - self.border
+        border = self.network.border
+        label_size = self.image_size - border
         if label_size < 1:
             raise UsageError(
-                f"--image_size={self.image_size}: the layers of {self.architecture} take {self.border} pixels, "
-                f"expected {self.border + 1} or more."
+                f"--image_size={self.image_size}: the layers of {self.architecture} take {border} pixels, "
+                f"expected {border + 1} or more."
             )
         if self.label_size != label_size:
             raise UsageError(
@@ -298,26 +248,15 @@ class Config:
             raise UsageError(f"--validation_split={self.validation_split}: expected 0 or more, and less than 1.")
 
     @property
-    def filter_sizes(self) -> tuple[int, int, int]:
-        """Filter sizes of the three layers, in pixels: `(9, 1, 5)` for 9-1-5."""
-        first, second, third = map(int, self.architecture.split("-"))
-        return first, second, third
+    def network(self) -> NetworkSpec:
+        """What identifies the network; under `auto`, the one for images that are not compressed."""
+        degradation = "matlab" if self.degradation == "auto" else self.degradation
+        return NetworkSpec(self.scale, degradation, self.architecture, self.filters, self.c_dim, self.color_space)
 
     @property
-    def filter_counts(self) -> tuple[int, int]:
-        """Number of filters in the first two layers: `(64, 32)`."""
-        first, second = map(int, self.filters.split(","))
-        return first, second
-
-    @property
-    def border(self) -> int:
-        """Rows, and columns, by which the output of the three unpadded layers is smaller than their input."""
-        return sum(size - 1 for size in self.filter_sizes)
-
-    @property
-    def studio_range(self) -> bool:
-        """Whether luma is in the paper's range, 16 to 235, and not in the reference's, 0 to 255."""
-        return self.degradation != "scipy"
+    def search(self) -> WeightsSearch:
+        """Where its weights are searched."""
+        return WeightsSearch(self.weights, self.checkpoint_dir, self.label_size)
 
     @property
     def can_choose_degradation(self) -> bool:
@@ -332,11 +271,6 @@ class Config:
         return Compression(int(self.jpeg_quality))
 
     @property
-    def rgb(self) -> bool:
-        """Whether the network's channels are R, G and B, and not luma alone or Y, Cb and Cr."""
-        return self.color_space == "rgb"
-
-    @property
     def image_number(self) -> int | None:
         """Index of the test image in the list sorted by path; None for all of them."""
         return None if self.image_index == "all" else int(self.image_index)
@@ -347,21 +281,9 @@ class Config:
         return tuple(dict.fromkeys(self.fetch.split(","))) if self.fetch is not None else ()
 
     @property
-    def network_name(self) -> str:
-        """Name of the networks whose weights are interchangeable: scale, degradation, and what is not the default."""
-        parts = [f"srcnn_x{self.scale}_{self.degradation}"]
-        if self.architecture != Config.architecture:
-            parts.append(self.architecture)
-        if self.filters != Config.filters:
-            parts.append(self.filters.replace(",", "-"))
-        if self.c_dim == 3:
-            parts.append(self.color_space)
-        return "_".join(parts)
-
-    @property
     def run_name(self) -> str:
         """Name of the run's folder below `checkpoint_dir` and `log_dir`: that of the network, with the label size."""
-        return self.network_name.replace("srcnn_", f"srcnn_{self.label_size}_", 1)
+        return self.search.run_name(self.network)
 
     @property
     def command(self) -> str:

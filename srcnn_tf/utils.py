@@ -21,9 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcnn_tf.config import Compression, Config
-from srcnn_tf.devices import cores, map_in_threads
 from srcnn_tf.errors import RunError
-from srcnn_tf.files import DeferredErrorFile, atomic_write
 from srcnn_tf.images.color import (
     LUMA_GAIN,
     Floats,
@@ -36,6 +34,9 @@ from srcnn_tf.images.color import (
 )
 from srcnn_tf.images.read import IMAGE_EXTENSIONS, declared_size, read_image
 from srcnn_tf.images.resize import imresize, zoom
+from srcnn_tf.spec import ColorSpace
+from srcnn_tf.system.files import DeferredErrorFile, atomic_write
+from srcnn_tf.system.threads import cores, map_in_threads
 
 FORMAT = 3  # of train.h5: increase it when other values are written for the same images
 CHUNK = 64  # patches per HDF5 chunk of train.h5: 0.3 MB of 33 x 33 float32
@@ -44,7 +45,7 @@ LARGE_IMAGE = 2**29  # bytes of patches of one image; such images are prepared o
 # What images are compressed with in training, under `jpeg`; chosen on validation images, see docs/training.md.
 JPEG_QUALITIES = (40, 100)
 CLEAN_SHARE = 0.05
-IN_MEMORY = 256 * 2**20  # bytes of patches; if a training file has more, it is read in parts. T91 has 134 MB
+MAX_PATCH_BYTES_IN_MEMORY = 256 * 2**20  # of a training file; one with more is read in parts. T91 has 134 MB
 
 # --- Image files ---
 
@@ -141,13 +142,13 @@ def degrade(
     return resize(small if compress is None else compress(small), scale)
 
 
-def jpeg(channels: Floats, compression: Compression, rgb: bool = False, is_luma: bool = False) -> Floats:
+def jpeg(channels: Floats, compression: Compression, space: ColorSpace, is_luma: bool = False) -> Floats:
     """Compresses an image as JPEG files are: 8 x 8 blocks, colour with one chroma pixel for 2 x 2 of luma.
 
     Args:
         channels: `(rows, cols, 1 or 3)` in [0, 1]: grey, or Y, Cb, Cr in the studio range, or R, G, B.
         compression: the quality, and where the blocks begin: the image is mirrored at its edges for that.
-        rgb: whether three channels are R, G, B.
+        space: what three channels are.
         is_luma: whether one channel is the luma of a colour image, in the studio range. It is compressed as JPEG files
             have it, in the full range.
 
@@ -159,11 +160,11 @@ def jpeg(channels: Floats, compression: Compression, rgb: bool = False, is_luma:
     padded = np.pad(channels, ((above, 0), (left, 0), (0, 0)), mode="symmetric")
     if is_luma:
         padded = (padded - black) * LUMA_GAIN
-    encoded = imagecodecs.jpeg8_encode(channels_to_image(padded, True, rgb), compression.quality, subsampling="420")
+    encoded = imagecodecs.jpeg8_encode(channels_to_image(padded, space), compression.quality, subsampling="420")
     decoded = imagecodecs.jpeg8_decode(encoded).reshape(*padded.shape[:2], count)[above:, left:] / 255
     if is_luma:
         return decoded / LUMA_GAIN + black
-    return decoded if count == 1 or rgb else rgb_to_ycbcr(decoded, studio=True)
+    return decoded if count == 1 or space.channels == "rgb" else rgb_to_ycbcr(decoded, studio=True)
 
 
 def random_compression(rng: np.random.Generator) -> Compression | None:
@@ -198,11 +199,12 @@ def preprocess(
     Raises:
         ValueError: the image is smaller than `scale`.
     """
+    space = config.network.color
     if c_dim == 1:
-        channels = to_luma(image, config.studio_range)
+        channels = to_luma(image, space)
     else:
-        channels = to_channels(image, config.studio_range, config.rgb)
-        channels = to_three_channels(channels, config.rgb) if c_dim == 3 else channels
+        channels = to_channels(image, space)
+        channels = to_three_channels(channels, space) if c_dim == 3 else channels
     scale, original = config.scale, modcrop(channels, config.scale)
     if original.size == 0:
         raise ValueError(f"{image.shape[0]} x {image.shape[1]} pixels are too few to be reduced {scale} times")
@@ -211,7 +213,7 @@ def preprocess(
     padded = np.pad(original, ((above, -above % scale), (left, -left % scale), (0, 0)), mode="symmetric")
     compress = None
     if compression is not None:
-        compress = partial(jpeg, compression=compression, rgb=config.rgb, is_luma=c_dim == 1 and image.ndim == 3)
+        compress = partial(jpeg, compression=compression, space=space, is_luma=c_dim == 1 and image.ndim == 3)
     degraded = degrade(padded, scale, config.degradation, compress)
     return degraded[above : above + rows, left : left + cols], original
 
@@ -237,7 +239,7 @@ def extract_patches(degraded: Floats, original: Floats, config: Config) -> tuple
             f"{rows} x {cols} pixels are smaller than one patch of {config.image_size} x {config.image_size}; "
             "it cannot be used for training"
         )
-    margin = config.border // 2
+    margin = config.network.border // 2
     inner = original[margin : rows - margin, margin : cols - margin]
     # float32 before the extraction: patches overlap, and hold several times as many numbers.
     data, label = (
@@ -291,7 +293,7 @@ def input_setup(config: Config, paths: Sequence[Path], data_hash: str) -> list[s
             largest, total = _check_disk_space(path, paths, config)
             with DeferredErrorFile(temporary) as disk, h5py.File(disk, "w") as file:
                 threads = 1 if largest > LARGE_IMAGE else cores()
-                _write_patches(file, disk, config, paths, threads, keep_images=total <= IN_MEMORY)
+                _write_patches(file, disk, config, paths, threads, keep_images=total <= MAX_PATCH_BYTES_IN_MEMORY)
                 file.attrs["source"] = source
                 file.close()
                 disk.check()

@@ -16,8 +16,8 @@ from conftest import ROOT, program_environment
 from srcnn_tf import cli
 from srcnn_tf.config import Config
 from srcnn_tf.errors import UsageError
-from srcnn_tf.inference.evaluate import evaluate
-from srcnn_tf.inference.report import average_scores
+from srcnn_tf.testing.evaluate import evaluate
+from srcnn_tf.testing.report import average_scores
 
 RUN = "checkpoint/srcnn_21_x3_scipy"
 # The three ways to start the program; the last one as the installed command does.
@@ -198,7 +198,7 @@ def test_a_killed_run_loses_only_the_steps_since_its_checkpoint_and_ctrl_c_saves
 
 def test_sigterm_while_upscaling_leaves_whole_images_only(make_image, tmp_path):
     make_image("in/a.png")
-    make_image("in/b.png", 1200, 1200)
+    make_image("in/b.png", 2400, 2400)
     with start(tmp_path, "--input=in", "--output=out") as process:
         end = time.monotonic() + 60
         while not Path("out/a_x3.png").exists() and time.monotonic() < end:

@@ -4,8 +4,9 @@ import shlex
 
 import pytest
 
-from srcnn_tf.config import RECIPES, Config
+from srcnn_tf.config import Config
 from srcnn_tf.errors import UsageError
+from srcnn_tf.training.recipes import RECIPES
 
 
 def test_defaults_are_the_references():
@@ -28,7 +29,7 @@ def test_explicit_values_win_over_the_recipe(recipe):
 )
 def test_border_label_size_and_the_papers_rate_follow_the_architecture(architecture, border, label_size):
     config = Config(recipe="paper", architecture=architecture)
-    assert (config.border, config.label_size) == (border, label_size)
+    assert (config.network.border, config.label_size) == (border, label_size)
     # Caffe's EuclideanLoss is half the sum: the mean's rate is 0.02205 for 21 x 21 pixels, another for others.
     assert config.learning_rate == pytest.approx(1e-4 * label_size**2 / 2)
     assert Config(recipe="paper", c_dim=3).learning_rate == pytest.approx(3 * 0.02205)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from srcnn_tf import devices
+from srcnn_tf.system import devices
 
 FOLDER = ROOT / "docs" / "scaling"
 COMMANDS = {

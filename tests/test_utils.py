@@ -18,6 +18,7 @@ from srcnn_tf.errors import RunError
 from srcnn_tf.images import color, metrics
 from srcnn_tf.images.read import fingerprint, read_image
 from srcnn_tf.images.resize import imresize
+from srcnn_tf.spec import ColorSpace
 
 TRAIN_FILE = Path("checkpoint/train.h5")
 
@@ -66,7 +67,7 @@ def test_jpeg_degrades_the_small_image_as_a_file_does(kind, quality):
 def test_jpeg_blocks_begin_at_the_offset(offset):
     image = synthetic_image(29, 26)[..., 0]
     expected = by_pillow(np.pad(image, ((offset[0], 0), (offset[1], 0)), mode="symmetric"), 30)
-    compressed = utils.jpeg(image[..., np.newaxis] / 255, Compression(30, offset))
+    compressed = utils.jpeg(image[..., np.newaxis] / 255, Compression(30, offset), ColorSpace())
     np.testing.assert_allclose(255 * compressed[..., 0], expected[offset[0] :, offset[1] :], atol=1e-9)
     assert np.abs(255 * compressed[..., 0] - image).max() > 5
 
@@ -167,7 +168,7 @@ def test_bicubic_is_the_papers_to_the_second_decimal(shared, name, scale, printe
 def test_matlabs_degradation_is_of_rounded_luma_and_not_rounded_in_between():
     image = synthetic_image(48, 54)
     degraded, original = utils.preprocess(image, Config(degradation="matlab"), c_dim=1)
-    np.testing.assert_array_equal(original, color.to_luma(image, studio=True))
+    np.testing.assert_array_equal(original, color.to_luma(image, ColorSpace(studio=True)))
     np.testing.assert_allclose(original * 255, np.round(original * 255), atol=1e-9)
     assert np.abs(degraded * 255 - np.round(degraded * 255)).max() > 0.4
 
@@ -179,7 +180,7 @@ def test_patches_are_extracted_row_by_row_and_labels_are_their_centres(architect
     data, label = utils.extract_patches(degraded, original, config)
     corners = [(row, col) for row in range(0, 16, 5) for col in range(0, 22, 5)]
     assert len(data) == len(label) == len(corners) == 20
-    margin = config.border // 2
+    margin = config.network.border // 2
     for number, (row, col) in enumerate(corners):
         inner = np.s_[row + margin : row + 33 - margin, col + margin : col + 33 - margin]
         np.testing.assert_array_equal(data[number], degraded[row : row + 33, col : col + 33].astype(np.float32))
@@ -325,7 +326,9 @@ def test_disk_space_is_checked_first_and_some_patches_can_be_read(make_image, mo
         np.testing.assert_array_equal(some, array[indices])
 
 
-@pytest.mark.parametrize(("name", "threads", "kept"), [("LARGE_IMAGE", 1, True), ("IN_MEMORY", 8, False)])
+@pytest.mark.parametrize(
+    ("name", "threads", "kept"), [("LARGE_IMAGE", 1, True), ("MAX_PATCH_BYTES_IN_MEMORY", 8, False)]
+)
 def test_large_images_one_after_the_other_and_large_sets_without_images(name, threads, kept, make_image, monkeypatch):
     make_image("Train/a.png")
     used = []

@@ -15,7 +15,7 @@ import pooch
 from srcnn_tf.config import SETS, Config
 from srcnn_tf.datasets.samples import remove_samples
 from srcnn_tf.errors import RunError
-from srcnn_tf.files import atomic_write
+from srcnn_tf.system.files import atomic_write
 from srcnn_tf.utils import prepare_data
 
 # GitHub regenerates the archive, so its checksum varies; only the images are checked.

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.files import atomic_write
 from srcnn_tf.images.read import IMAGE_EXTENSIONS
+from srcnn_tf.system.files import atomic_write
 from srcnn_tf.utils import prepare_data
 
 # Natural images only, none both to train and to test. Both lists have colour and grey images, medical (cell; ihc) and

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 
+from srcnn_tf.spec import LUMA, ColorSpace
+
 Floats = NDArray[np.floating]
 NEUTRAL = 128 / 255  # Cb and Cr of a grey pixel
 # Y, Cb and Cr of R, G and B in 0..255, times 255; the offsets are added after the division: the studio range of ITU-R
@@ -24,7 +26,7 @@ FULL_OFFSET = np.array([0.0, 128.0, 128.0])
 LUMA_GAIN = 255 / 219  # what R, G and B change by, where studio-range luma changes by 1; full-range luma has 1
 
 
-def to_luma(image: NDArray[np.uint8], studio: bool = False) -> Floats:
+def to_luma(image: NDArray[np.uint8], space: ColorSpace = LUMA) -> Floats:
     """Converts a uint8 image to luma in [0, 1].
 
     The full-range one is the reference's: 0.299 R + 0.587 G + 0.114 B, not rounded, of the image after a round trip
@@ -32,38 +34,37 @@ def to_luma(image: NDArray[np.uint8], studio: bool = False) -> Floats:
 
     Args:
         image: uint8 `(rows, cols)` grey, which is used as it is, or `(rows, cols, 3)` RGB.
-        studio: the studio range, else the full one.
+        space: says whether in the studio range.
 
     Returns:
         float64 `(rows, cols, 1)` in [0, 1].
     """
     if image.ndim == 2:
         luma: Floats = image.astype(np.float64)
-    elif studio:
+    elif space.studio:
         luma = _studio(image, STUDIO[:1])[..., 0]
     else:
         luma = _full_luma(_full_ycbcr(image))
     return luma[..., np.newaxis] / 255
 
 
-def to_channels(image: NDArray[np.uint8], studio: bool = False, rgb: bool = False) -> Floats:
-    """Converts a uint8 image to the network's channels: luma and, if it has colour, Cb and Cr.
+def to_channels(image: NDArray[np.uint8], space: ColorSpace = LUMA) -> Floats:
+    """Converts a uint8 image to all channels of a colour space: luma and, if it has colour, Cb and Cr; or R, G, B.
 
-    Luma is that of `to_luma`; Cb and Cr are those of the 8-bit YCbCr image.
+    Luma is that of `to_luma`; Cb and Cr are those of the 8-bit YCbCr image. A network of luma leaves them as they are.
 
     Args:
         image: uint8 `(rows, cols)` grey or `(rows, cols, 3)` RGB.
-        studio: the studio range, else the full one.
-        rgb: leave colour as R, G and B.
+        space: that of the network.
 
     Returns:
         float64 in [0, 1]: `(rows, cols, 1)` for grey, else `(rows, cols, 3)` Y, Cb, Cr, or R, G, B.
     """
     if image.ndim == 2:
         return to_luma(image)
-    if rgb:
+    if space.channels == "rgb":
         return image / 255
-    if studio:
+    if space.studio:
         return _studio(image, STUDIO) / 255
     ycbcr = _full_ycbcr(image)
     return np.dstack([_full_luma(ycbcr), np.asarray(ycbcr)[..., 1:]]) / 255
@@ -82,18 +83,49 @@ def _full_luma(ycbcr: Image.Image) -> Floats:
     return np.asarray(ycbcr.convert("RGB")) @ FULL_LUMA
 
 
-def channels_to_luma(channels: Floats, studio: bool = False, rgb: bool = False) -> Floats:
-    """Computes the luma `(rows, cols)` of channels that `to_channels` returned for the same `studio` and `rgb`."""
-    if channels.shape[-1] == 1 or not rgb:
+def channels_to_luma(channels: Floats, space: ColorSpace = LUMA) -> Floats:
+    """Computes the luma `(rows, cols)` of channels that `to_channels` returned for the same colour space."""
+    if channels.shape[-1] == 1 or space.channels != "rgb":
         return channels[..., 0]
-    return (channels @ STUDIO[0] + STUDIO_OFFSET[0]) / 255 if studio else channels @ FULL_LUMA
+    return (channels @ STUDIO[0] + STUDIO_OFFSET[0]) / 255 if space.studio else channels @ FULL_LUMA
 
 
-def channels_to_image(channels: Floats, studio: bool = False, rgb: bool = False) -> NDArray[np.uint8]:
-    """Converts channels to a uint8 grey or RGB image: the inverse of `to_channels` with the same `studio` and `rgb`."""
+def channels_to_image(channels: Floats, space: ColorSpace = LUMA) -> NDArray[np.uint8]:
+    """Converts channels to a uint8 grey or RGB image: the inverse of `to_channels` with the same colour space."""
     if channels.shape[-1] == 1:
         return to_uint8(channels[..., 0])
-    return to_uint8(channels if rgb else ycbcr_to_rgb(channels, studio))
+    return to_uint8(channels if space.channels == "rgb" else ycbcr_to_rgb(channels, space.studio))
+
+
+def channel_matrices(space: ColorSpace, colors: int) -> tuple[NDArray, NDArray, NDArray]:
+    """Returns the linear functions from an image's colours to a network's channels, and back, in [0, 1].
+
+    Args:
+        space: that of the network.
+        colors: 1 for a grey image, 3 for R, G, B.
+
+    Returns:
+        float32 `to_channels (channels, colors)`, `offset (channels, 1)` and `to_colors (colors, channels)`. The
+        channels are `to_channels @ colours + offset`, and `to_colors` says by how much the colours change with the
+        channels. Of a grey image, a network of three channels restores Y, or equal R, G, B, whose luma is taken.
+    """
+    if colors == 1:
+        one, none = np.ones((1, 1)), np.zeros((1, 1))
+        matrices = {
+            "luma": (one, none, one),
+            "ycbcr": (np.eye(3, 1), np.array([[0], [NEUTRAL], [NEUTRAL]]), np.eye(1, 3)),
+            "rgb": (np.ones((3, 1)), np.zeros((3, 1)), FULL_LUMA[np.newaxis]),
+        }
+    else:
+        matrix, offset = (STUDIO, STUDIO_OFFSET) if space.studio else (FULL, FULL_OFFSET)
+        matrix, offset = matrix / 255, offset[:, np.newaxis] / 255
+        matrices = {
+            "luma": (matrix[:1], offset[:1], np.full((3, 1), LUMA_GAIN if space.studio else 1)),
+            "ycbcr": (matrix, offset, np.linalg.inv(matrix)),
+            "rgb": (np.eye(3), np.zeros((3, 1)), np.eye(3)),
+        }
+    to_channels, offset, to_colors = (values.astype(np.float32) for values in matrices[space.channels])
+    return to_channels, offset, to_colors
 
 
 def luma_weights(studio: bool = False) -> tuple[NDArray[np.float64], float]:
@@ -114,11 +146,11 @@ def ycbcr_to_rgb(channels: Floats, studio: bool = False) -> Floats:
     return (channels - (offset / 255).astype(channels.dtype)) @ np.linalg.inv(matrix / 255).T.astype(channels.dtype)
 
 
-def to_three_channels(channels: Floats, rgb: bool = False) -> Floats:
+def to_three_channels(channels: Floats, space: ColorSpace) -> Floats:
     """Adds neutral Cb and Cr, or equal G and B, to `(rows, cols, 1)` grey in [0, 1]; keeps three channels."""
     if channels.shape[-1] == 3:
         return channels
-    others = channels if rgb else np.full_like(channels, NEUTRAL)
+    others = channels if space.channels == "rgb" else np.full_like(channels, NEUTRAL)
     return np.concatenate([channels, others, others], axis=-1)
 
 

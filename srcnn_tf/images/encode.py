@@ -21,8 +21,8 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from srcnn_tf.devices import cores, map_in_threads
 from srcnn_tf.images.page import Pixels, block_rows, channels_of
+from srcnn_tf.system.threads import cores, map_in_threads
 
 FULL_COLOR = 90  # from this JPEG quality on, colour has the resolution of luma, as in Adobe's programs and ImageMagick
 MAX_RESTART_INTERVAL = 65_535  # a number of 16 bits

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
 from srcnn_tf.images.color import Floats, channels_to_luma, to_uint8
+from srcnn_tf.spec import ColorSpace
 
 SSIM_WINDOW = 11  # pixels: a Gaussian of sigma 1.5 cut at 3.5 sigma (Wang et al., 2004)
 
@@ -56,18 +57,17 @@ def score(image: NDArray[np.uint8], original: NDArray[np.uint8], scale: int) -> 
     return Score(psnr(image[shaved], original[shaved]), ssim(image[shaved], original[shaved]))
 
 
-def score_channels(image: Floats, original: Floats, scale: int, studio: bool = False, rgb: bool = False) -> Score:
+def score_channels(image: Floats, original: Floats, scale: int, space: ColorSpace) -> Score:
     """Scores the luma of channels against that of the original ones, both as `color.to_channels` returns them.
 
     Args:
         image: `(rows, cols, channels)` in [0, 1].
         original: likewise.
         scale: pixels to shave from each side.
-        studio: whether luma and chroma are in the studio range.
-        rgb: whether the channels are R, G and B.
+        space: what the channels are.
 
     Raises:
         ValueError: the image is too small, see `score`.
     """
-    luma, truth = (to_uint8(channels_to_luma(channels, studio, rgb)) for channels in (image, original))
+    luma, truth = (to_uint8(channels_to_luma(channels, space)) for channels in (image, original))
     return score(luma, truth, scale)

@@ -6,13 +6,16 @@ import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from srcnn_tf.images.color import Floats
 from srcnn_tf.images.page import Pixels
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 BAND_ROWS = 128  # in smaller bands, rows that two of them need are copied more often
 Scale = float | Fraction  # a fraction gives the exact size: `Fraction(new, old)`
@@ -126,6 +129,8 @@ def _spline_taps(size: int, scale: Scale) -> tuple[NDArray[np.int64], NDArray[np
 @lru_cache(maxsize=256)
 def _matrix(size: int, scale: Scale, taps: Taps) -> sparse.csr_array:
     """Returns the matrix from `size` pixels to the new ones; weights of one pixel, repeated at the border, add up."""
+    from scipy import sparse  # takes 0.1 s, which upscaling by a whole factor does not need
+
     indices, weights = taps(size, scale)
     rows = np.arange(len(indices) + 1) * indices.shape[1]
     return sparse.csr_array((weights.ravel(), indices.ravel(), rows), shape=(len(indices), size))

@@ -21,7 +21,6 @@ from PIL import Image
 from tifffile import TiffFile, TiffPage
 from tifffile.tifffile import jpeg_shape
 
-from srcnn_tf.devices import cores, map_in_threads
 from srcnn_tf.images.library_errors import library_errors
 from srcnn_tf.images.page import (
     Pixels,
@@ -33,6 +32,7 @@ from srcnn_tf.images.page import (
     unpremultiplied,
     unsupported,
 )
+from srcnn_tf.system.threads import cores, map_in_threads
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MAX_PAGES = 4096

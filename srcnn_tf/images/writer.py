@@ -17,11 +17,11 @@ from tifffile import TiffWriter
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.files import atomic_write
 from srcnn_tf.images.encode import encode_jpeg, encode_png, encode_tiff_strips
 from srcnn_tf.images.library_errors import library_errors
 from srcnn_tf.images.metadata import updated_exif, write_tiff_exif
 from srcnn_tf.images.page import Page, RowStream, as_array, block_rows, channels_of, matching_profile
+from srcnn_tf.system.files import atomic_write
 
 
 @dataclass(frozen=True)

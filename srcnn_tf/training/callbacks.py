@@ -12,7 +12,6 @@ import csv
 import math
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -21,10 +20,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from srcnn_tf.files import atomic_write
 from srcnn_tf.images.color import Floats, channels_to_image
-from srcnn_tf.inference.tensorboard import TensorBoardLog, crop_center
 from srcnn_tf.model import LAYERS
+from srcnn_tf.spec import ColorSpace
+from srcnn_tf.system.files import atomic_write
+from srcnn_tf.testing.report import crop_center
+from srcnn_tf.testing.tensorboard import TensorBoardLog
+from srcnn_tf.testing.tiling import TiledModel
 from srcnn_tf.utils import merge
 
 PRINT_EVERY = 10  # steps between two lines of the reference
@@ -161,31 +163,27 @@ class TrainingLog(keras.callbacks.Callback):
     def __init__(
         self,
         log: TensorBoardLog,
-        model: keras.Model,
-        restore: Callable[[Floats], Floats],
+        restore: TiledModel,
         preview: tuple[Floats, Floats],
         epochs: int,
         configuration: str,
-        studio: bool = False,
-        rgb: bool = False,
+        space: ColorSpace,
     ) -> None:
         """Prepares the log.
 
         Args:
             log: an open log.
-            model: the model whose weights are shown; under recipe `modern`, it has the EMA weights.
-            restore: restores the degraded preview with the weights of `model`.
+            restore: restores the degraded preview; the weights of its model are shown.
             preview: degraded and original channels of an image, `(rows, cols, 1 or 3)` in [0, 1].
             epochs: epochs in total; the more, the fewer of them have images.
             configuration: text in Markdown.
-            studio: whether luma and chroma of the preview are in the studio range.
-            rgb: whether the channels are R, G and B.
+            space: what the channels of the preview are.
         """
         super().__init__()
-        self._log, self._model, self._restore = log, model, restore
+        self._log, self._model, self._restore = log, restore.model, restore
         self._degraded, self._original = (crop_center(channels, PREVIEW) for channels in preview)
         self._epochs, self._configuration = epochs, configuration
-        self._studio, self._rgb = studio, rgb
+        self._space = space
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Writes the configuration and the graph of the model."""
@@ -207,11 +205,11 @@ class TrainingLog(keras.callbacks.Callback):
             self._log.write(step, tf.summary.scalar, name if "/" in name else f"epoch/{name}", value)
         if epoch == 0 or step % math.ceil(self._epochs / PREVIEWS) == 0 or step == self._epochs:
             images = [
-                channels_to_image(channels, self._studio, self._rgb)
+                channels_to_image(channels, self._space)
                 for channels in (self._degraded, self._restore(self._degraded), self._original)
             ]
             self._log.write_image(step, "bicubic | SRCNN | original", np.concatenate(images, axis=1))
-            self._log.write_image(step, "first-layer filters", draw_filters(self._model, self._rgb))
+            self._log.write_image(step, "first-layer filters", draw_filters(self._model, self._space))
             for layer in LAYERS:
                 for name, weights in zip(("kernel", "bias"), self._model.get_layer(layer).weights, strict=True):
                     self._log.write(step, tf.summary.histogram, f"{layer}/{name}", weights)
@@ -222,20 +220,20 @@ class TrainingLog(keras.callbacks.Callback):
         self._log.close()
 
 
-def draw_filters(model: keras.Model, rgb: bool = False) -> NDArray[np.uint8]:
+def draw_filters(model: keras.Model, space: ColorSpace) -> NDArray[np.uint8]:
     """Draws the filters of the first layer as in the paper's figure of learned filters.
 
     Each filter is stretched to its own range. They are ordered by variance, from the highest to the lowest, in rows.
 
     Args:
         model: the network.
-        rgb: draw the sum over R, G and B, which is the response to a grey image; otherwise the filters on luma.
+        space: of R, G and B, the sum is drawn, which is the response to a grey image; otherwise the filters on luma.
 
     Returns:
         uint8 `(rows, cols)`, white between the filters; a weight is 8 x 8 pixels.
     """
     kernel = model.get_layer(LAYERS[0]).kernel.numpy()
-    kernel = kernel.sum(axis=2) if rgb else kernel[:, :, 0]
+    kernel = kernel.sum(axis=2) if space.channels == "rgb" else kernel[:, :, 0]
     filters = np.moveaxis(kernel, -1, 0)
     filters = filters[np.argsort(-filters.var(axis=(1, 2)))]
     low, high = filters.min(axis=(1, 2), keepdims=True), filters.max(axis=(1, 2), keepdims=True)

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.files import atomic_write
+from srcnn_tf.system.files import atomic_write
 from srcnn_tf.training.step import TrainingState
 from srcnn_tf.weights.store import KERAS_FILE, WEIGHTS_FILE
 

@@ -26,7 +26,7 @@ class Overparameterization(keras.layers.Layer):
         """Creates factors whose products are the model's current kernels.
 
         Args:
-            model: a model of `model.srcnn`.
+            model: a model of `model.build_model`.
             width: expansion factor: the two factors of a kernel have `width` times its filters between them. 1: no
                 factors, the model's own variables are trained. The last layer, of too few filters, has no factors.
             seed: seed of the random orthonormal bases between the factors.
@@ -50,15 +50,17 @@ class Overparameterization(keras.layers.Layer):
         """Returns the variables to train, in the model's order."""
         return [variable for factors in self.factors for variable in factors]
 
-    def products(self) -> list[tf.Tensor]:
+    def effective_weights(self) -> list[tf.Tensor]:
         """Returns the model's weights that follow from the factors, in the model's order."""
         return [
             tf.tensordot(factors[0].value, factors[1].value, 1) if len(factors) == 2 else tf.identity(factors[0].value)
             for factors in self.factors
         ]
 
-    def collapse(self, model: keras.Model) -> None:
-        """Assigns the products to the model's variables."""
-        for variable, factors, product in zip(model.trainable_variables, self.factors, self.products(), strict=True):
+    def write_to(self, model: keras.Model) -> None:
+        """Assigns the effective weights to the model's variables."""
+        for variable, factors, product in zip(
+            model.trainable_variables, self.factors, self.effective_weights(), strict=True
+        ):
             if len(factors) == 2:
                 variable.assign(product)

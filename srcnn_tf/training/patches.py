@@ -12,14 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcnn_tf import utils
-from srcnn_tf.config import Config, Recipe
+from srcnn_tf.config import Config
 from srcnn_tf.datasets.samples import is_validation_sample
-from srcnn_tf.devices import map_in_threads, to_device
 from srcnn_tf.errors import RunError
+from srcnn_tf.system.devices import to_device
+from srcnn_tf.system.threads import map_in_threads
+from srcnn_tf.training.recipes import Recipe
 
 MIN_IMAGES_TO_SPLIT = 20  # of fewer images, each is needed for training
 WINDOW = 32 * 2**20  # bytes of patches read at a time if they do not fit in memory; up to three windows are held
-DEGRADATION = 1  # the stream of random numbers of a seed and epoch that says how images are degraded
+AUGMENTATION_STREAM = 1  # beside a seed and epoch: seeds the grid offsets and the compression of each image
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ def epoch_patches(
     if epoch == 0 or not _changes(config, recipe):
         return utils.read_data(training_set.file)
     images, is_jpeg = training_set.images, config.degradation == "jpeg"
-    rng = np.random.default_rng([config.seed, epoch, DEGRADATION])
+    rng = np.random.default_rng([config.seed, epoch, AUGMENTATION_STREAM])
     offsets = rng.integers(config.scale if recipe.grid_offsets else 1, size=(len(images), 2)).tolist()
     compressions = [utils.random_compression(rng) if is_jpeg else None for _ in images]
     ends = np.cumsum(training_set.counts)

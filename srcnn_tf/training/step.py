@@ -1,9 +1,14 @@
-"""One training step, from a batch of patches to updated weights, and the state that it changes."""
+"""One training step, from a batch of patches to updated weights, and the state that it changes.
+
+Read `loss_and_gradients` and `train_step`: forward, loss, gradient, update, average. What is below them makes a step
+fast, and many steps one call.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -11,10 +16,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from srcnn_tf.config import Config, Recipe
-from srcnn_tf.devices import has_gpu
+from srcnn_tf.config import Config
+from srcnn_tf.layers import forward
 from srcnn_tf.model import build_model
+from srcnn_tf.system.devices import has_gpu
+from srcnn_tf.training.initialization import initial_weights
 from srcnn_tf.training.overparameterization import Overparameterization
+from srcnn_tf.training.recipes import Recipe
 from srcnn_tf.training.soap import SOAP
 from srcnn_tf.training.workers import Workers
 
@@ -22,10 +30,6 @@ PATCHES_PER_PART = 16  # of a batch that is split; about as many fit a core's ca
 # Steps after which SOAP's bases are refreshed less often, which is a tenth faster. Over three seeds of 30 epochs of T91
 # this changes Set5 by less than a seed does. From the first step on, it would cost half a decibel after one epoch.
 SETTLED = 500
-MOMENTUM = 0.9  # section 3.3 of the paper
-# The paper's learning rates, kernel and bias of each layer, relative to that of the first kernel: 1e-4 and 1e-5
-# (section 3.3; the biases' are those of the authors' Caffe solver).
-PAPER_RATES = (1.0, 0.1, 1.0, 0.1, 0.1, 0.1)
 EMA_DECAY = 0.999  # decay of the average of the weights, reached after some 9,000 steps
 
 
@@ -34,9 +38,9 @@ class TrainingState:
     """All that training changes; a checkpoint holds each of these, by name.
 
     Attributes:
-        model: the network in the compute dtype, with the current weights in float32.
-        ema_model: the network in float32 with the averaged weights, which are validated and saved; without an average,
-            with the current ones.
+        model: the network with the current weights.
+        ema_model: the network with the averaged weights, which are validated and saved; without an average, with the
+            current ones.
         overparameterization: the variables that are trained.
         optimizer: Keras optimizer of these variables.
         step: number of steps done, int64.
@@ -64,20 +68,17 @@ class TrainingState:
 
 def create_state(config: Config, recipe: Recipe, weights: list[NDArray] | None = None) -> TrainingState:
     """Creates the state before the first step, with random weights or the given ones."""
-    # By default not in bfloat16, which costs 0.1 to 0.3 dB: see docs/training.md.
-    model = build_model(config, recipe.initialization, "float32" if config.precision == "auto" else config.precision)
-    ema_model = build_model(config, recipe.initialization)
-    if weights is not None:
-        model.set_weights(weights)
-        ema_model.set_weights(weights)
+    if weights is None:
+        weights = initial_weights(config.network, recipe.initialization, config.seed)
+    model, ema_model = build_model(config.network), build_model(config.network)
+    model.set_weights(weights)
+    ema_model.set_weights(weights)
     overparameterization = Overparameterization(model, recipe.overparameterization, config.seed)
     optimizer: keras.optimizers.Optimizer
     if recipe.optimizer == "soap":
         optimizer = SOAP(config.learning_rate, settled_after=SETTLED)
     else:
-        optimizer = keras.optimizers.SGD(
-            config.learning_rate, momentum=MOMENTUM if recipe.optimizer == "momentum" else 0.0
-        )
+        optimizer = keras.optimizers.SGD(config.learning_rate, momentum=recipe.momentum)
     optimizer.build(overparameterization.trained_variables())
 
     def scalar(dtype: tf.DType) -> tf.Variable:
@@ -96,85 +97,107 @@ def create_state(config: Config, recipe: Recipe, weights: list[NDArray] | None =
     )
 
 
-def make_train_step(
-    state: TrainingState, recipe: Recipe, workers: Workers, batch_size: int, seed: int = 0, xla: bool = False
-) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Returns the function that trains on one batch.
+@dataclass(frozen=True)
+class Settings:
+    """What stays the same in all steps.
 
-    Args:
-        state: what it changes.
+    Attributes:
         recipe: how to train.
         workers: who trains; each computes a part of the batch.
         batch_size: patches per batch, of all workers.
         seed: seed of the random flips.
+        compute_dtype: dtype of the convolutions. In bfloat16, weights lose 0.1 to 0.3 dB, see docs/training.md.
         xla: compile the network and its gradient with XLA, which fuses many small kernels: faster on a GPU, slower on
             a processor.
+    """
+
+    recipe: Recipe
+    workers: Workers
+    batch_size: int
+    seed: int = 0
+    compute_dtype: str = "float32"
+    xla: bool = False
+
+
+def loss_and_gradients(
+    weights: Sequence[tf.Tensor], settings: Settings, data: tf.Tensor, label: tf.Tensor
+) -> list[tf.Tensor]:
+    """Computes the part that some patches have in a batch's loss, and its gradients with respect to the weights.
+
+    Args:
+        weights: kernels and biases of the three layers.
+        settings: what stays the same in all steps.
+        data: `(n, image_size, image_size, c_dim)`.
+        label: `(n, label_size, label_size, c_dim)`.
 
     Returns:
-        A function of `(n, image_size, image_size, c_dim)` data and `(n, label_size, label_size, c_dim)` labels, this
-        worker's part of the batch, that returns the loss of the batch before the update.
+        The loss, and a gradient for each of the weights.
     """
-    variables, limit = state.overparameterization.trained_variables(), recipe.linear_above
-
-    def gradients_of_part(weights: list[tf.Tensor], data: tf.Tensor, label: tf.Tensor, share: float) -> list[tf.Tensor]:
-        with tf.GradientTape() as tape:
-            tape.watch(weights)
-            restored = state.model.stateless_call(weights, [], data)[0]
-            error = (label - restored)[..., slice(*recipe.channels)]
-            loss = share * tf.reduce_mean(tf.square(error) if limit is None else huber(error, limit))
-        return [loss, *tape.gradient(loss, weights)]
-
-    # Not the optimizer: XLA's own QR decomposition takes a kernel per column.
-    loss_and_gradients = tf.function(gradients_of_part, autograph=False, jit_compile=True) if xla else gradients_of_part
-
-    def train_step(data: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
-        if recipe.flips:
-            step_seed = tf.stack([tf.constant(seed, tf.int64), state.step])
-            data, label = random_flips(data, label, step_seed, batch_size, workers.part(batch_size))
-        with tf.GradientTape() as tape:
-            weights = state.overparameterization.products()
-
-        def loss_and_gradients_in_parts(data: tf.Tensor, label: tf.Tensor) -> list[tf.Tensor]:
-            # The parts of a batch are independent until their gradients are added, so that they run in parallel, each
-            # in the cache of one core.
-            sizes = part_sizes(data.shape[0])
-            parts = zip(tf.split(data, sizes), tf.split(label, sizes), sizes, strict=True)
-            results = [
-                loss_and_gradients(weights, data_part, label_part, size / batch_size)
-                for data_part, label_part, size in parts
-            ]
-            return [tf.add_n(terms) for terms in zip(*results, strict=True)]
-
-        loss, *gradients = workers.sum_over_replicas(loss_and_gradients_in_parts, data, label)
-
-        if recipe.optimizer == "momentum":
-            # Gradient descent with momentum is proportional to the gradient: so this is a learning rate of its own.
-            gradients = [rate * gradient for rate, gradient in zip(PAPER_RATES, gradients, strict=True)]
-        state.optimizer.apply(tape.gradient(weights, variables, gradients), variables)
-        state.overparameterization.collapse(state.model)
-
-        # A short memory at first, or the random initial weights would stay in the average.
-        count = tf.cast(state.step, tf.float32)
-        decay = tf.minimum(EMA_DECAY, (1 + count) / (10 + count))
-        for average, variable in zip(state.ema_model.trainable_variables, state.model.trainable_variables, strict=True):
-            if recipe.ema:
-                average.assign_add((1 - decay) * (variable - average))
-            else:
-                average.assign(variable)
-        state.step.assign_add(1)
-        return loss
-
-    return train_step
+    recipe, share = settings.recipe, data.shape[0] / settings.batch_size
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        restored = forward(weights, data, settings.compute_dtype)
+        error = (label - restored)[..., slice(*recipe.channels)]
+        losses = tf.square(error) if recipe.huber_delta is None else huber(error, recipe.huber_delta)
+        loss = share * tf.reduce_mean(losses)
+    return [loss, *tape.gradient(loss, weights)]
 
 
-def huber(error: tf.Tensor, limit: float) -> tf.Tensor:
-    """Returns twice the Huber loss: squared errors, continued linearly above a limit, so that large ones weigh less."""
+def train_step(state: TrainingState, settings: Settings, data: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
+    """Trains on one batch.
+
+    Args:
+        state: what the step changes.
+        settings: what stays the same in all steps.
+        data: this worker's patches, `(n, image_size, image_size, c_dim)`.
+        label: their labels, `(n, label_size, label_size, c_dim)`.
+
+    Returns:
+        The loss of the batch before the update.
+    """
+    recipe, workers = settings.recipe, settings.workers
+    if recipe.flips:
+        seed = tf.stack([tf.constant(settings.seed, tf.int64), state.step])
+        share = workers.share(settings.batch_size)
+        data, label = random_flips(data, label, seed, settings.batch_size, share)
+
+    # Forward, loss, and gradient with respect to the network's weights.
+    trained = state.overparameterization.trained_variables()
+    with tf.GradientTape() as tape:
+        weights = state.overparameterization.effective_weights()
+    of_part = partial(loss_and_gradients, weights, settings)
+    if settings.xla:  # not the optimizer, as XLA's own QR decomposition takes a kernel per column
+        of_part = tf.function(of_part, autograph=False, jit_compile=True)
+    in_parts = partial(sum_over_parts, of_part)
+    loss, *gradients = workers.sum_over_replicas(in_parts, data, label)
+
+    # Update of the variables that are trained, from which the weights follow.
+    if recipe.layer_rates is not None:
+        # Gradient descent with momentum is proportional to the gradient: so this is a learning rate of its own.
+        gradients = [rate * gradient for rate, gradient in zip(recipe.layer_rates, gradients, strict=True)]
+    state.optimizer.apply(tape.gradient(weights, trained, gradients), trained)
+    state.overparameterization.write_to(state.model)
+
+    # Average of the weights, with a short memory at first, or the random initial ones would stay in it.
+    count = tf.cast(state.step, tf.float32)
+    decay = tf.minimum(EMA_DECAY, (1 + count) / (10 + count))
+    for average, variable in zip(state.ema_model.trainable_variables, state.model.trainable_variables, strict=True):
+        if recipe.ema:
+            average.assign_add((1 - decay) * (variable - average))
+        else:
+            average.assign(variable)
+    state.step.assign_add(1)
+    return loss
+
+
+def huber(error: tf.Tensor, delta: float) -> tf.Tensor:
+    """Returns twice the Huber loss: squared errors, continued linearly above `delta`, so that large ones weigh less."""
     size = tf.abs(error)
-    return tf.where(size < limit, tf.square(error), limit * (2 * size - limit))
+    return tf.where(size < delta, tf.square(error), delta * (2 * size - delta))
 
 
 def random_flips(
-    data: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, batch_size: int, part: slice
+    data: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, batch_size: int, share: slice
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Flips and transposes each patch at random, into one of eight orientations; its label alike.
 
@@ -183,10 +206,10 @@ def random_flips(
         label: their labels.
         seed: two int64 numbers.
         batch_size: patches of the whole batch, whose flips the seed determines.
-        part: which of them are given.
+        share: which of them are given.
     """
     # The generator is named, so that each device and compiler gives the same numbers.
-    chosen = tf.random.stateless_uniform([3, batch_size, 1, 1, 1], seed, alg="philox")[:, part] < 0.5
+    chosen = tf.random.stateless_uniform([3, batch_size, 1, 1, 1], seed, alg="philox")[:, share] < 0.5
     flips = (
         lambda images: tf.reverse(images, [1]),
         lambda images: tf.reverse(images, [2]),
@@ -196,6 +219,16 @@ def random_flips(
         data = tf.where(chosen[number], flip(data), data)
         label = tf.where(chosen[number], flip(label), label)
     return data, label
+
+
+def sum_over_parts(function: Callable[..., list[tf.Tensor]], data: tf.Tensor, label: tf.Tensor) -> list[tf.Tensor]:
+    """Calls a function on parts of a batch, and sums its results.
+
+    The parts are independent until then, so that they run in parallel, each in the cache of one core.
+    """
+    sizes = part_sizes(data.shape[0])
+    results = [function(*part) for part in zip(tf.split(data, sizes), tf.split(label, sizes), strict=True)]
+    return [tf.add_n(terms) for terms in zip(*results, strict=True)]
 
 
 def part_sizes(batch_size: int) -> list[int]:
@@ -209,40 +242,34 @@ def part_sizes(batch_size: int) -> list[int]:
 CompiledSteps = Callable[[Any, Any, NDArray[np.int64], NDArray[np.float32]], tf.Tensor]
 
 
-def compile_steps(
-    state: TrainingState, config: Config, recipe: Recipe, workers: Workers, batch_size: int, xla: bool = False
-) -> CompiledSteps:
+def compile_steps(state: TrainingState, config: Config, settings: Settings) -> CompiledSteps:
     """Compiles many training steps into one call, on patches that stay in the device's memory.
 
     Args:
         state: what the steps change.
-        config: gives the shapes of the patches and the seed.
-        recipe: how to train.
-        workers: see `make_train_step`.
-        batch_size: patches per batch, of all workers.
-        xla: see `make_train_step`.
+        config: gives the shapes of the patches.
+        settings: what stays the same in all steps.
 
     Returns:
         A function of `(n, image_size, image_size, c_dim)` data, `(n, label_size, label_size, c_dim)` labels,
         `(steps, patches)` indices of this worker's patches, and `(steps,)` learning rates, to the `(steps,)` losses.
     """
-    train_step = make_train_step(state, recipe, workers, batch_size, config.seed, xla)
-    part = workers.part(batch_size)
 
     def steps(data: tf.Tensor, label: tf.Tensor, batches: tf.Tensor, rates: tf.Tensor) -> tf.Tensor:
         def one_step(number: tf.Tensor, losses: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
             state.optimizer.learning_rate.assign(rates[number])
-            loss = train_step(tf.gather(data, batches[number]), tf.gather(label, batches[number]))
-            return number + 1, losses.write(number, loss)
+            patches = tf.gather(data, batches[number]), tf.gather(label, batches[number])
+            return number + 1, losses.write(number, train_step(state, settings, *patches))
 
         count = tf.shape(batches)[0]
         start = (tf.constant(0), tf.TensorArray(tf.float32, count))
         return tf.while_loop(lambda number, _: number < count, one_step, start, parallel_iterations=1)[1].stack()
 
+    share = settings.workers.share(settings.batch_size)
     signature = [
         tf.TensorSpec([None, config.image_size, config.image_size, config.c_dim], tf.float32),
         tf.TensorSpec([None, config.label_size, config.label_size, config.c_dim], tf.float32),
-        tf.TensorSpec([None, part.stop - part.start], tf.int64),
+        tf.TensorSpec([None, share.stop - share.start], tf.int64),
         tf.TensorSpec([None], tf.float32),
     ]
     return tf.function(steps, input_signature=signature, autograph=False)

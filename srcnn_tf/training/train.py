@@ -21,22 +21,24 @@ from numpy.typing import ArrayLike, NDArray
 
 import srcnn_tf
 from srcnn_tf import utils
-from srcnn_tf.config import RECIPES, Config, Recipe
+from srcnn_tf.config import Config
 from srcnn_tf.datasets.samples import find_images
-from srcnn_tf.devices import has_gpu
 from srcnn_tf.errors import RunError, StoppedError
 from srcnn_tf.images.metrics import score_channels
 from srcnn_tf.images.read import fingerprint
-from srcnn_tf.inference.tensorboard import TensorBoardLog
-from srcnn_tf.inference.tiling import TiledModel
-from srcnn_tf.model import build_model
+from srcnn_tf.system.devices import has_gpu
+from srcnn_tf.testing.tensorboard import TensorBoardLog
+from srcnn_tf.testing.tiling import TiledModel
 from srcnn_tf.training import checkpoint
 from srcnn_tf.training.callbacks import PRINT_EVERY, HistoryFile, ProgressBar, ReferenceLines, TrainingLog
 from srcnn_tf.training.patches import TrainingSet, load_training_set, windows
+from srcnn_tf.training.recipes import RECIPES, Recipe
 from srcnn_tf.training.schedule import Schedule, learning_rate
-from srcnn_tf.training.step import TrainingState, compile_steps, create_state
+from srcnn_tf.training.step import Settings, TrainingState, compile_steps, create_state
 from srcnn_tf.training.workers import Workers, find_workers
-from srcnn_tf.weights.store import WEIGHTS_FILE, load_weights, run_directory, save_weights
+from srcnn_tf.weights.models import save_model
+from srcnn_tf.weights.search import WEIGHTS_FILE
+from srcnn_tf.weights.store import read_weights
 
 SAVE_EVERY = 500  # steps between two checkpoints, as in the reference
 
@@ -64,7 +66,7 @@ def train(
         StoppedError: the user stopped it; likewise.
     """
     recipe, workers = recipe or RECIPES[config.recipe], workers or find_workers()
-    directory = run_directory(config)
+    directory = config.search.run_directory(config.network)
     with workers.report_lost(), lock(Path(config.checkpoint_dir)) if workers.is_chief else nullcontext():
         # The training file is up to date for the others, if they share the chief's folder; else they write their own.
         with workers.chief_first():
@@ -138,9 +140,7 @@ def _is_resumed(config: Config, recipe: Recipe, directory: Path, data_hash: str)
 def _initial_weights(config: Config) -> list[NDArray] | None:
     if config.weights is None:
         return None
-    model = build_model(config)
-    load_weights(model, Path(config.weights), config)
-    return model.get_weights()
+    return read_weights(Path(config.weights), config.network)
 
 
 @dataclass
@@ -168,7 +168,7 @@ class Run:
     @property
     def directory(self) -> Path:
         """Folder of the checkpoints and weights."""
-        return run_directory(self.config)
+        return self.config.search.run_directory(self.config.network)
 
     @property
     def total_steps(self) -> int:
@@ -201,7 +201,7 @@ class Run:
 
     def save_weights(self) -> None:
         """Writes the weights, and the record with their step."""
-        save_weights(self.state.ema_model, self.config, self.directory)
+        save_model(self.state.ema_model, self.config.network, self.directory)
         checkpoint.write_record(self.directory, self._record())
 
     def _record(self) -> dict[str, Any]:
@@ -246,7 +246,7 @@ class Run:
                 image = self.training_set.image(number)
                 degraded, original = utils.preprocess(image, self.config, compression=self.config.compression)
                 restored, bicubic = (
-                    score_channels(channels, original, self.config.scale, self.config.studio_range, self.config.rgb)
+                    score_channels(channels, original, self.config.scale, self.config.network.color)
                     for channels in (restore(degraded), degraded)
                 )
                 scores.append((restored.psnr, restored.ssim, bicubic.psnr))
@@ -260,11 +260,11 @@ class Run:
 def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback]) -> None:
     """Trains to the last epoch; on the chief, with the callbacks of this program and others."""
     config, training_set, first_step = run.config, run.training_set, run.saved_step
-    schedule, change = _schedule(run)
+    schedule, notice = _schedule(run)
     run.state.total_steps.assign(schedule.total_steps)
     run.state.start_step.assign(schedule.start_step)
     run.state.start_rate.assign(schedule.start_rate)
-    restore = TiledModel(run.state.ema_model, config.rgb)
+    restore = TiledModel(run.state.ema_model, config.network.color)
     log = TensorBoardLog(Path(config.log_dir, config.run_name))
     all_callbacks: list[keras.callbacks.Callback] = []
     if run.workers.is_chief:
@@ -278,29 +278,27 @@ def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback]) -> None:
             if run.recipe.print_steps
             else ProgressBar(first_step, run.total_steps, training_set.batch_size, config.epoch),
             HistoryFile(log, first_step // training_set.steps_per_epoch),
-            TrainingLog(
-                log, restore.model, restore, preview, config.epoch, configuration, config.studio_range, config.rgb
-            ),
+            TrainingLog(log, restore, preview, config.epoch, configuration, config.network.color),
             *callbacks,
         ]
     run.state.model.stop_training = False  # a callback may set it, as under Keras's fit
     callback_list = keras.callbacks.CallbackList(all_callbacks, model=run.state.model)
     with _stop_signals() as signals:
         start = "Resuming from" if first_step else "Starting at"
-        print(f"{start} step {first_step} of {run.total_steps}; {run.directory}\n{change}".rstrip(), flush=True)
+        print(f"{start} step {first_step} of {run.total_steps}; {run.directory}\n{notice}".rstrip(), flush=True)
         callback_list.on_train_begin()
         try:
             _train_epochs(run, schedule, restore, callback_list, signals)
         finally:
             callback_list.on_train_end()
-    run.workers.any(False)  # the others wait for the chief's last files
+    run.workers.barrier()  # the others wait for the chief's last files
     print(f"Done: {int(run.state.step)} steps; weights in {run.directory / WEIGHTS_FILE}")
     if log.problem:
         raise RunError("The training is complete, but its log could not be written, as reported above.")
 
 
 def _schedule(run: Run) -> tuple[Schedule, str]:
-    """Returns the schedule of the run's length; and what changes, if a resumed run had another length."""
+    """Returns the schedule of the run's length; and a notice of what changes, if a resumed run had another length."""
     state, step, steps_per_epoch = run.state, int(run.state.step), run.training_set.steps_per_epoch
     schedule = Schedule(
         peak=run.config.learning_rate,
@@ -331,13 +329,15 @@ def _train_epochs(
     state, training_set = run.state, run.training_set
     steps_per_epoch, batch_size = training_set.steps_per_epoch, training_set.batch_size
     workers = run.workers
-    compiled_steps = compile_steps(state, run.config, run.recipe, workers, batch_size, xla=has_gpu())
+    dtype = "float32" if run.config.precision == "auto" else run.config.precision
+    settings = Settings(run.recipe, workers, batch_size, run.config.seed, dtype, xla=has_gpu())
+    compiled_steps = compile_steps(state, run.config, settings)
     # A GPU needs less time for a step than Python for a call: there, a call goes as far as a checkpoint allows.
     steps_per_call = SAVE_EVERY if has_gpu() and not run.recipe.print_steps else PRINT_EVERY
     step = int(state.step)
     losses: list[float] = []  # of the epoch
 
-    for window in windows(training_set, run.config, run.recipe, step, workers.part(batch_size)):
+    for window in windows(training_set, run.config, run.recipe, step, workers.share(batch_size)):
         epoch = step // steps_per_epoch
         if not losses:
             callback_list.on_epoch_begin(epoch)
@@ -363,7 +363,7 @@ def _train_epochs(
             callback_list.on_train_batch_end(step, logs)
             if step % SAVE_EVERY == 0:
                 run.save()
-            is_stopped = workers.any(bool(signals))
+            is_stopped = workers.any_worker(bool(signals))
             if is_stopped and step % steps_per_epoch:
                 _stop(run, signals)
 
@@ -379,9 +379,9 @@ def _train_epochs(
             if workers.is_chief:
                 callback_list.on_epoch_end(epoch, logs | run.validate(restore))
             losses = []
-            if workers.any(bool(signals)) and step < run.total_steps:
+            if workers.any_worker(bool(signals)) and step < run.total_steps:
                 _stop(run, signals)
-            if workers.any(state.model.stop_training):
+            if workers.any_worker(state.model.stop_training):
                 break
     run.save()
 

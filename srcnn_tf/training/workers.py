@@ -18,8 +18,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from srcnn_tf.devices import training_strategy, worker_number
 from srcnn_tf.errors import RunError
+from srcnn_tf.system.devices import training_strategy, worker_number
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Workers:
         """Whether this worker writes the files."""
         return self.number == 0
 
-    def part(self, batch_size: int) -> slice:
+    def share(self, batch_size: int) -> slice:
         """Returns which patches of a batch this worker computes."""
         return slice(*(batch_size * number // self.count for number in (self.number, self.number + 1)))
 
@@ -71,9 +71,13 @@ class Workers:
         tensors = [tf.convert_to_tensor(value) for value in values]
         return tensors if self.count == 1 else self._sum(tensors, self.is_chief)
 
-    def any(self, flag: bool) -> bool:
+    def any_worker(self, flag: bool) -> bool:
         """Returns whether the flag is set on at least one worker; waits for all of them."""
         return flag if self.count == 1 else int(self._sum([tf.constant(int(flag))], True)[0]) > 0
+
+    def barrier(self) -> None:
+        """Waits until all workers are here."""
+        self.any_worker(False)
 
     def synchronize(self, variables: Sequence[Any]) -> None:
         """Gives variables the chief's values on all workers."""
@@ -85,10 +89,10 @@ class Workers:
     def chief_first(self) -> Iterator[None]:
         """Runs the block on the chief alone, and then on the others."""
         if not self.is_chief:
-            self.any(False)
+            self.barrier()
         yield
         if self.is_chief:
-            self.any(False)
+            self.barrier()
 
     def _sum(self, tensors: list[tf.Tensor], contributes: bool) -> list[tf.Tensor]:
         """Sums tensors over those workers that contribute."""

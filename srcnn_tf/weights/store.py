@@ -1,80 +1,62 @@
-"""Finds, loads and saves the weights of the network."""
+"""Finds, reads and saves the weights of the network; without TensorFlow, but for checkpoints of the reference."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import json
+import math
+import sys
 import zipfile
-from importlib import resources
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
-import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
-from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.files import atomic_write
-from srcnn_tf.model import build_model, plain_keras
+from srcnn_tf.spec import NetworkSpec
+from srcnn_tf.system.files import atomic_write
+from srcnn_tf.weights.search import WEIGHTS_FILE, WeightsSearch, shipped_weights
 
-WEIGHTS_FILE = "SRCNN.weights.h5"
 KERAS_FILE = "SRCNN.keras"
-# Attributes of a weights file: the `network_name` that its weights belong to, and the digest of their bytes.
+# Attributes of a weights file: the name of the network that its weights belong to, and the digest of their bytes.
 NETWORK, SHA256 = "network", "sha256"
 # Keras names the layers in a weights file by their class and number, not by their name.
 KERAS_GROUPS = ("conv2d", "conv2d_1", "conv2d_2")
+KERAS_WEIGHTS = "model.weights.h5"  # in a .keras file, which is a zip archive
 
 
-def run_directory(config: Config) -> Path:
-    """Returns the folder of a run's checkpoints and weights."""
-    return Path(config.checkpoint_dir, config.run_name)
-
-
-def own_weights(config: Config, search_runs: bool = True) -> Path | None:
-    """Returns the file of `--weights`, else that of the run in `checkpoint_dir`, if there is one."""
-    if config.weights is not None:
-        return Path(config.weights)
-    run = run_directory(config) / WEIGHTS_FILE
-    return run if search_runs and run.is_file() else None
-
-
-def shipped_weights(config: Config) -> Path:
-    """Returns the file of the package's weights for a network; it may not exist."""
-    return Path(str(resources.files("srcnn_tf.weights") / f"{config.network_name}.weights.h5"))
-
-
-def find_model(config: Config, search_runs: bool = True) -> tuple[keras.Model, str]:
-    """Builds the network with the weights of `--weights`, else of the run in `checkpoint_dir`, else shipped ones.
-
-    Args:
-        config: describes the network and names the folders.
-        search_runs: whether to search `checkpoint_dir`.
+def find_weights(spec: NetworkSpec, search: WeightsSearch) -> tuple[list[NDArray[np.float32]], str]:
+    """Reads the weights of a network: the file that is named, else the run's, else those of this package.
 
     Returns:
-        The model in float32, and where its weights are from.
+        Kernels and biases of the three layers, in turn; and where they are from.
 
     Raises:
         RunError: there are no such weights, or they belong to another network.
     """
-    shipped = shipped_weights(config)
-    path = own_weights(config, search_runs) or shipped
-    if path == shipped and not shipped.is_file():
-        run = run_directory(config) / WEIGHTS_FILE
-        names = sorted(path.name.removesuffix(".weights.h5") for path in shipped.parent.glob("*.weights.h5"))
-        searched = f"there is no {run}, and the package" if search_runs else "the package"
-        raise RunError(
-            f"No weights for {_describe(config)}: {searched} ships only {', '.join(names) or 'none'}. Train some with "
-            "--is_train=True and the same flags, or name a file with --weights."
-        )
-    model = build_model(config)
-    load_weights(model, path, config)
-    return model, "shipped" if path == shipped else str(path)
+    own, shipped = search.own(spec), shipped_weights(spec)
+    if own is not None:
+        return read_weights(own, spec), str(own)
+    if shipped.is_file():
+        return read_weights(shipped, spec), "shipped"
+    names = sorted(path.name.removesuffix(".weights.h5") for path in shipped.parent.glob("*.weights.h5"))
+    searched = "the package"
+    if search.checkpoint_dir is not None:
+        searched = f"there is no {search.run_directory(spec) / WEIGHTS_FILE}, and the package"
+    raise RunError(
+        f"No weights for {spec.flags}: {searched} ships only {', '.join(names) or 'none'}. Train some with "
+        "--is_train=True and the same flags, or name a file with --weights."
+    )
 
 
-def load_weights(model: keras.Model, path: Path, config: Config) -> None:
-    """Sets a model's weights from a weights file, a .keras file, a run's folder, or a checkpoint of the reference.
+def read_weights(path: Path, spec: NetworkSpec) -> list[NDArray[np.float32]]:
+    """Reads weights from a weights file, a .keras file, a run's folder, or a checkpoint of the reference.
+
+    Returns:
+        Kernels `(side, side, c_in, c_out)` and biases `(c_out,)` of the three layers, in turn.
 
     Raises:
         RunError: the weights cannot be read, or belong to another architecture, scale, degradation or number of
@@ -88,54 +70,63 @@ def load_weights(model: keras.Model, path: Path, config: Config) -> None:
         weights, network = _read_keras_file(path)
     else:
         weights, network = _read_reference_checkpoint(path), None
-    expected, found = ([list(array.shape) for array in arrays] for arrays in (model.get_weights(), weights))
+    expected, found = ([list(shape) for shape in shapes] for shapes in (spec.shapes, [a.shape for a in weights]))
     if expected != found:
         raise RunError(
             f"{path}: these are weights of another architecture. Expected shapes {expected} for "
-            f"{_describe(config)}, found {found}. Change the flags, or name another file with --weights."
+            f"{spec.flags}, found {found}. Change the flags, or name another file with --weights."
         )
-    if network is not None and network != config.network_name:
+    if network is not None and network != spec.name:
         raise RunError(
-            f"{path}: these are weights of {network}, but {config.network_name} is asked for "
-            f"({_describe(config)}). Change the flags, or name another file with --weights."
+            f"{path}: these are weights of {network}, but {spec.name} is asked for "
+            f"({spec.flags}). Change the flags, or name another file with --weights."
         )
     if not all(np.isfinite(array).all() for array in weights):
         raise RunError(f"{path}: some of these weights are not finite numbers (NaN or infinity); name another file.")
-    model.set_weights(weights)
+    return weights
 
 
-def save_weights(model: keras.Model, config: Config, directory: Path) -> None:
-    """Writes SRCNN.weights.h5 (with the network it belongs to) and SRCNN.keras, which need no code of this package.
+def to_bytes(weights: Sequence[NDArray]) -> bytes:
+    """Returns the weights as little-endian float32 numbers, one array after the other."""
+    return b"".join(np.ascontiguousarray(array, "<f4").tobytes() for array in weights)
+
+
+def from_bytes(content: bytes, spec: NetworkSpec) -> list[NDArray[np.float32]]:
+    """Returns the weights of a network that `to_bytes` was given."""
+    ends = np.cumsum([math.prod(shape) for shape in spec.shapes])
+    values = np.split(np.frombuffer(content, "<f4").astype(np.float32), ends[:-1])
+    return [array.reshape(shape) for array, shape in zip(values, spec.shapes, strict=True)]
+
+
+def write_weights_file(directory: Path, spec: NetworkSpec) -> None:
+    """Writes SRCNN.weights.h5, with the network that its weights belong to, from the SRCNN.keras beside it.
+
+    That holds the same bytes. Taken from there, the HDF5 library writes nothing to the disk: it crashes the process
+    when the disk is full.
 
     Raises:
-        RunError: they cannot be written; the former files are untouched.
+        RunError: it cannot be written; the former file is untouched.
     """
-    plain = plain_keras(model)
-    with atomic_write(directory / KERAS_FILE) as temporary:
-        plain.save(temporary)
-    # A .keras file holds the bytes that save_weights would write. Taken from there, the HDF5 library writes nothing to
-    # the disk: it crashes the process when the disk is full.
     with zipfile.ZipFile(directory / KERAS_FILE) as archive:
-        weights = io.BytesIO(archive.read("model.weights.h5"))
-    with h5py.File(weights, "a") as file:
-        file.attrs.update({NETWORK: config.network_name, SHA256: _digest(model.get_weights())})
+        content = io.BytesIO(archive.read(KERAS_WEIGHTS))
+    with h5py.File(content, "a") as file:
+        file.attrs.update({NETWORK: spec.name, SHA256: _digest(_read_layers(file))})
     with atomic_write(directory / WEIGHTS_FILE) as temporary:
-        temporary.write_bytes(weights.getvalue())
+        temporary.write_bytes(content.getvalue())
 
 
-def _describe(config: Config) -> str:
-    names = ["architecture", "filters", "scale", "degradation", "c_dim"] + ["color_space"] * (config.c_dim == 3)
-    return " ".join(f"--{name}={getattr(config, name)}" for name in names)
+def _digest(weights: Sequence[NDArray]) -> str:
+    return hashlib.sha256(to_bytes(weights)).hexdigest()
 
 
-def _digest(weights: list[NDArray]) -> str:
-    return hashlib.sha256(b"".join(np.ascontiguousarray(array, "<f4").tobytes() for array in weights)).hexdigest()
+def _read_layers(file: h5py.File) -> list[NDArray[np.float32]]:
+    return [file[f"layers/{group}/vars/{number}"][()] for group in KERAS_GROUPS for number in (0, 1)]
 
 
-def _read_weights_file(path: Path) -> tuple[list[NDArray], str | None]:
+def _read_weights_file(path: Path) -> tuple[list[NDArray[np.float32]], str | None]:
     try:
         with h5py.File(path, "r") as file:
-            weights = [file[f"layers/{group}/vars/{number}"][()] for group in KERAS_GROUPS for number in (0, 1)]
+            weights = _read_layers(file)
             if file.attrs.get(SHA256, _digest(weights)) != _digest(weights):
                 raise ValueError("its checksum is wrong: the file is damaged")
             return weights, file.attrs.get(NETWORK)
@@ -143,19 +134,35 @@ def _read_weights_file(path: Path) -> tuple[list[NDArray], str | None]:
         raise RunError(f"{path}: cannot be read as weights of this network ({error}); name another file.") from error
 
 
-def _read_keras_file(path: Path) -> tuple[list[NDArray], str | None]:
+def _read_keras_file(path: Path) -> tuple[list[NDArray[np.float32]], str | None]:
+    """Reads the archive that Keras writes: the model's configuration as JSON, and its weights."""
     try:
-        model = keras.models.load_model(path, compile=False)
-    except Exception as error:  # zipfile, json and Keras raise many types
+        with zipfile.ZipFile(path) as members:
+            model = json.loads(members.read("config.json"))["config"]
+            with h5py.File(io.BytesIO(members.read(KERAS_WEIGHTS)), "r") as file:
+                weights = _read_layers(file)
+    except Exception as error:  # zipfile, json and h5py raise many types
         reason = str(error).split("\n")[0]
         raise RunError(f"{path}: cannot be read as a Keras model ({reason}); name another file.") from error
-    return model.get_weights(), model.name if model.name.startswith("srcnn_") else None
+    activations = [layer["config"]["activation"] for layer in model["layers"] if "activation" in layer["config"]]
+    if activations != ["relu", "relu", "linear"]:
+        raise RunError(
+            f"{path}: its layers have the activations {', '.join(map(str, activations))}, expected relu, relu, linear; "
+            "name another file."
+        )
+    return weights, model["name"] if model["name"].startswith("srcnn_") else None
 
 
-def _read_reference_checkpoint(path: Path) -> list[NDArray]:
+def _read_reference_checkpoint(path: Path) -> list[NDArray[np.float32]]:
     """Reads `w1 b1 w2 b2 w3 b3` from a TensorFlow 1 file, or a newer checkpoint of the reference's code."""
     if not (path.is_file() or path.with_name(path.name + ".index").is_file()):
         raise RunError(f"--weights={path}: there is no such file, run's folder or checkpoint.")
+    from srcnn_tf.system.devices import load_tensorflow
+
+    if "tensorflow" not in sys.modules:
+        load_tensorflow()
+    import tensorflow as tf
+
     try:
         reader = tf.train.load_checkpoint(str(path))
         return [reader.get_tensor(f"{kind}{number}") for number in (1, 2, 3) for kind in "wb"]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from conftest import synthetic_image
-from test_model import convolved
+from networks import convolved
 
 from benchmarks.engines import border, in_tiles, onnx_model
 

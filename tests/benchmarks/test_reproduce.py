@@ -9,13 +9,12 @@ import pytest
 from benchmarks import common, reproduce, ship
 from benchmarks.published import BICUBIC, PUBLISHED, SETS, Score
 from srcnn_tf import utils
-from srcnn_tf.config import RECIPES, Config
+from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.inference.evaluate import evaluate
-from srcnn_tf.inference.report import average_scores
+from srcnn_tf.testing.evaluate import evaluate
+from srcnn_tf.testing.report import average_scores
+from srcnn_tf.training.recipes import RECIPES
 from srcnn_tf.training.train import train
-
-PACKAGE = ship.PACKAGE
 
 
 @pytest.fixture
@@ -46,8 +45,8 @@ def rows(text, name):
 
 
 def test_shipped_weights_are_found_by_their_commands():
-    shipped = [(Path(config.weights).name, config.network_name) for config, _ in reproduce.shipped()]
-    assert [name for name, _ in shipped] == sorted(path.name for path in PACKAGE.glob("*.weights.h5")) != []
+    shipped = [(Path(config.weights).name, config.network.name) for config, _ in reproduce.shipped()]
+    assert [name for name, _ in shipped] == sorted(path.name for path in common.WEIGHTS.glob("*.weights.h5")) != []
     assert all(name == f"{network}.weights.h5" for name, network in shipped)
 
 
@@ -67,8 +66,7 @@ def test_the_readme_has_the_scores_of_the_shipped_weights():
 def test_weights_that_are_shipped_are_reproduced_next_to_published_ones(write_set, figure, capsys, monkeypatch):
     """From a training run to docs/results.md."""
     Path("weights").mkdir()
-    monkeypatch.setattr(ship, "PACKAGE", Path("weights"))
-    monkeypatch.setattr(reproduce, "WEIGHTS", Path("weights"))
+    monkeypatch.setattr(common, "WEIGHTS", Path("weights"))
     monkeypatch.setattr(reproduce, "FACTORS", (6.0,))
     for name in SETS:
         write_set(name)
@@ -122,7 +120,7 @@ def test_weights_that_are_shipped_are_reproduced_next_to_published_ones(write_se
 
 
 def test_problems_of_sets_are_named_and_the_rest_is_done(write_set, figure, capsys, monkeypatch):
-    monkeypatch.setattr(reproduce, "WEIGHTS", Path("none"))
+    monkeypatch.setattr(common, "WEIGHTS", Path("none"))
     assert reproduce.main(["--test_dir=else where"]) == 1
     error = capsys.readouterr().err
     assert "Set5 and Set14: no folder" in error
@@ -140,7 +138,7 @@ def test_problems_of_sets_are_named_and_the_rest_is_done(write_set, figure, caps
 
 def test_tables_are_written_without_matplotlib(write_set, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    monkeypatch.setattr(reproduce, "WEIGHTS", Path("none"))
+    monkeypatch.setattr(common, "WEIGHTS", Path("none"))
     for name in SETS:
         write_set(name)
     assert reproduce.main([]) == 1

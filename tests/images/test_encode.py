@@ -11,9 +11,9 @@ from conftest import synthetic_image
 from image_files import noise, row_stream
 from PIL import Image
 
-from srcnn_tf.devices import cores
 from srcnn_tf.images.encode import encode_jpeg, encode_png, encode_tiff_strips
 from srcnn_tf.images.page import RowStream
+from srcnn_tf.system.devices import cores
 
 SHAPES = [(1, 1), (8, 8), (9, 17), (16, 16), (33, 1), (1, 300), (200, 64), (261, 53)]
 

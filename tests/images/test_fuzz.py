@@ -11,7 +11,7 @@ from PIL import Image
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.images.decode import AVIF
-from srcnn_tf.inference import upscale
+from srcnn_tf.upscaling import image_files
 
 COUNT = 1000
 
@@ -71,7 +71,7 @@ def test_damaged_images_are_upscaled_or_reported(part, capfd):
         content, extension = files[number % len(files)]
         Path(f"in/{number:03d}.{extension}").write_bytes(mutated(content, rng))
     with pytest.raises(RunError, match=f"of {COUNT // 4} images could not be upscaled"):
-        upscale.upscale_files(Config(input="in", output="out", scale=2, max_megapixels=4))
+        image_files.upscale_files(Config(input="in", output="out", scale=2, max_megapixels=4))
     captured = capfd.readouterr()
     reported = {line.split()[1].rstrip(":") for line in captured.err.splitlines() if line.startswith("Problem: ")}
     made = {path.name for path in Path("out").iterdir()}

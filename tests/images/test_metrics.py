@@ -6,6 +6,7 @@ from conftest import synthetic_image
 from skimage.color import rgb2ycbcr
 
 from srcnn_tf.images import color, metrics
+from srcnn_tf.spec import ColorSpace
 
 
 def test_psnr_of_known_errors():
@@ -51,12 +52,13 @@ def test_too_small_images_are_refused():
 def test_channels_are_scored_by_their_luma(studio):
     image, original = synthetic_image(40, 40, seed=1), synthetic_image(40, 40, seed=2)
     expected = metrics.score(
-        *(color.to_uint8(color.to_luma(pixels, studio)[..., 0]) for pixels in (image, original)), 3
+        *(color.to_uint8(color.to_luma(pixels, ColorSpace(studio=studio))[..., 0]) for pixels in (image, original)), 3
     )
-    channels, truth = (color.to_channels(pixels, studio) for pixels in (image, original))
+    channels, truth = (color.to_channels(pixels, ColorSpace("ycbcr", studio)) for pixels in (image, original))
     channels[..., 1:] = 0
-    assert metrics.score_channels(channels, truth, 3, studio) == expected
+    assert metrics.score_channels(channels, truth, 3, ColorSpace("ycbcr", studio)) == expected
     lumas = ((rgb2ycbcr(pixels)[..., 0] if studio else pixels @ [0.299, 0.587, 0.114]) for pixels in (image, original))
     expected = metrics.score(*(np.rint(luma).astype(np.uint8) for luma in lumas), 3)
-    channels, truth = (color.to_channels(pixels, rgb=True) for pixels in (image, original))
-    assert metrics.score_channels(channels, truth, 3, studio, rgb=True).psnr == pytest.approx(expected.psnr, abs=0.01)
+    space = ColorSpace("rgb", studio)
+    channels, truth = (color.to_channels(pixels, space) for pixels in (image, original))
+    assert metrics.score_channels(channels, truth, 3, space).psnr == pytest.approx(expected.psnr, abs=0.01)

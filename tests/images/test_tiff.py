@@ -14,11 +14,11 @@ from conftest import as_stored, synthetic_image
 from image_files import SRGB, by_tifffile, encoded, exif, exif_tags, noise, read, tiff, tiff_pages
 from PIL import Image
 
-from srcnn_tf.devices import cores
 from srcnn_tf.errors import RunError
 from srcnn_tf.images.page import RowStream, as_array
 from srcnn_tf.images.reader import ImageReader
 from srcnn_tf.images.tiff import MAX_PAGES
+from srcnn_tf.system.devices import cores
 
 
 @pytest.fixture(autouse=True)

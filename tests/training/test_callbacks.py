@@ -6,11 +6,14 @@ import keras
 import numpy as np
 import pytest
 from conftest import synthetic_image
+from networks import network
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
-from srcnn_tf.inference.tensorboard import TensorBoardLog
-from srcnn_tf.model import LAYERS, srcnn
+from srcnn_tf.model import LAYERS
+from srcnn_tf.spec import LUMA, ColorSpace
+from srcnn_tf.testing.tensorboard import TensorBoardLog
+from srcnn_tf.testing.tiling import TiledModel
 from srcnn_tf.training.callbacks import HistoryFile, ProgressBar, TrainingLog, draw_filters
 
 LOGS = {"loss": 0.0123456789, "mean_loss": 0.5, "learning_rate": 1e-3}
@@ -86,7 +89,9 @@ def preview(rows, cols):
 def test_training_log_has_curves_images_filters_weights_configuration_and_graph():
     log = TensorBoardLog(Path("logs/run"))
     log.open(append=False)
-    callbacks = begin(TrainingLog(log, srcnn(initialization="he"), np.sqrt, preview(300, 290), 120, "| seed | 7 |"))
+    callbacks = begin(
+        TrainingLog(log, TiledModel(network(initialization="he")), preview(300, 290), 120, "| seed | 7 |", LUMA)
+    )
     for epoch in range(4):
         callbacks.on_epoch_begin(epoch)
         callbacks.on_train_batch_end(10 * epoch + 10, LOGS | {"mean_loss": 0.5 / (epoch + 1)})
@@ -113,11 +118,11 @@ def test_training_log_has_curves_images_filters_weights_configuration_and_graph(
 
 
 def test_filters_are_ordered_by_variance():
-    model = srcnn()
+    model = network()
     kernel = np.zeros((9, 9, 1, 64), np.float32)
     kernel[2, 3, 0, 5], kernel[4, 4, 0, 9] = 1.0, 2.0
     model.get_layer("patch_extraction").set_weights([kernel, np.zeros(64)])
-    image = draw_filters(model)[::4, ::4]  # a weight is 2 x 2 pixels of these
+    image = draw_filters(model, LUMA)[::4, ::4]  # a weight is 2 x 2 pixels of these
     assert image.shape == (8 * 10 * 2, 8 * 10 * 2)
     first, second = image[:18, :18], image[:18, 20:38]
     assert (first[8:10, 8:10] == 255).all()
@@ -126,7 +131,7 @@ def test_filters_are_ordered_by_variance():
 
 
 def test_filters_of_an_rgb_network_are_their_response_to_grey():
-    grey, color = srcnn(), srcnn(c_dim=3)
+    grey, color = network(), network(c_dim=3)
     kernel = color.get_layer("patch_extraction").kernel.numpy()
     grey.get_layer("patch_extraction").kernel.assign(kernel.sum(axis=2, keepdims=True))
-    np.testing.assert_array_equal(draw_filters(color, rgb=True), draw_filters(grey))
+    np.testing.assert_array_equal(draw_filters(color, ColorSpace("rgb")), draw_filters(grey, LUMA))

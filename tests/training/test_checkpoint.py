@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srcnn_tf.config import RECIPES, Config
+from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.training import checkpoint
+from srcnn_tf.training.recipes import RECIPES
 from srcnn_tf.training.step import create_state
-from srcnn_tf.weights.store import save_weights
+from srcnn_tf.weights.models import save_model
 
 RUN = Path("run")
 
@@ -103,7 +104,7 @@ def test_the_first_checkpoint_of_a_new_run_replaces_all_of_a_former_one_but_file
     state = small_state()
     for step in (500, 1000, 1500):
         save(state, step)
-    save_weights(state.ema_model, Config(), RUN)
+    save_model(state.ema_model, Config().network, RUN)
     Path("run/notes.txt").touch()
     state.step.assign(300)
     checkpoint.save_checkpoint(RUN, state)

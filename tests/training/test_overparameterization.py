@@ -3,18 +3,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import synthetic_image
-from test_model import convolved
+from networks import convolved, network
 
-from srcnn_tf.config import RECIPES, Config
-from srcnn_tf.model import srcnn
+from srcnn_tf.config import Config
 from srcnn_tf.training.overparameterization import Overparameterization
-from srcnn_tf.training.step import create_state, make_train_step
+from srcnn_tf.training.recipes import RECIPES
+from srcnn_tf.training.step import Settings, create_state, train_step
 from srcnn_tf.training.workers import Workers
 
 
 @pytest.fixture
 def model():
-    return srcnn(filters=(6, 4), initialization="he", seed=1)
+    return network(filters=(6, 4), initialization="he", seed=1)
 
 
 def test_without_factors_the_models_own_variables_are_trained(model):
@@ -34,7 +34,7 @@ def test_products_of_the_factors_are_the_models_weights_at_first(model):
     shapes = [tuple(variable.shape) for variable in overparameterization.trained_variables()]
     assert shapes[:6] == [(9, 9, 1, 18), (18, 6), (6,), (1, 1, 6, 12), (12, 4), (4,)]
     assert shapes[6:] == [(5, 5, 4, 1), (1,)]
-    for product, expected in zip(overparameterization.products(), before, strict=True):
+    for product, expected in zip(overparameterization.effective_weights(), before, strict=True):
         np.testing.assert_allclose(product, expected, atol=1e-6)
 
 
@@ -43,7 +43,7 @@ def test_a_product_is_a_convolution_followed_by_a_linear_one(model):
     rng = np.random.default_rng(0)
     for variable in overparameterization.trained_variables():
         variable.assign(rng.normal(size=variable.shape))
-    overparameterization.collapse(model)
+    overparameterization.write_to(model)
     kernel, mixing, bias, *_ = (variable.numpy() for variable in overparameterization.trained_variables())
     image = synthetic_image(20, 25)[..., :1] / 255
     expected = convolved(image, [kernel, np.zeros(12)]) @ mixing + bias
@@ -65,12 +65,13 @@ def test_a_step_goes_down_the_gradient_of_each_factor():
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(tf.square(state.model(data) - label))
     first, first_bias, *_, last, last_bias = tape.gradient(loss, state.model.trainable_variables)
-    make_train_step(state, RECIPES["reference"], Workers(tf.distribute.get_strategy()), len(data))(data, label)
+    settings = Settings(RECIPES["reference"], Workers(tf.distribute.get_strategy()), len(data))
+    train_step(state, settings, data, label)
     moved = [(variable.numpy() - values) / -0.5 for variable, values in zip(trained, before, strict=True)]
     left, right = before[:2]
     np.testing.assert_allclose(moved[0], np.einsum("hwcn,mn->hwcm", first, right), atol=1e-5)
     np.testing.assert_allclose(moved[1], np.einsum("hwcm,hwcn->mn", left, first), atol=1e-5)
     for found, expected in zip((moved[2], moved[-2], moved[-1]), (first_bias, last, last_bias), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-5)
-    for product, values in zip(state.overparameterization.products(), state.model.get_weights(), strict=True):
+    for product, values in zip(state.overparameterization.effective_weights(), state.model.get_weights(), strict=True):
         np.testing.assert_array_equal(product, values)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from srcnn_tf import utils
-from srcnn_tf.config import RECIPES, Config
+from srcnn_tf.config import Config
 from srcnn_tf.datasets.samples import find_images
 from srcnn_tf.errors import RunError
 from srcnn_tf.training import patches
 from srcnn_tf.training.patches import epoch_batches, epoch_patches, load_training_set, windows
+from srcnn_tf.training.recipes import RECIPES
 
 MODERN = RECIPES["modern"]
 
@@ -30,7 +31,7 @@ def load(config, recipe=MODERN):
 @pytest.fixture
 def larger_than_memory(monkeypatch):
     """Two batches in a window."""
-    monkeypatch.setattr(utils, "IN_MEMORY", 0)
+    monkeypatch.setattr(utils, "MAX_PATCH_BYTES_IN_MEMORY", 0)
     monkeypatch.setattr(patches, "WINDOW", 2 * 16 * utils.patch_bytes(Config()))
 
 

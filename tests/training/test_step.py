@@ -6,9 +6,10 @@ import pytest
 import tensorflow as tf
 from conftest import synthetic_image
 
-from srcnn_tf.config import RECIPES, Config
+from srcnn_tf.config import Config
 from srcnn_tf.model import build_model
-from srcnn_tf.training.step import compile_steps, create_state, part_sizes, random_flips
+from srcnn_tf.training.recipes import RECIPES
+from srcnn_tf.training.step import Settings, compile_steps, create_state, part_sizes, random_flips
 from srcnn_tf.training.workers import Workers
 
 ALONE = Workers(tf.distribute.get_strategy())
@@ -36,12 +37,14 @@ def xla(request, monkeypatch):
 def test_a_step_goes_down_the_gradient_of_the_whole_batch(c_dim, channels, xla):
     config = Config(recipe="reference", c_dim=c_dim, filters="16,8")
     recipe = dataclasses.replace(RECIPES["reference"], channels=channels, initialization="he")
-    state, model = create_state(config, recipe), build_model(config, "he")
+    state, model = create_state(config, recipe), build_model(config.network, "he")
     # On a processor, the batch is computed in parts of uneven size.
     assert len(set(part_sizes(50))) == (1 if xla else 2)
     data, label = random_patches(60, c_dim)
     batches, rates = np.random.default_rng(1).permuted(np.tile(np.arange(60), (3, 1)), axis=1)[:, :50], [0.1, 0.2, 0.05]
-    losses = compile_steps(state, config, recipe, ALONE, 50, xla)(data, label, batches, np.array(rates, np.float32))
+    losses = compile_steps(state, config, Settings(recipe, ALONE, 50, xla=xla))(
+        data, label, batches, np.array(rates, np.float32)
+    )
     for batch, rate, actual in zip(batches, rates, losses, strict=True):
         with tf.GradientTape() as tape:
             error = (model(data[batch]) - label[batch])[..., channels[0] : channels[1]]
@@ -51,7 +54,7 @@ def test_a_step_goes_down_the_gradient_of_the_whole_batch(c_dim, channels, xla):
         for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
             variable.assign_sub(rate * gradient)
     assert int(state.step) == 3
-    moved = zip(model.get_weights(), build_model(config, "he").get_weights(), strict=True)
+    moved = zip(model.get_weights(), build_model(config.network, "he").get_weights(), strict=True)
     assert min(np.abs(values - start).max() for values, start in moved) > 1e-3
     assert_close(state.model.get_weights(), model.get_weights(), 2e-5)  # weights up to 4
     assert_close(state.ema_model.get_weights(), state.model.get_weights(), 0)  # no average in this recipe
@@ -59,18 +62,20 @@ def test_a_step_goes_down_the_gradient_of_the_whole_batch(c_dim, channels, xla):
 
 def test_errors_above_a_limit_count_linearly():
     config, (data, label) = Config(recipe="reference", filters="16,8"), random_patches(20)
-    model = build_model(config, "he")
+    model = build_model(config.network, "he")
     limit = float(np.median(np.abs(label - model(data))))
-    recipe = dataclasses.replace(RECIPES["reference"], initialization="he", linear_above=limit)
+    recipe = dataclasses.replace(RECIPES["reference"], initialization="he", huber_delta=limit)
     state = create_state(config, recipe)
-    (actual,) = compile_steps(state, config, recipe, ALONE, 20)(data, label, np.arange(20)[None], np.float32([0.1]))
+    (actual,) = compile_steps(state, config, Settings(recipe, ALONE, 20))(
+        data, label, np.arange(20)[None], np.float32([0.1])
+    )
     with tf.GradientTape() as tape:
         loss = 2 * tf.reduce_mean(keras.losses.huber(label, model(data), limit))
     assert float(actual) == pytest.approx(float(loss), rel=1e-5)
     gradients = tape.gradient(loss, model.trainable_variables)
     for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
         variable.assign_sub(0.1 * gradient)
-    assert_close(state.model.get_weights(), model.get_weights(), 1e-6)
+    assert_close(state.model.get_weights(), model.get_weights(), 5e-6)  # as Keras rounds other sums
 
 
 def test_ema_weights_are_the_average():
@@ -78,7 +83,7 @@ def test_ema_weights_are_the_average():
     config, recipe = Config(filters="6,4"), RECIPES["modern"]
     state = create_state(config, recipe)
     average = state.model.get_weights()
-    steps = compile_steps(state, config, recipe, ALONE, 4)
+    steps = compile_steps(state, config, Settings(recipe, ALONE, 4))
     for step in range(6):
         steps(data, label, np.arange(4)[np.newaxis], np.array([1e-3], np.float32))
         decay = min(0.999, (1 + step) / (10 + step))

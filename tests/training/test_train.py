@@ -14,17 +14,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import full_disk
+from networks import find
 
 from srcnn_tf import utils
-from srcnn_tf.config import RECIPES, Config
+from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError, StoppedError
 from srcnn_tf.images.metrics import score_channels
 from srcnn_tf.images.read import read_image
-from srcnn_tf.inference.tiling import TiledModel
+from srcnn_tf.spec import LUMA
+from srcnn_tf.testing.tiling import TiledModel
 from srcnn_tf.training import patches, train
 from srcnn_tf.training.checkpoint import latest_checkpoint
+from srcnn_tf.training.recipes import RECIPES
 from srcnn_tf.training.step import create_state
-from srcnn_tf.weights.store import find_model
 
 RUN = Path("checkpoint/srcnn_21_x3_scipy")
 SGD = dataclasses.replace(RECIPES["modern"], optimizer="sgd")  # compiles faster, where the optimizer does not matter
@@ -74,7 +76,7 @@ def images(make_image):
 
 
 def weights(folder=RUN, **flags):
-    return find_model(Config(weights=str(folder), **flags))[0].get_weights()
+    return find(Config(weights=str(folder), **flags))[0].get_weights()
 
 
 def assert_equal_weights(actual, expected, tolerance=0.0):
@@ -109,7 +111,7 @@ def test_recipe_paper_is_the_authors_solver():
         for number, (rate, gradient) in enumerate(zip(rates, gradients, strict=True)):
             momentum[number] = 0.9 * momentum[number] + rate * gradient
             model.trainable_variables[number].assign_sub(momentum[number])
-    trained = find_model(Config(**network))[0].get_weights()
+    trained = find(Config(**network))[0].get_weights()
     for values, others, before in zip(trained, model.get_weights(), start, strict=True):
         np.testing.assert_allclose(values - before, others - before, rtol=1e-3, atol=1e-7)
 
@@ -146,9 +148,9 @@ def test_a_recipe_may_be_given_as_a_value():
 )
 def test_every_architecture_and_colour_is_trained_and_found_again(changes, run):
     train.train(reference(1, **changes))
-    assert find_model(Config(**changes))[1] == f"checkpoint/{run}/SRCNN.weights.h5"
+    assert find(Config(**changes))[1] == f"checkpoint/{run}/SRCNN.weights.h5"
     with pytest.raises(RunError, match="weights of another architecture"):
-        find_model(Config(weights=f"checkpoint/{run}"))
+        find(Config(weights=f"checkpoint/{run}"))
 
 
 def test_each_image_is_decoded_once_and_each_epoch_is_validated(make_image, monkeypatch):
@@ -168,14 +170,14 @@ def test_each_image_is_decoded_once_and_each_epoch_is_validated(make_image, monk
         assert all(float(row[name]) == pytest.approx(logs[name]) for name in logs)
     # What is validated is what is saved.
     degraded, original = utils.preprocess(read_image("Train/10.png"), Config())
-    restored = score_channels(TiledModel(find_model(Config())[0])(degraded), original, 3)
+    restored = score_channels(TiledModel(find(Config())[0])(degraded), original, 3, LUMA)
     assert logs["held-out/psnr"] == pytest.approx(restored.psnr, abs=1e-3)
     assert logs["held-out/ssim"] == pytest.approx(restored.ssim, abs=1e-4)
-    assert logs["held-out/psnr_bicubic"] == pytest.approx(score_channels(degraded, original, 3).psnr)
+    assert logs["held-out/psnr_bicubic"] == pytest.approx(score_channels(degraded, original, 3, LUMA).psnr)
 
 
 def test_a_validation_image_that_vanishes_leaves_its_columns_empty(make_image, monkeypatch):
-    monkeypatch.setattr(utils, "IN_MEMORY", 0)
+    monkeypatch.setattr(utils, "MAX_PATCH_BYTES_IN_MEMORY", 0)
     for number in range(20):
         make_image(f"Train/{number:02d}.png", seed=number)
 
@@ -213,7 +215,7 @@ def test_what_a_gpu_gets_learns_the_same(make_image, monkeypatch):
 )
 def test_a_stopped_run_resumes_as_if_it_had_not_been_stopped(recipe, in_memory, degradation, monkeypatch, capsys):
     if not in_memory:
-        monkeypatch.setattr(utils, "IN_MEMORY", 0)
+        monkeypatch.setattr(utils, "MAX_PATCH_BYTES_IN_MEMORY", 0)
         monkeypatch.setattr(patches, "WINDOW", 6 * utils.patch_bytes(Config()))
 
     def config(folder):
@@ -310,7 +312,7 @@ def test_a_run_killed_before_its_weights_were_written_writes_them_the_next_time(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(train, "save_weights", killed)
+        patched.setattr(train, "save_model", killed)
         with pytest.raises(KeyboardInterrupt):
             train.train(reference(2))
     assert not (RUN / "SRCNN.weights.h5").exists()

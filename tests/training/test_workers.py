@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import ROOT, program_environment
+from networks import find
 
-from srcnn_tf import devices
 from srcnn_tf.config import Config
 from srcnn_tf.errors import UsageError
+from srcnn_tf.system import devices
 from srcnn_tf.training import train
 from srcnn_tf.training.workers import Workers
-from srcnn_tf.weights.store import find_model
 
 RUN = "srcnn_21_x3_scipy"
 LIMIT = 60  # seconds after which the other workers have ended, if one is lost
@@ -79,7 +79,7 @@ def wait_until(condition, processes):
 
 
 def weights(checkpoint_dir="checkpoint", run=RUN_OF_FLAGS, **flags):
-    return find_model(Config(weights=str(Path(checkpoint_dir, run)), **flags))[0].get_weights()
+    return find(Config(weights=str(Path(checkpoint_dir, run)), **flags))[0].get_weights()
 
 
 def largest_difference(actual, expected):
@@ -159,7 +159,8 @@ import numpy as np
 import tensorflow as tf
 processor = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
-from srcnn_tf.config import RECIPES, Config
+from srcnn_tf.config import Config
+from srcnn_tf.training.recipes import RECIPES
 from srcnn_tf.training.step import compile_steps, create_state
 from srcnn_tf.training.train import train
 from srcnn_tf.training.workers import Workers
@@ -199,6 +200,6 @@ def test_several_gpus_are_used_without_being_asked_for(monkeypatch):
 
 def test_parts_of_a_batch_are_all_of_it():
     workers = [Workers(tf.distribute.get_strategy(), number, 3) for number in range(3)]
-    parts = [np.arange(128)[worker.part(128)] for worker in workers]
+    parts = [np.arange(128)[worker.share(128)] for worker in workers]
     assert [len(part) for part in parts] == [42, 43, 43]
     np.testing.assert_array_equal(np.concatenate(parts), np.arange(128))

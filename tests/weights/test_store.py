@@ -5,18 +5,20 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from networks import find, save
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.model import LAYERS, build_model
-from srcnn_tf.weights import store
-from srcnn_tf.weights.store import find_model, run_directory, save_weights
+from srcnn_tf.weights import search
+from srcnn_tf.weights.models import find_model
+from srcnn_tf.weights.search import WeightsSearch
 
 
 def saved(config=None, folder="run", seed=7):
     config = config or Config()
-    model = build_model(Config(**{**config.__dict__, "seed": seed}))
-    save_weights(model, config, Path(folder))
+    model = build_model(config.network, seed=seed)
+    save(model, config, Path(folder))
     return model
 
 
@@ -29,7 +31,7 @@ def assert_same_weights(model, expected):
 @pytest.mark.parametrize("changes", [{}, {"architecture": "9-5-5", "c_dim": 3}])
 def test_saved_weights_are_loaded(name, changes):
     model = saved(Config(**changes))
-    loaded, source = find_model(Config(weights=str(Path("run", name)), **changes))
+    loaded, source = find(Config(weights=str(Path("run", name)), **changes))
     assert_same_weights(loaded, model)
     assert source == str(Path("run", name))
     assert sorted(path.name for path in Path("run").iterdir()) == ["SRCNN.keras", "SRCNN.weights.h5"]
@@ -59,29 +61,29 @@ def test_both_files_load_in_keras_where_this_package_is_absent():
 def test_weights_are_searched_in_the_flag_then_the_run_then_the_package(monkeypatch, tmp_path):
     shipped = tmp_path / "package"
     shipped.mkdir()
-    monkeypatch.setattr(store.resources, "files", lambda package: shipped)
+    monkeypatch.setattr(search.resources, "files", lambda package: shipped)
     config = Config()
     given = saved(folder="given", seed=1)
-    of_run = saved(folder=run_directory(config), seed=2)
+    of_run = saved(folder=config.search.run_directory(config.network), seed=2)
     of_package = saved(folder="package", seed=3)
     Path("package/SRCNN.weights.h5").rename(shipped / "srcnn_x3_scipy.weights.h5")
     run_file = Path("checkpoint/srcnn_21_x3_scipy/SRCNN.weights.h5")
-    for options, search_runs, expected, expected_source in (
-        ({"weights": "given"}, True, given, "given"),
-        ({}, True, of_run, str(run_file)),
-        ({}, False, of_package, "shipped"),
+    for where, expected, expected_source in (
+        (Config(weights="given").search, given, "given"),
+        (config.search, of_run, str(run_file)),
+        (WeightsSearch(), of_package, "shipped"),
     ):
-        model, source = find_model(Config(**options), search_runs)
+        model, source = find_model(config.network, where)
         assert_same_weights(model, expected)
         assert source == expected_source
     run_file.unlink()
-    assert find_model(config)[1] == "shipped"
+    assert find(config)[1] == "shipped"
     (shipped / "srcnn_x3_scipy.weights.h5").unlink()
-    message = r"No weights for --architecture=9-1-5 --filters=64,32 --scale=3 .*there is no checkpoint/srcnn"
+    message = r"No weights for --scale=3 --degradation=scipy --architecture=9-1-5 .*there is no checkpoint/srcnn"
     with pytest.raises(RunError, match=message):
-        find_model(config)
+        find(config)
     with pytest.raises(RunError, match=r"--weights=nowhere: there is no such file"):
-        find_model(Config(weights="nowhere"))
+        find(Config(weights="nowhere"))
 
 
 @pytest.mark.parametrize("name", ["", "SRCNN.keras"])
@@ -96,17 +98,17 @@ def test_weights_are_searched_in_the_flag_then_the_run_then_the_package(monkeypa
 def test_weights_of_another_network_are_refused_with_both_shown(name, changes, message):
     saved()
     with pytest.raises(RunError, match=message):
-        find_model(Config(weights=str(Path("run", name)), **changes))
+        find(Config(weights=str(Path("run", name)), **changes))
 
 
 def test_weights_of_another_color_space_are_refused_and_without_a_name_shapes_count():
     model = saved(Config(c_dim=3, color_space="rgb"))
     message = "weights of srcnn_x3_scipy_rgb, but .*--color_space=ycbcr"
     with pytest.raises(RunError, match=message):
-        find_model(Config(c_dim=3, weights="run"))
+        find(Config(c_dim=3, weights="run"))
     with h5py.File("run/SRCNN.weights.h5", "a") as file:
         del file.attrs["network"]
-    assert_same_weights(find_model(Config(c_dim=3, weights="run", scale=4))[0], model)
+    assert_same_weights(find(Config(c_dim=3, weights="run", scale=4))[0], model)
 
 
 @pytest.mark.parametrize("name", ["SRCNN.weights.h5", "SRCNN.keras"])
@@ -116,7 +118,7 @@ def test_damaged_weights_are_named(name, size):
     path = Path("run", name)
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(RunError, match=name):
-        find_model(Config(weights=str(path)))
+        find(Config(weights=str(path)))
 
 
 def test_flipped_bits_and_nan_in_weights_are_noticed():
@@ -127,17 +129,17 @@ def test_flipped_bits_and_nan_in_weights_are_noticed():
         content[file["layers/conv2d/vars/0"].id.get_offset() + 1000] ^= 1
     path.write_bytes(content)
     with pytest.raises(RunError, match=r"SRCNN\.weights\.h5: cannot be read .*checksum"):
-        find_model(Config(weights="run"))
+        find(Config(weights="run"))
     model.set_weights([np.nan * values for values in model.get_weights()])
-    save_weights(model, Config(), Path("run"))
+    save(model, Config(), Path("run"))
     with pytest.raises(RunError, match="not finite numbers"):
-        find_model(Config(weights="run"))
+        find(Config(weights="run"))
 
 
 def test_checkpoints_of_the_references_code_are_loaded(golden):
     truth = np.load(golden / "reference_training.npz")
     path = golden / "checkpoint" / "srcnn_21" / "SRCNN.model-500"
-    model, source = find_model(Config(weights=str(path)))
+    model, source = find(Config(weights=str(path)))
     assert source == str(path)
     expected = [truth[f"final_{kind}{number}"] for number in (1, 2, 3) for kind in "wb"]
     for values, others in zip(model.get_weights(), expected, strict=True):

@@ -1,0 +1,90 @@
+"""The Python API: upscales arrays, and gives out the network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from srcnn_tf.config import check_factor
+from srcnn_tf.images.page import as_array
+from srcnn_tf.spec import NetworkSpec
+from srcnn_tf.upscaling.sizes import scaled_size
+from srcnn_tf.upscaling.upscaler import Upscaler
+from srcnn_tf.weights.search import WeightsSearch
+
+if TYPE_CHECKING:
+    import keras
+
+
+def upscale_image(
+    image: ArrayLike,
+    scale: float = 3,
+    architecture: str = "9-1-5",
+    weights: str | None = None,
+    precision: str = "float32",
+    size: tuple[int, int] | None = None,
+    self_ensemble: bool = False,
+    degradation: str = "matlab",
+) -> NDArray:
+    """Upscales an image: bicubic, with its luma restored by the network.
+
+    Args:
+        image: `(rows, cols)` or `(rows, cols, channels)` with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA, not
+            premultiplied) channels; uint8, uint16, or floats in [0, 1].
+        scale: upscaling factor; any number above 1, up to 16.
+        architecture: see `load_model`.
+        weights: see `load_model`.
+        precision: has no effect any more, and stays for programs that give it: upscaling computes in float32.
+        size: rows and columns of the result, instead of `scale`; the aspect ratio may change.
+        self_ensemble: average over the eight flips and transposes of the image; takes 8 times as long.
+        degradation: see `load_model`; `jpeg` for an image that was compressed.
+
+    Returns:
+        `(scale * rows, scale * cols[, channels])`, halves rounded up, or of `size`; of the same dtype.
+
+    Raises:
+        ValueError: `image` is not such an array.
+        UsageError: there is no such architecture or degradation, or the scale is out of range.
+        RunError: the size is smaller than the image, or there are no weights.
+    """
+    pixels = np.asarray(image)
+    actual = f"found shape {pixels.shape}, dtype {pixels.dtype}"
+    if pixels.ndim not in (2, 3) or pixels.size == 0 or (pixels.ndim == 3 and pixels.shape[2] not in (1, 2, 3, 4)):
+        raise ValueError(f"expected an image (rows, cols) or (rows, cols, channels) of 1 to 4 channels, {actual}")
+    if pixels.dtype not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
+        raise ValueError(f"expected uint8, uint16 or floats in [0, 1], {actual}")
+    if pixels.dtype.kind == "f" and not (pixels.min() >= 0 and pixels.max() <= 1):  # false for NaN as well
+        raise ValueError(f"expected floats in [0, 1], found {pixels.min()} to {pixels.max()}; divide them first")
+    check_factor(scale)
+    spec = NetworkSpec(architecture=architecture, degradation=degradation)
+    upscaler = Upscaler(spec, WeightsSearch(weights), self_ensemble=self_ensemble)
+    return as_array(upscaler(pixels, size or scaled_size(pixels.shape[0], pixels.shape[1], scale)))
+
+
+def load_model(
+    scale: int = 3, architecture: str = "9-1-5", degradation: str = "matlab", weights: str | None = None
+) -> keras.Model:
+    """Loads the network with the weights of this package, or with others; loads TensorFlow.
+
+    Args:
+        scale: upscaling factor; 2, 3 or 4.
+        architecture: filter sizes of the three layers: 9-1-5 or 9-5-5.
+        degradation: `matlab`, the paper's bicubic; `jpeg`, the same with JPEG compression; or `scipy`, the reference's
+            zooms: what the network was trained on.
+        weights: SRCNN.weights.h5, SRCNN.keras, a run's folder, or a checkpoint of the reference.
+
+    Returns:
+        A model of standard Keras layers. Its input `(batch, rows, cols, 1)` is luma in [0, 1] of an image that was
+        already upscaled (in the studio range but for `scipy`, see `color.rgb_to_ycbcr`). Its output is restored luma
+        without a border of 6 pixels (9-1-5) or 8 (9-5-5).
+
+    Raises:
+        UsageError: there is no such architecture or degradation.
+        RunError: there are no such weights.
+    """
+    from srcnn_tf.weights.models import find_model
+
+    spec = NetworkSpec(scale, degradation, architecture)
+    return find_model(spec, WeightsSearch(weights))[0]

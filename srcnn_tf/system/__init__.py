@@ -1,0 +1,1 @@
+"""What is around the program: `threads`, whole `files`, `devices` (TensorFlow's), and the `jobs` of a folder."""

@@ -1,0 +1,134 @@
+"""Upscales images by a whole factor in tiles, one thread per core, each with its own tiles.
+
+Colour is a residual. The channels of the network are a linear function of the image's colours, so that bicubic
+interpolation, which is linear too, gives the same before and after it. What the network adds to its interpolated
+channels is therefore added to the interpolated colours, by the inverse function:
+
+    channels = to_channels @ colours + offset
+    upscaled = bicubic(colours) + to_colors @ (network(channels) - bicubic(channels))
+
+A network of luma adds the same multiple to R, G and B. One of three channels has a square matrix, and the formula is
+then the conversion back. Alpha is interpolated only.
+
+Beyond its edges, the small image is mirrored. `testing.tiling` repeats edge pixels instead: those of the small image
+for the interpolation, and those of the large one for the network. Mirroring restores the edges better. The results
+differ only in a frame: half the network's border (6 large pixels for 9-1-5, 8 for 9-5-5) and 1.5 small pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srcnn_tf.images.color import channel_matrices
+from srcnn_tf.images.page import Pixels, channels_of
+from srcnn_tf.spec import ColorSpace
+from srcnn_tf.system.threads import cores, map_in_threads, one_blas_thread
+from srcnn_tf.upscaling.ensemble import oriented_weights
+from srcnn_tf.upscaling.interpolation import interpolation_matrix, mirrored
+from srcnn_tf.upscaling.network import PhaseNetwork
+
+TILE = 384  # rows and columns of a tile of the upscaled image: its planes fit the cache, its margins are a few percent
+
+
+class PolyphaseModel:
+    """Upscales grey and colour images with one network. The result does not depend on the number of threads."""
+
+    def __init__(
+        self,
+        weights: Sequence[NDArray],
+        scale: int,
+        color: ColorSpace,
+        tile_size: int = TILE,
+        self_ensemble: bool = False,
+    ) -> None:
+        """Merges the interpolation into the first layer.
+
+        Args:
+            weights: kernels and biases of the three layers, in turn, as `weights.store.read_weights` returns them.
+            scale: the upscaling factor.
+            color: what the channels of the network are.
+            tile_size: side of a tile of the upscaled image, in pixels.
+            self_ensemble: whether to average over the eight flips and transposes.
+        """
+        self._scale, self._tile, self._color = scale, max(1, tile_size // scale), color
+        oriented = oriented_weights(list(weights)) if self_ensemble else [weights]
+        self._networks = [PhaseNetwork(values, scale) for values in oriented]
+        self._interpolation, first_tap = interpolation_matrix(scale, self._tile)
+        self._taps = self._interpolation.shape[1] - self._tile  # small pixels that a tile of one needs besides it
+        self._margins = before, _ = self._networks[0].margins
+        self._first_tap = before + first_tap
+
+    def bands(self, pixels: Pixels) -> Iterator[NDArray]:
+        """Upscales an image in bands of rows; the next ones are computed while a band is used.
+
+        Args:
+            pixels: `(rows, cols)` grey, or `(rows, cols, channels)` with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA)
+                channels; unsigned integers or floats in [0, 1]. Alpha is interpolated only.
+
+        Yields:
+            The bands from top to bottom, `(any number of rows, scale * cols, channels)`, of the same dtype, clipped.
+        """
+        rows, cols = pixels.shape[:2]
+        before, after = self._margins
+
+        def tiles() -> Iterator[NDArray]:
+            for top in range(0, rows, self._tile):
+                lines = mirrored(top - before, min(top + self._tile, rows) + after, rows)
+                band = pixels[lines.min() : lines.max() + 1][lines - lines.min()]
+                band = band.reshape(len(lines), cols, channels_of(pixels))
+                for left in range(0, cols, self._tile):
+                    yield band[:, mirrored(left - before, min(left + self._tile, cols) + after, cols)]
+
+        with one_blas_thread():
+            results = map_in_threads(self._upscale, tiles(), cores())
+            for _ in range(0, rows, self._tile):
+                yield np.concatenate([next(results) for _ in range(0, cols, self._tile)], axis=1)
+
+    def _upscale(self, tile: NDArray) -> NDArray:
+        """Upscales `(rows, cols, channels)` with margins: `(scale * rows, scale * cols, channels)` without them."""
+        is_float = tile.dtype.kind == "f"
+        full = np.float32(1 if is_float else np.iinfo(tile.dtype).max)
+        image = np.ascontiguousarray(tile.transpose(2, 0, 1), np.float32)
+        if not is_float:
+            image /= full
+        count = 3 if len(image) >= 3 else 1
+        if count == 1 and self._color.channels == "luma":
+            result = self._restore(image[:1])
+            if len(image) > 1:
+                result = np.concatenate([result, self._interpolate(image[1:])])
+        else:
+            to_channels, offset, to_colors = channel_matrices(self._color, count)
+            channels = (to_channels @ image[:count].reshape(count, -1) + offset).reshape(-1, *image.shape[1:])
+            restored = self._restore(channels)
+            shape = restored.shape[1:]
+            result = self._interpolate(image)
+            colors = result[:count].reshape(count, -1)
+            residual = restored.reshape(len(restored), -1) - offset
+            residual -= to_channels @ colors
+            colors += to_colors @ residual
+            result[:count] = colors.reshape(count, *shape)
+        np.clip(result, 0, 1, out=result)
+        if not is_float:
+            result *= full
+            result += np.float32(0.5)  # halves are rounded up
+        return np.ascontiguousarray(result.transpose(1, 2, 0), tile.dtype)
+
+    def _restore(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Restores the network's channels of a tile with margins, clipped to [0, 1]; the mean over all networks."""
+        restored = self._networks[0](channels)
+        for network in self._networks[1:]:
+            restored += network(channels)
+        if len(self._networks) > 1:
+            restored /= np.float32(len(self._networks))
+        return np.clip(restored, 0, 1, out=restored)
+
+    def _interpolate(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Interpolates a tile with margins: rows by one matrix product, columns by another."""
+        begin, margins = self._first_tap, sum(self._margins)
+        rows, cols = (size - margins for size in channels.shape[1:])
+        by_rows, by_cols = (self._interpolation[: self._scale * size, : size + self._taps] for size in (rows, cols))
+        small = channels[:, begin : begin + rows + self._taps, begin : begin + cols + self._taps]
+        return np.matmul(by_rows @ small, by_cols.T, dtype=np.float32)

@@ -1,0 +1,132 @@
+"""Upscaling and testing on a Dask cluster, of real processes on this machine."""
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, program_environment
+
+from srcnn_tf.config import Config
+from srcnn_tf.errors import RunError, UsageError
+from srcnn_tf.system import jobs
+
+
+@pytest.fixture
+def start():
+    """Starts a process of Dask; it is killed when the test ends."""
+    with contextlib.ExitStack() as stack:
+
+        def start_process(*words):
+            environment = program_environment() | {"PYTHONPATH": str(ROOT)}
+            command = [sys.executable, "-m", "distributed.cli.dask_" + words[0], *words[1:], "--no-dashboard"]
+            process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield start_process
+
+
+@pytest.fixture
+def scheduler(start):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start("scheduler", "--host", "127.0.0.1", "--port", str(port))
+    return f"tcp://127.0.0.1:{port}"
+
+
+def files(folder):
+    """The contents of all files below a folder, by their path in it."""
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.slow
+def test_a_dead_workers_images_go_to_others_and_all_files_are_those_of_one_machine(
+    make_image, run_main, start, scheduler, tmp_path
+):
+    for number in range(12):
+        make_image(f"scans/{number % 3}/{number}.png", 60 + number, 90, seed=number)
+    (tmp_path / "scans" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    workers = [start("worker", scheduler, "--nthreads", "2", "--no-nanny") for _ in range(2)]
+
+    def kill_one():
+        while not list((tmp_path / "cluster").rglob("*_x2.png")):
+            time.sleep(0.005)
+        workers[0].kill()
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    arguments = ["--input=scans", "--scale=2", f"--cluster={scheduler}"]
+    done = run_main(*arguments, "--output=cluster", check=False)
+    killer.join()
+    assert done.returncode == 1
+    assert "12 of 13 upscaled, to cluster." in done.stdout
+    assert re.search(r"Problem: \S*scans/broken.png", done.stderr)
+    assert done.stderr.count("Problem:") == 1
+    run_main("--input=scans", "--scale=2", "--output=alone", check=False)
+    assert len(files(tmp_path / "alone")) == 12
+    assert files(tmp_path / "cluster") == files(tmp_path / "alone")
+
+    again = run_main(*arguments, "--output=cluster", check=False)  # only the broken one is left
+    assert "12 of 13 already exist" in again.stdout
+
+
+@pytest.mark.slow
+def test_testing_on_a_local_cluster_gives_what_one_machine_gives(make_image, run_main, tmp_path):
+    for number in range(5):
+        make_image(f"Test/{number % 2}/{number}.png", 40 + number, 50, seed=number)
+    outputs = {}
+    for name, arguments in {"alone": [], "cluster": ["--cluster=local"]}.items():
+        done = run_main("--is_train=False", f"--sample_dir={name}", f"--log_dir={name}-logs", *arguments)
+        assert done.stderr == ""
+        outputs[name] = re.sub(r" +\d+\.\d\d$", "", done.stdout.replace(name, "NAME"), flags=re.MULTILINE)
+    assert outputs["cluster"] == outputs["alone"]
+    found, expected = files(tmp_path / "cluster"), files(tmp_path / "alone")
+    rows = [found.pop(Path("results.csv")), expected.pop(Path("results.csv"))]
+    del found[Path("index.html")], expected[Path("index.html")]  # which have the same seconds
+    assert found == expected
+    without_seconds = [[line.split(b",")[:-2] + line.split(b",")[-1:] for line in text.splitlines()] for text in rows]
+    assert without_seconds[0] == without_seconds[1]
+    assert len(without_seconds[0]) == 6
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense", "tcp://no.such.host.invalid:8786"])
+def test_without_a_scheduler_the_error_says_so(address, monkeypatch):
+    monkeypatch.setattr(jobs, "PATIENCE", 1)
+    with pytest.raises(RunError, match=f"--cluster={address}: no scheduler"):
+        next(jobs.map_on_cluster(str, [1], address))
+
+
+@pytest.mark.slow
+def test_an_image_that_ends_its_workers_is_reported():
+    ((item, error),) = jobs.map_on_cluster(os._exit, [1], "local")
+    assert (item, str(error)) == (1, "1: 4 workers died while they processed it.")
+
+
+def test_training_on_dask_is_refused():
+    with pytest.raises(UsageError, match="TF_CONFIG"):
+        Config(cluster="local")
+
+
+def test_without_dask_the_error_names_the_extra(make_image, run_main, tmp_path):
+    make_image("a.png")
+    (tmp_path / "hidden" / "distributed").mkdir(parents=True)
+    (tmp_path / "hidden" / "distributed" / "__init__.py").write_text("raise ImportError('hidden')")
+    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from srcnn_tf import cli; sys.exit(cli.run())"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--input=a.png", "--cluster=local"],
+        env=program_environment() | {"PYTHONPATH": str(tmp_path / "hidden")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "pip install 'srcnn_tf[cluster]'" in done.stderr.splitlines()[-1]

@@ -1,0 +1,96 @@
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import synthetic_image
+from networks import network, save
+from skimage.color import rgb2ycbcr, ycbcr2rgb
+from test_api import FRAME, restore
+
+from srcnn_tf.config import Config
+from srcnn_tf.errors import RunError
+from srcnn_tf.images.resize import imresize
+from srcnn_tf.model import build_model
+from srcnn_tf.upscaling.image_files import make_upscaler
+
+
+def save_jpeg_weights():
+    """Weights of a run, which are not the shipped ones."""
+    config = Config(degradation="jpeg")
+    save(build_model(config.network, "he"), config)
+
+
+@pytest.mark.parametrize(("c_dim", "color_space"), [(1, "ycbcr"), (3, "ycbcr"), (3, "rgb")])
+def test_colour_has_restored_luma_and_bicubic_chroma_or_three_restored_channels(c_dim, color_space):
+    config = Config(degradation="matlab", c_dim=c_dim, color_space=color_space)
+    model = build_model(config.network, "he")
+    rng = np.random.default_rng(2)
+    model.set_weights([values + rng.normal(0, 0.02, values.shape) for values in model.get_weights()])
+    save(model, config)
+    image = synthetic_image(21, 30)
+    bicubic = imresize(image / 255 if color_space == "rgb" else rgb2ycbcr(image) / 255, 3)
+    expected = np.dstack([restore(bicubic[..., :c_dim], model), bicubic[..., c_dim:]])
+    if color_space == "ycbcr":
+        expected = np.clip(ycbcr2rgb(255 * expected), 0, 1)
+    assert np.ptp(expected) > 0.2
+    upscaled = make_upscaler(config)(image, (63, 90))[:63] / 255
+    np.testing.assert_allclose(upscaled[FRAME], expected[FRAME], atol=0.6 / 255)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize(("c_dim", "color_space"), [(1, "ycbcr"), (3, "ycbcr"), (3, "rgb")])
+def test_any_size_keeps_dtype_and_channels_of_all_networks(channels, c_dim, color_space):
+    image = np.dstack([synthetic_image(14, 17), synthetic_image(14, 17, seed=1)[..., 0]])[..., :channels]
+    for scale in (2, 3):
+        config = Config(degradation="matlab", c_dim=c_dim, color_space=color_space, scale=scale)
+        save(build_model(config.network, "he"), config)
+    config = Config(input="a.png", c_dim=c_dim, color_space=color_space)
+    for dtype in (np.uint8, np.uint16):
+        upscaled = make_upscaler(config)(image.astype(dtype), (70, 99))
+        assert (upscaled.dtype, upscaled[:70].shape) == (dtype, (70, 99, channels))
+
+
+def test_a_run_comes_before_shipped_weights_whether_or_not_the_image_is_compressed():
+    config = Config(degradation="matlab", scale=3)
+    save(build_model(config.network), config)
+    upscaler = make_upscaler(Config(input="a.jpg", scale=3))
+    assert [step.spec.degradation for step in upscaler.passes(3, is_compressed=True)] == ["matlab"]
+    assert upscaler.sources == str(config.search.run_directory(config.network) / "SRCNN.weights.h5")
+    steps = make_upscaler(Config(input="a.jpg", scale=6)).passes(6, is_compressed=True)
+    assert [(step.spec.scale, step.spec.degradation) for step in steps] == [(3, "matlab"), (2, "matlab")]
+    save_jpeg_weights()
+    assert [step.spec.degradation for step in make_upscaler(Config(input="a.jpg", scale=3)).passes(3, True)] == ["jpeg"]
+
+
+def test_weights_of_ones_own_are_used_for_their_whole_factor():
+    config = Config(degradation="matlab", scale=5)
+    save(build_model(config.network), config)
+    upscaler = make_upscaler(Config(input="a.png", scale=4.5))
+    assert [step.spec.scale for step in upscaler.passes(4.5)] == [5]
+    assert upscaler.sources == str(config.search.run_directory(config.network) / "SRCNN.weights.h5")
+    with pytest.raises(RunError, match="weights of srcnn_x5_matlab, but srcnn_x3_matlab is asked for"):
+        make_upscaler(Config(input="a.png", weights=str(config.search.run_directory(config.network)))).passes(3)
+
+
+def test_only_the_first_pass_uses_jpeg_weights_and_only_where_there_are_some():
+    save_jpeg_weights()
+    upscaler = make_upscaler(Config(input="a.jpg", scale=6))
+    assert [(step.spec.scale, step.spec.degradation) for step in upscaler.passes(6, True)] == [
+        (3, "jpeg"),
+        (2, "matlab"),
+    ]
+    assert [(step.spec.scale, step.spec.degradation) for step in upscaler.passes(6)] == [(3, "matlab"), (2, "matlab")]
+    for flags in ({"weights": "w.h5"}, {"c_dim": 3}):
+        assert Config(input="a.jpg", **flags).degradation == "matlab"
+
+
+def test_a_pickled_upscaler_reads_its_weights_again():
+    """As on the worker of a cluster that lives longer than the weights."""
+    config = Config(degradation="matlab", filters="6,4")
+    upscaler, image, results = make_upscaler(replace(config, input="a.png")), synthetic_image(12, 12), []
+    for seed in (0, 1, 0):
+        save(network(filters=(6, 4), initialization="he", seed=seed), config)
+        results.append(pickle.loads(pickle.dumps(upscaler))(image, (36, 36))[:36])
+    assert not np.array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
