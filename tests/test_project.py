@@ -12,6 +12,7 @@ from collections import Counter
 import pytest
 from conftest import ROOT, program_environment
 
+import srcnn_tf
 from srcnn_tf.config import Config
 from srcnn_tf.images.read import fingerprint
 from srcnn_tf.utils import prepare_data
@@ -161,6 +162,12 @@ def test_requirements_are_exact_and_are_those_of_the_package():
     names = [re.match(r"[a-z0-9-]+", requirement)[0] for requirement in project["dependencies"]]
     assert pinned["requirements.txt"] == names
     assert {"pytest", "ruff", "mypy"} <= set(pinned["requirements-dev.txt"])
+
+
+def test_the_newest_version_is_that_of_the_package_and_of_the_citation():
+    newest = re.search(r"^## ([0-9.]+) - (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.M).groups()
+    cited = re.search(r'^version: (.+)\ndate-released: "(.+)"$', (ROOT / "CITATION.cff").read_text(), re.M).groups()
+    assert (srcnn_tf.__version__, newest[1]) == newest == cited
 
 
 def test_types_and_data_files_are_part_of_the_package():
