@@ -31,7 +31,8 @@ GROUPS = [
     {"training"},
     {"cli"},
 ]
-NO_MODULE = {"test_project.py", "test_fuzz.py", "test_scaling.py"}  # test no single module
+# These test no single module.
+NO_MODULE = {"test_project.py", "test_fuzz.py", "test_scaling.py", "test_canaries.py", "test_platforms.py"}
 SOURCES = [
     ROOT / "main.py",
     *(path for folder in ("srcnn_tf", "benchmarks", "tests") for path in (ROOT / folder).rglob("*.py")),
