@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from srcnn_tf.api import load_model, upscale_image
 
 __all__ = ["load_model", "upscale_image"]
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import dataclasses
+import errno
 import io
 import os
 import signal
@@ -10,6 +12,7 @@ import sys
 import threading
 import typing
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +61,12 @@ def run(argv: Sequence[str] | None = None) -> int:
         error = StoppedError("Interrupted.")
     except MemoryError as caught:
         error = RunError(f"There is not enough memory ({caught}): give smaller or fewer images.")
-    except BrokenPipeError:
-        # The reader of the output, such as `head`, has closed it; Python must not fail to flush it on exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0 if config is None else 1
     except OSError as caught:
+        # The reader of the output, such as `head`, has closed it, which Windows says otherwise; Python must not fail to
+        # flush it on exit.
+        if isinstance(caught, BrokenPipeError) or (os.name == "nt" and caught.errno == errno.EINVAL):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0 if config is None else 1
         error = RunError(f"{caught.filename or 'A file'}: {caught.strerror or caught}.")
     print(" ".join(str(error).split()), file=sys.stderr)
     return error.exit_status
@@ -71,7 +75,9 @@ def run(argv: Sequence[str] | None = None) -> int:
 def _repeat_interrupt(unraisable: Any) -> None:
     """Repeats a Ctrl-C that came while an object was finalized: Python ignores errors there, and would go on."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()  # later, outside of it
+        # Later, outside of it. On Windows, os.kill would end the process at once.
+        interrupt = _thread.interrupt_main if os.name == "nt" else partial(os.kill, os.getpid(), signal.SIGTERM)
+        threading.Timer(0.1, interrupt).start()
     else:
         sys.__unraisablehook__(unraisable)
 

@@ -74,7 +74,7 @@ def prepare_data(directory: str | os.PathLike[str], extensions: Collection[str] 
             continue
         visited.add(real)
         found += [Path(folder, name) for name in names if Path(name).suffix.lower() in extensions and name[0] != "."]
-    return sorted(found)
+    return sorted(found, key=lambda path: path.parts)  # on Windows, paths compare without regard to case
 
 
 def imread(path: str | os.PathLike[str]) -> NDArray[np.uint8]:

@@ -2,10 +2,9 @@
 
 import contextlib
 import os
-import resource
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pytest
@@ -14,6 +13,18 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
 SHARED = ROOT.parent / "shared"
+
+
+if sys.platform == "win32":
+    # The tests expect paths in messages with slashes, which Windows takes as well.
+    native = PureWindowsPath.__str__
+    PureWindowsPath.__str__ = lambda path: native(path).replace("\\", "/")
+
+
+def pytest_runtest_setup(item):
+    """Skips tests with the marker `linux` on other systems."""
+    if sys.platform != "linux" and item.get_closest_marker("linux"):
+        pytest.skip("tests what only Linux has")
 
 
 def pytest_make_parametrize_id(val):
@@ -56,6 +67,8 @@ def run_main(tmp_path):
             check=False,
             **options,
         )
+        if sys.platform == "win32":
+            finished.stdout, finished.stderr = (text.replace("\\", "/") for text in (finished.stdout, finished.stderr))
         if check:
             assert finished.returncode == 0, finished.stderr
         assert "Traceback" not in finished.stderr
@@ -72,6 +85,7 @@ def program_environment():
 @contextlib.contextmanager
 def full_disk(size):
     """Simulates a disk that is full as soon as a file is larger than `size` bytes."""
+    resource = pytest.importorskip("resource", reason="Windows has no limit of the size of files")
     former = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, former[1]))
     try:

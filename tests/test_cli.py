@@ -177,6 +177,7 @@ def wait_for(process, text):
     raise AssertionError(process.stderr.read())
 
 
+@pytest.mark.linux
 def test_a_killed_run_loses_only_the_steps_since_its_checkpoint_and_ctrl_c_saves(make_image, tmp_path):
     make_image("Train/a.png", mode="L")
     command = ["--recipe=reference", "--epoch=100000", "--batch_size=1", "--learning_rate=1e-6"]
@@ -196,6 +197,7 @@ def test_a_killed_run_loses_only_the_steps_since_its_checkpoint_and_ctrl_c_saves
     assert message.count("\n") == 1
 
 
+@pytest.mark.linux
 def test_sigterm_while_upscaling_leaves_whole_images_only(make_image, tmp_path):
     make_image("in/a.png")
     make_image("in/b.png", 2400, 2400)
@@ -212,6 +214,7 @@ def test_sigterm_while_upscaling_leaves_whole_images_only(make_image, tmp_path):
     assert iio.imread("out/a_x3.png").shape == (144, 162, 3)
 
 
+@pytest.mark.linux
 def test_ctrl_c_while_an_object_is_finalized_is_not_lost():
     code = """
 import sys, time

@@ -15,6 +15,7 @@ import pytest
 from conftest import ROOT, program_environment
 from networks import find, save
 
+import srcnn_tf
 from srcnn_tf.config import Config
 from srcnn_tf.images.read import fingerprint
 from srcnn_tf.utils import prepare_data
@@ -36,7 +37,8 @@ GROUPS = [
     {"training"},
     {"cli"},
 ]
-NO_MODULE = {"test_project.py", "test_fuzz.py", "test_scaling.py"}  # test no single module
+# These test no single module.
+NO_MODULE = {"test_project.py", "test_fuzz.py", "test_scaling.py", "test_canaries.py", "test_platforms.py"}
 SOURCES = [
     ROOT / "main.py",
     *(path for folder in ("srcnn_tf", "benchmarks", "tests") for path in (ROOT / folder).rglob("*.py")),
@@ -197,6 +199,12 @@ def test_requirements_are_exact_and_are_those_of_the_package():
     names = [re.match(r"[a-z0-9-]+", requirement)[0] for requirement in project["dependencies"]]
     assert pinned["requirements.txt"] == names
     assert {"pytest", "ruff", "mypy"} <= set(pinned["requirements-dev.txt"])
+
+
+def test_the_newest_version_is_that_of_the_package_and_of_the_citation():
+    newest = re.search(r"^## ([0-9.]+) - (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.M).groups()
+    cited = re.search(r'^version: (.+)\ndate-released: "(.+)"$', (ROOT / "CITATION.cff").read_text(), re.M).groups()
+    assert (srcnn_tf.__version__, newest[1]) == newest == cited
 
 
 def test_types_and_data_files_are_part_of_the_package():

@@ -42,6 +42,7 @@ def submit(tmp_path):
     return run
 
 
+@pytest.mark.linux
 def test_slurm_starts_a_worker_on_each_machine(submit, monkeypatch):
     calls = submit("train.sbatch", "--train_dir=my images")
     assert [words for _, words in calls] == [["main.py", "--is_train=True", "--train_dir=my images"]] * 3
@@ -51,6 +52,7 @@ def test_slurm_starts_a_worker_on_each_machine(submit, monkeypatch):
         assert json.loads(text)["cluster"]["worker"] == ["first:23456", "second:23456", "third:23456"]
 
 
+@pytest.mark.linux
 def test_slurm_starts_a_scheduler_and_workers(submit, tmp_path):
     assert submit("upscale.sbatch", "--input=my scans") == [
         [None, ["main.py", "--cluster=tcp://first:8786", "--input=my scans"]]
@@ -71,6 +73,7 @@ def test_kubernetes_accepts_the_files(name):
         kubernetes_validate.validate(document, "1.33", strict=True)
 
 
+@pytest.mark.linux
 def test_kubernetes_starts_a_worker_per_index(monkeypatch):
     _, job = yaml.safe_load_all((FOLDER / "train.yaml").read_text())
     shell, flag, script = job["spec"]["template"]["spec"]["containers"][0]["command"]

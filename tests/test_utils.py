@@ -96,6 +96,7 @@ def test_prepare_data_searches_subfolders_in_order_and_links_once(tmp_path):
     assert utils.prepare_data("nowhere") == []
 
 
+@pytest.mark.linux
 def test_a_folder_that_may_not_be_read_is_named(make_image, monkeypatch):
     make_image("in/secret/a.png")
     scandir = os.scandir
@@ -260,6 +261,7 @@ def test_the_training_file_is_written_again_only_when_needed(change, make_image)
     assert len(utils.read_data(TRAIN_FILE)[0]) == (4 * 5 if change == "stride" else 3 * 4)
 
 
+@pytest.mark.linux
 def test_unusable_images_are_warned_of_each_time(make_image):
     make_image("Train/good.png")
     make_image("Train/small.png", rows=20)

@@ -71,5 +71,5 @@ def fingerprint(paths: Iterable[Path], directory: str | os.PathLike[str]) -> str
                 content = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError:  # `read_image` reports it
             content = "unreadable"
-        total.update(f"{content} ".encode() + os.fsencode(path.relative_to(directory)) + b"\n")
+        total.update(f"{content} ".encode() + os.fsencode(path.relative_to(directory).as_posix()) + b"\n")
     return total.hexdigest()

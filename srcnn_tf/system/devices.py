@@ -41,8 +41,12 @@ def load_tensorflow(training: bool = False, threads: int | None = None) -> str:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     logging.set_verbosity(logging.WARNING)
     # C++ code writes some messages straight to file descriptor 2, whatever the log level.
-    sys.stderr.flush()
-    stderr = os.dup(2)
+    try:
+        stderr = os.dup(2)
+    except OSError:  # it is closed
+        return _initialize_devices(training, threads or cores())
+    if sys.stderr is not None:
+        sys.stderr.flush()
     with tempfile.TemporaryFile() as messages:
         os.dup2(messages.fileno(), 2)
         try:

@@ -103,7 +103,7 @@ def write_page(title: str, columns: Sequence[str], entries: Sequence[Entry], fol
         if config.page == "embedded":
             kind = mimetypes.guess_type(path.name)[0] or "image/png"
             return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
-        return quote(os.fsencode(os.path.relpath(path, folder)))
+        return quote(os.fsencode(os.path.relpath(path, folder).replace(os.sep, "/")))
 
     template = (resources.files("srcnn_tf.upscaling") / "gallery.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)

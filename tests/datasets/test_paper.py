@@ -144,6 +144,7 @@ def test_sets_are_downloaded_and_samples_removed(answers, requests, serve, capsy
     assert "Test/Set5: 2 images, 0 new; others: none." in capsys.readouterr().out
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
@@ -224,6 +225,7 @@ def test_a_full_disk_or_an_interrupt_leaves_no_part_of_a_set(error, serve, monke
     assert files() == images("T91", "Set5")
 
 
+@pytest.mark.linux
 def test_ctrl_c_in_a_download_leaves_nothing_and_loads_no_tensorflow(serve, tmp_path):
     serve((b"PK", 9000))
     program = (

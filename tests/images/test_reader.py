@@ -1,7 +1,6 @@
 """All formats but TIFF, and what is common to all."""
 
 import os
-import resource
 import struct
 import zlib
 from pathlib import Path
@@ -241,8 +240,11 @@ GIGANTIC = [
 ]
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize("content", GIGANTIC)
 def test_a_gigantic_declared_size_is_refused_before_anything_is_allocated(content, capfd):
+    import resource
+
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     message = r"declares \d+ x \d+ pixels \([\d,]+\.\d megapixels\); at most 1\.0 megapixels are read\. Allow"
     with pytest.raises(RunError, match=rf"^a\.img: {message}"):
@@ -300,6 +302,7 @@ def test_a_damaged_png_is_an_error(damage, depth):
         read(content)
 
 
+@pytest.mark.linux
 def test_what_is_no_image_or_no_file_is_an_error():
     for content in (b"\n", b"no image", bytes(1000), b"%!PS-Adobe-3.0 EPSF-3.0\n", b"P5 2 2 255\n0000"):
         with pytest.raises(RunError, match=r"a\.img: cannot be read as an image \(not (AVIF, )?BMP, GIF"):

@@ -64,7 +64,7 @@ def test_the_newest_checkpoints_are_kept_in_a_folder_of_any_name(folder):
     assert len(list(folder.iterdir())) == 2 * 3 + 1
     assert checkpoint.latest_checkpoint(folder) == folder / "SRCNN.model-2500"
     if folder == RUN:  # TensorFlow takes the name of a folder for a pattern
-        assert tf.train.latest_checkpoint("run") == "run/SRCNN.model-2500"
+        assert Path(tf.train.latest_checkpoint("run")) == Path("run/SRCNN.model-2500")
     save(state, 3000, folder)
     assert not (folder / "SRCNN.model-1500.index").exists()
 

@@ -380,6 +380,7 @@ def test_weights_that_become_nan_later_keep_the_last_good_checkpoint(recipe, mon
     assert record()["step"] == 36
 
 
+@pytest.mark.linux
 @pytest.mark.usefixtures("images")
 def test_a_second_process_in_the_same_folder_is_refused_until_the_first_is_dead():
     Path("checkpoint").mkdir()
@@ -396,6 +397,7 @@ def test_a_second_process_in_the_same_folder_is_refused_until_the_first_is_dead(
     assert record()["step"] == 4
 
 
+@pytest.mark.linux
 @pytest.mark.usefixtures("images")
 def test_a_full_disk_leaves_no_partial_file_and_of_a_log_costs_the_log_alone(capsys):
     config = reference(1, batch_size=12, architecture="9-5-5", filters="128,64")  # checkpoints exceed train.h5

@@ -161,6 +161,7 @@ def test_output_is_a_file_or_a_folder(make_image):
         assert read_image(output + rest).shape == (36, 36, 3)
 
 
+@pytest.mark.linux
 def test_a_folder_keeps_its_tree_and_existing_files(make_image, capsys):
     names = ["a.png", "sub/a.png", "sub/b.jpg", "ä 图.png", "line\nbreak.png", "-x.png", "a.b.PNG"]
     for name in names:
@@ -188,6 +189,7 @@ def test_results_in_the_same_tree_are_not_upscaled_again(output, make_image):
     assert sorted(path.name for path in Path().rglob("*.png")) == expected
 
 
+@pytest.mark.linux
 def test_images_that_cannot_be_upscaled_are_reported_and_the_others_are_upscaled(make_image, capsys):
     make_image("in/a.png", rows=12, cols=12)
     Path("in/broken.png").write_bytes(b"nothing")
@@ -211,6 +213,7 @@ def test_images_that_cannot_be_upscaled_are_reported_and_the_others_are_upscaled
     assert read_image("out/a_x3.png").shape == (36, 36, 3)
 
 
+@pytest.mark.linux
 def test_no_image_is_overwritten_and_no_target_has_two_sources(make_image, capsys):
     make_image("in/a.png", rows=12, cols=12)
     make_image("in/A.png", rows=15, cols=12)
