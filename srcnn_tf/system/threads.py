@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from itertools import chain, islice
 from threading import Event, Lock
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from threadpoolctl import OpenBLASController, threadpool_limits
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,7 +29,8 @@ def map_in_threads(
 ) -> Iterator[Result]:
     """Maps a function over items in threads, in order, at most `threads` items ahead of the consumer.
 
-    `ThreadPoolExecutor.map` would compute all items at once, and hold all results in memory.
+    `ThreadPoolExecutor.map` would compute all items at once, and hold all results in memory. A single item needs no
+    thread.
 
     Args:
         function: called in a thread.
@@ -38,10 +39,15 @@ def map_in_threads(
         stopped: set as soon as no more results are needed, so that the calls that are running can end early: Ctrl-C
             interrupts the main thread only, which then waits for the others.
     """
+    remaining = iter(items)
+    first = list(islice(remaining, 2))
+    if len(first) < 2:
+        yield from map(function, first)
+        return
     with ThreadPoolExecutor(threads) as pool:
         ahead: deque[Future[Result]] = deque()
         try:
-            for item in items:
+            for item in chain(first, remaining):
                 ahead.append(pool.submit(function, item))
                 if len(ahead) > threads:
                     yield ahead.popleft().result()
@@ -60,12 +66,13 @@ class _BlasLimit:
     def __init__(self) -> None:
         self._lock = Lock()
         self._users = 0
+        self._controller: ThreadpoolController | None = None
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
         with self._lock:
             if self._users == 0:
-                self._limits = self._by_any_thread(partial(threadpool_limits, 1, user_api="blas"))
+                self._limits = self._by_any_thread(self._limit)
             self._users += 1
         try:
             yield
@@ -74,6 +81,11 @@ class _BlasLimit:
                 self._users -= 1
                 if self._users == 0:
                     self._by_any_thread(self._limits.restore_original_limits)
+
+    def _limit(self) -> Any:
+        if self._controller is None:  # made once, as it searches all libraries of the process, which takes 1 ms
+            self._controller = ThreadpoolController().select(user_api="blas")
+        return self._controller.limit(limits=1)
 
     def _by_any_thread(self, function: Callable[[], Result]) -> Result:
         """Calls a function that sets limits, which threadpoolctl ignores from other threads than the first one."""

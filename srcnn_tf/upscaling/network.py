@@ -19,6 +19,7 @@ all taps of a phase that lie in one small pixel are in one product, so that few 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
@@ -28,7 +29,8 @@ from numpy.typing import NDArray
 
 from srcnn_tf.upscaling.interpolation import merge_interpolation
 
-FEATURES_IN_CACHE = 2**17  # values of the first layer that are computed at a time: 0.5 MB
+FEATURES_IN_CACHE = 3 * 2**16  # values of the first layer that are computed at a time: 0.75 MB
+FEATURES_OF_WIDE_LAYER = 2**19  # the same before a wide layer, whose products take far longer than its memory
 
 
 class Neighbours(NamedTuple):
@@ -109,19 +111,29 @@ class PhaseNetwork:
         scale, taps, (before, after) = self._scale, self._taps, self._wide.reach
         windows = np.lib.stride_tricks.sliding_window_view(small, (taps, taps), axis=(1, 2)).transpose(0, 3, 4, 1, 2)
         rows, cols = windows.shape[-2:]
-        step = min(rows, max(1, round(FEATURES_IN_CACHE / (len(self._extraction) * cols))))
+        inputs, outputs = self._extraction.shape[1], len(self._extraction) // scale**2
+        values = FEATURES_IN_CACHE if self._is_pointwise else FEATURES_OF_WIDE_LAYER
+        step = min(rows, max(1, round(values / (len(self._extraction) * cols))))
         bias = np.repeat(self._second_bias, step * cols, axis=1)
-        zeros = np.zeros((len(self._extraction) // scale**2, step * cols), np.float32)
+        zeros = np.zeros((outputs, step * cols), np.float32)
         products = np.empty((len(self._reconstruction), (rows - before - after) * cols), np.float32)
         sums = None if self._is_pointwise else self._wide.zeros(step, cols)
+        workspace = Workspace()
         for begin in range(0, rows, step):
             window = windows[..., begin : begin + step, :]
             count = window.shape[-2] * cols  # of small pixels
-            patches = np.ones((self._extraction.shape[1], count), np.float32)
+            patches = workspace("patches", inputs, count)
+            patches[-1] = 1
             patches[:-1].reshape(window.shape)[:] = window
-            features = (self._extraction @ patches).reshape(scale, scale, -1, count)
+            features = workspace("features", scale * scale * outputs, count)
+            np.matmul(self._extraction, patches, out=features)
+            features = features.reshape(scale, scale, outputs, count)
             np.maximum(features, zeros[:, :count], out=features)
-            mapped = self._pointwise @ features if sums is None else self._wide(features, sums, cols)
+            mapped = workspace("mapped", scale, scale, len(bias), count)
+            if sums is None:
+                np.matmul(self._pointwise, features, out=mapped)
+            else:
+                self._wide(features, sums, mapped, cols, workspace)
             mapped += bias[:, :count]
             np.maximum(mapped, zeros[: len(bias), :count], out=mapped)
             # The rows of `mapped` end `after` rows above those of the patches; its first ones are not complete.
@@ -153,6 +165,19 @@ class PhaseNetwork:
         return large[:, begin : large.shape[1] - self._shift, begin : large.shape[2] - self._shift]
 
 
+class Workspace:
+    """Arrays that are used again: memory that is new to a process takes longer to write than the products in it."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[np.float32]] = {}
+
+    def __call__(self, name: str, *shape: int) -> NDArray[np.float32]:
+        """Returns the array of a name with a shape, and values of earlier uses; the first use has the largest shape."""
+        if name not in self._arrays:
+            self._arrays[name] = np.zeros(math.prod(shape), np.float32)
+        return self._arrays[name][: math.prod(shape)].reshape(shape)
+
+
 class WideLayer:
     """A layer of more than 1 x 1 pixels and many features, on the phases.
 
@@ -170,8 +195,9 @@ class WideLayer:
         found = neighbours(scale, self._side)
         self.reach = max(0, -found[0].offset), max(0, found[-1].offset)
         self._columns = [[col for col in found if col.phase == phase] for phase in range(scale)]
-        # For each source phase: the offset to it, the phases that it is a neighbour of, and their rows of the filter.
-        self._rows: list[list[tuple[int, slice]]] = []
+        # For each source phase: a matrix; and, by the offset to it, the phases that it is a neighbour of, and which
+        # of the products are for them.
+        self._rows: list[list[tuple[int, slice, slice]]] = []
         self._matrices = []
         for source in range(scale):
             taps = sorted(
@@ -179,8 +205,13 @@ class WideLayer:
                 for row in found
                 if row.sources.start <= source < row.sources.stop
             )
-            groups = [(offset, [phase for _, phase, _ in group]) for offset, group in groupby(taps, lambda tap: tap[0])]
-            self._rows.append([(offset, slice(phases[0], phases[-1] + 1)) for offset, phases in groups])
+            groups, begin = [], 0
+            for offset, group in groupby(taps, lambda tap: tap[0]):
+                phases = [phase for _, phase, _ in group]
+                end = begin + len(phases)
+                groups.append((offset, slice(phases[0], phases[-1] + 1), slice(begin, end)))
+                begin = end
+            self._rows.append(groups)
             matrix = kernel[[tap for _, _, tap in taps]].transpose(0, 3, 1, 2)
             self._matrices.append(np.ascontiguousarray(matrix.reshape(-1, self._side * self._c_in), np.float32))
 
@@ -188,32 +219,31 @@ class WideLayer:
         """Returns the sums that `__call__` adds to, for at most so many rows at a time."""
         return np.zeros((self._scale, self._scale, self._c_out, (rows + sum(self.reach)) * cols), np.float32)
 
-    def __call__(self, features: NDArray, sums: NDArray, cols: int) -> NDArray[np.float32]:
+    def __call__(self, features: NDArray, sums: NDArray, mapped: NDArray, cols: int, workspace: Workspace) -> None:
         """Adds the next rows of features to the sums, and takes out as many rows, which are complete.
 
         Args:
             features: `(scale, scale, c_in, pixels)`.
             sums: those of the call before; they are changed.
+            mapped: is set to the rows that are taken out, `(scale, scale, c_out, pixels)`. They end `reach[1]` above
+                those of the features. In the first `sum(reach)` rows of all, and in the outer columns, sums are not
+                complete.
             cols: pixels in a row.
-
-        Returns:
-            `(scale, scale, c_out, pixels)`, whose rows end `reach[1]` above those of the features. In the first
-            `sum(reach)` rows of all, and in the outer columns, sums are not complete.
+            workspace: arrays of earlier calls.
         """
         count, halo = features.shape[-1], sum(self.reach) * cols
-        side_by_side = np.zeros((self._side, self._c_in, count), np.float32)
+        side_by_side = workspace("side by side", self._side, self._c_in, count)
         for phase, columns in enumerate(self._columns):
             for source, (matrix, rows) in enumerate(zip(self._matrices, self._rows, strict=True)):
                 for col in columns:
                     begin, end = max(0, -col.offset), count - max(0, col.offset)
                     shifted = features[source, col.sources, :, begin + col.offset : end + col.offset]
                     side_by_side[col.taps, :, begin:end] = shifted
-                products = (matrix @ side_by_side.reshape(-1, count)).reshape(-1, self._c_out, count)
-                for offset, phases in rows:
+                products = workspace("products", len(matrix) // self._c_out, self._c_out, count)
+                np.matmul(matrix, side_by_side.reshape(-1, count), out=products.reshape(-1, count))
+                for offset, phases, of_phases in rows:
                     begin = (self.reach[1] - offset) * cols
-                    taken, products = np.split(products, [phases.stop - phases.start])
-                    sums[phases, phase, :, begin : begin + count] += taken
-        complete = sums[..., :count].copy()
+                    sums[phases, phase, :, begin : begin + count] += products[of_phases]
+        mapped[:] = sums[..., :count]
         sums[..., :halo] = sums[..., count : count + halo]
         sums[..., halo:] = 0
-        return complete

@@ -30,7 +30,7 @@ from srcnn_tf.upscaling.ensemble import oriented_weights
 from srcnn_tf.upscaling.interpolation import interpolation_matrix, mirrored
 from srcnn_tf.upscaling.network import PhaseNetwork
 
-TILE = 384  # rows and columns of a tile of the upscaled image: its planes fit the cache, its margins are a few percent
+TILE = 512  # rows and columns of a tile of the upscaled image: its planes fit the cache, its margins are a few percent
 
 
 class PolyphaseModel:

@@ -22,6 +22,7 @@ def test_equals_bicubic_then_three_convolutions(filter_sizes, c_dim, scale, monk
     rows, cols = (slice(scale * before - margin, scale * (side - after) - margin) for side in small.shape[:2])
     for values in (1, 10**9):
         monkeypatch.setattr(network, "FEATURES_IN_CACHE", values)
+        monkeypatch.setattr(network, "FEATURES_OF_WIDE_LAYER", values)
         result = phases(small.transpose(2, 0, 1))
         np.testing.assert_allclose(result.transpose(1, 2, 0), expected[rows, cols], rtol=0, atol=1e-5)
 
