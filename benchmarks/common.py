@@ -10,10 +10,11 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
+import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
 
-from srcnn_tf import utils
+from srcnn_tf import patch_file, utils
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError, StoppedError, UsageError
 from srcnn_tf.images.read import read_image
@@ -82,7 +83,7 @@ def synthetic_image(rows: int, cols: int, seed: int = 0) -> NDArray[np.uint8]:
 def write_small_images(folder: Path, count: int, name: str = "{}.png") -> None:
     """Writes so many equal images of 16 x 16 pixels into a new folder, named by their numbers."""
     folder.mkdir()
-    content = utils.to_png(synthetic_image(16, 16))
+    content = iio.imwrite("<bytes>", synthetic_image(16, 16), extension=".png")
     for number in range(count):
         (folder / name.format(number)).write_bytes(content)
 
@@ -106,7 +107,8 @@ def photograph(rows: int, cols: int, path: Path | None = None) -> NDArray[np.uin
 def load_patches(paths: Iterable[Path], config: Config) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Returns the patches `(n, image_size, image_size, c_dim)` and labels `(n, label_size, label_size, c_dim)`."""
     patches = [
-        utils.extract_patches(*utils.preprocess(utils.imread(path), config, config.c_dim), config) for path in paths
+        patch_file.extract_patches(*utils.preprocess(utils.imread(path), config, config.c_dim), config)
+        for path in paths
     ]
     data, label = (np.concatenate(arrays) for arrays in zip(*patches, strict=True))
     return data, label

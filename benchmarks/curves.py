@@ -12,7 +12,7 @@ checkpoint/curves and logs/curves. The same command resumes a stopped run, and r
 
 What is measured is what the authors' solver tested: patches of Set5, extracted as for training but adjacent, with the
 label's side as the stride; neither clipped nor rounded; one mean squared error over all. They are restored with the
-weights of that step. Recipe `modern` saves EMA weights, which are ahead of its curve until the learning rate is low.
+weights of that step.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from PIL import Image
 from scipy import ndimage
 
 from benchmarks.common import ROOT, Finished, report_errors, run_python, synthetic_image, write_small_images
-from srcnn_tf import utils
+from srcnn_tf import patch_file, utils
 from srcnn_tf.config import Config
 from srcnn_tf.datasets.samples import find_images
 from srcnn_tf.errors import RunError
@@ -98,7 +98,7 @@ def print_many(counts: Sequence[int], scratch: str | None) -> None:
     Raises:
         RunError: there is not enough disk space.
     """
-    patch_bytes = PATCHES * utils.patch_bytes(Config())
+    patch_bytes = PATCHES * patch_file.patch_bytes(Config())
     needed = max(counts) * (SIDE**2 * 3 + 2 * patch_bytes)
     free = shutil.disk_usage(scratch or tempfile.gettempdir()).free
     if needed > free:

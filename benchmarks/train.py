@@ -2,7 +2,7 @@
 
     python -m benchmarks.train --train_dir=Train/T91 --test_dir=Test/Set5 --turns=2
 
-Network 9-1-5, x3, batches of 128. srcnn_tf runs the whole program: shuffling, augmentation, SOAP, EMA, checkpoints,
+Network 9-1-5, x3, batches of 128. srcnn_tf runs the whole program: shuffling, augmentation, SOAP, checkpoints,
 validation and TensorBoard. The others are plain loops over the same patches in memory, without validation. Each runs in
 a process of its own. Medians of the turns, as Markdown with one row per program:
 

@@ -9,10 +9,10 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from srcnn_tf.errors import UsageError
-from srcnn_tf.spec import COLOR_SPACES, DEGRADATIONS, NetworkSpec
+from srcnn_tf.spec import COLOR_SPACES, DEGRADATIONS, Compression, NetworkSpec
 from srcnn_tf.training.recipes import RECIPES
 from srcnn_tf.weights.search import WeightsSearch
 
@@ -21,13 +21,6 @@ PAGES = ("linked", "embedded")
 PRECISIONS = ("auto", "float32", "bfloat16")
 # The paper's images, and the field that names the folder they are put below.
 SETS = {"T91": "train_dir", "Set5": "test_dir", "Set14": "test_dir"}
-
-
-class Compression(NamedTuple):
-    """JPEG compression of an image: the quality, 1 to 100, and the rows and columns that its first blocks lack."""
-
-    quality: int
-    block_offset: tuple[int, int] = (0, 0)
 
 
 # The fields that identify a run: only a run that agrees in all of them resumes it. The others say how long to train,

@@ -105,3 +105,10 @@ class NetworkSpec:
         """The flags that describe it: `--scale=3 --degradation=matlab ...`."""
         names = [field.name for field in fields(self) if field.name != "color_space" or self.c_dim == 3]
         return " ".join(f"--{name}={getattr(self, name)}" for name in names)
+
+
+class Compression(NamedTuple):
+    """JPEG compression of an image: the quality, 1 to 100, and the rows and columns that its first blocks lack."""
+
+    quality: int
+    block_offset: tuple[int, int] = (0, 0)

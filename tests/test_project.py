@@ -29,6 +29,7 @@ GROUPS = [
     {"weights.search"},
     {"config"},
     {"images"},
+    {"degradation", "patch_file"},
     {"utils"},
     {"model", "layers", "datasets"},
     {"weights"},

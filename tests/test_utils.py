@@ -12,19 +12,19 @@ from PIL import Image
 from scipy import ndimage
 from skimage.color import rgb2ycbcr, ycbcr2rgb
 
-from srcnn_tf import utils
-from srcnn_tf.config import Compression, Config
+from srcnn_tf import degradation, patch_file, utils
+from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.images import color, metrics
 from srcnn_tf.images.read import fingerprint, read_image
 from srcnn_tf.images.resize import imresize
-from srcnn_tf.spec import ColorSpace
+from srcnn_tf.spec import ColorSpace, Compression
 
 TRAIN_FILE = Path("checkpoint/train.h5")
 
 
 def image_patches(path, config, **options):
-    return utils.extract_patches(*utils.preprocess(utils.imread(path), config, config.c_dim, **options), config)
+    return patch_file.extract_patches(*utils.preprocess(utils.imread(path), config, config.c_dim, **options), config)
 
 
 def prepare(config):
@@ -67,18 +67,18 @@ def test_jpeg_degrades_the_small_image_as_a_file_does(kind, quality):
 def test_jpeg_blocks_begin_at_the_offset(offset):
     image = synthetic_image(29, 26)[..., 0]
     expected = by_pillow(np.pad(image, ((offset[0], 0), (offset[1], 0)), mode="symmetric"), 30)
-    compressed = utils.jpeg(image[..., np.newaxis] / 255, Compression(30, offset), ColorSpace())
+    compressed = degradation.jpeg(image[..., np.newaxis] / 255, Compression(30, offset), ColorSpace())
     np.testing.assert_allclose(255 * compressed[..., 0], expected[offset[0] :, offset[1] :], atol=1e-9)
     assert np.abs(255 * compressed[..., 0] - image).max() > 5
 
 
 def test_random_compression_covers_its_range():
     rng = np.random.default_rng(0)
-    drawn = [utils.random_compression(rng) for _ in range(2000)]
+    drawn = [degradation.random_compression(rng) for _ in range(2000)]
     compressed = [compression for compression in drawn if compression]
-    assert 0.5 < (len(drawn) - len(compressed)) / (len(drawn) * utils.CLEAN_SHARE) < 1.5
+    assert 0.5 < (len(drawn) - len(compressed)) / (len(drawn) * degradation.CLEAN_SHARE) < 1.5
     assert {compression.quality for compression in compressed} == set(
-        range(utils.JPEG_QUALITIES[0], utils.JPEG_QUALITIES[1] + 1)
+        range(degradation.JPEG_QUALITIES[0], degradation.JPEG_QUALITIES[1] + 1)
     )
     assert len({compression.block_offset for compression in compressed}) == 64
 
@@ -133,7 +133,7 @@ def test_degrade_differs_from_the_reference_only_where_its_edge_is_black(scale):
 
     def ours(line):
         # Equal columns, so that the other axis has no influence.
-        return utils.degrade(np.repeat(line[:, np.newaxis], 12, axis=1), scale)[:, 5]
+        return degradation.degrade(np.repeat(line[:, np.newaxis], 12, axis=1), scale)[:, 5]
 
     black = 0
     for size in range(33 // scale * scale, 480, scale):
@@ -178,7 +178,7 @@ def test_matlabs_degradation_is_of_rounded_luma_and_not_rounded_in_between():
 def test_patches_are_extracted_row_by_row_and_labels_are_their_centres(architecture):
     config = Config(architecture=architecture, stride=5)
     degraded, original = utils.preprocess(synthetic_image(48, 54), config, c_dim=3)
-    data, label = utils.extract_patches(degraded, original, config)
+    data, label = patch_file.extract_patches(degraded, original, config)
     corners = [(row, col) for row in range(0, 16, 5) for col in range(0, 22, 5)]
     assert len(data) == len(label) == len(corners) == 20
     margin = config.network.border // 2
@@ -188,7 +188,7 @@ def test_patches_are_extracted_row_by_row_and_labels_are_their_centres(architect
         np.testing.assert_array_equal(label[number], original[inner].astype(np.float32))
     for rows, cols, message in ((2, 48, "too few to be reduced 3 times"), (30, 48, "smaller than one patch of 33")):
         with pytest.raises(ValueError, match=f"{rows} x {cols} pixels are {message}"):
-            utils.extract_patches(*utils.preprocess(synthetic_image(rows, cols), config), config)
+            patch_file.extract_patches(*utils.preprocess(synthetic_image(rows, cols), config), config)
 
 
 @pytest.mark.parametrize("offset", [(1, 0), (0, 2), (2, 1)])
@@ -210,7 +210,7 @@ def test_t91_gives_the_papers_number_of_patches(shared, scale, count):
     config, total = Config(scale=scale), 0
     for path in utils.prepare_data(shared / "data" / "T91"):
         channels = np.zeros((*utils.modcrop(utils.imread(path), scale).shape[:2], 1))
-        total += len(utils.extract_patches(channels, channels, config)[0])
+        total += len(patch_file.extract_patches(channels, channels, config)[0])
     assert total == count
 
 
@@ -273,7 +273,7 @@ def test_unusable_images_are_warned_of_each_time(make_image):
         assert "broken.png: cannot be read" in broken
         assert "link.png: cannot be read" in link
         assert "small.png: 18 x 54 pixels are smaller than one patch of 33 x 33" in small
-        with utils.open_data(TRAIN_FILE) as file:
+        with patch_file.open_data(TRAIN_FILE) as file:
             assert file["patches_per_image"][()].tolist() == [0, 4, 0, 0, 4]
     for name in (b"Train/good.png", b"Train/\xff.png"):
         os.unlink(name)
@@ -308,7 +308,7 @@ def test_disk_space_is_checked_first_and_some_patches_can_be_read(make_image, mo
     for number in range(5):
         make_image(f"Train/{number}.png", rows=79, cols=88)  # 8 x 10 patches
     config = Config(stride=6)
-    assert 5 * 80 * utils.patch_bytes(config) == 5 * 80 * (33 * 33 + 21 * 21) * 4 == 2448000
+    assert 5 * 80 * patch_file.patch_bytes(config) == 5 * 80 * (33 * 33 + 21 * 21) * 4 == 2448000
     # What a killed run left takes no space.
     left = Path("checkpoint/.writing-train.h5")
     left.parent.mkdir()
@@ -336,7 +336,7 @@ def test_large_images_one_after_the_other_and_large_sets_without_images(name, th
     used = []
     monkeypatch.setattr(utils, "cores", lambda: 8)
     monkeypatch.setattr(utils, "map_in_threads", lambda function, items, n: used.append(n) or map(function, items))
-    monkeypatch.setattr(utils, name, 4 * utils.patch_bytes(Config()) - 1)
+    monkeypatch.setattr(utils, name, 4 * patch_file.patch_bytes(Config()) - 1)
     prepare(Config())
     assert used == [threads]
     with h5py.File(TRAIN_FILE) as file:

@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as iio
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 from tensorboard.plugins.image.metadata import create_summary_metadata
 
 from srcnn_tf.errors import RunError
-from srcnn_tf.utils import to_png
 
 
 class TensorBoardLog:
@@ -55,9 +55,10 @@ class TensorBoardLog:
         That encodes it ten times as slowly.
         """
         rows, cols = image.shape[:2]
+        png = iio.imwrite("<bytes>", image, plugin="pillow", extension=".png", compress_level=1)
         metadata = create_summary_metadata(display_name=None, description=None)
         write = partial(tf.summary.write, metadata=metadata)
-        self.write(step, write, name, [str(cols), str(rows), to_png(image)])
+        self.write(step, write, name, [str(cols), str(rows), png])
 
     def flush(self) -> None:
         """Writes what is still in memory to the disk."""

@@ -66,7 +66,6 @@ def restore_checkpoint(directory: Path, state: TrainingState) -> None:
 def _checkpoint(state: TrainingState) -> tf.train.Checkpoint:
     return tf.train.Checkpoint(
         model=state.model,
-        ema_model=state.ema_model,
         overparameterization=state.overparameterization,
         optimizer=state.optimizer,
         step=state.step,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from srcnn_tf import utils
+from srcnn_tf import degradation, patch_file, utils
 from srcnn_tf.config import Config
 from srcnn_tf.datasets.samples import is_validation_sample
 from srcnn_tf.errors import RunError
@@ -20,7 +20,7 @@ from srcnn_tf.system.threads import map_in_threads
 from srcnn_tf.training.recipes import Recipe
 
 MIN_IMAGES_TO_SPLIT = 20  # of fewer images, each is needed for training
-WINDOW = 32 * 2**20  # bytes of patches read at a time if they do not fit in memory; up to three windows are held
+SHARD_BYTES = 32 * 2**20  # bytes of patches read at a time if they do not fit in memory; up to three shards are held
 AUGMENTATION_STREAM = 1  # beside a seed and epoch: seeds the grid offsets and the compression of each image
 
 
@@ -62,7 +62,7 @@ class TrainingSet:
 
 
 @dataclass(frozen=True)
-class Window:
+class Shard:
     """Patches on the device, and batches of them: an epoch's, or consecutive ones of an epoch.
 
     Attributes:
@@ -91,8 +91,8 @@ def load_training_set(config: Config, recipe: Recipe, paths: list[Path], data_ha
     print(f"Preparing {len(paths)} images below {config.train_dir}.", flush=True)
     for warning in utils.input_setup(config, paths, data_hash):
         print(f"Warning: {warning}")
-    file = utils.train_file(config)
-    with utils.open_data(file) as data:
+    file = patch_file.train_file(config)
+    with patch_file.open_data(file) as data:
         counts = data["patches_per_image"][()]
         usable = np.flatnonzero(counts)
         images = [data[f"images/{number}"][()] for number in usable] if "images" in data else []
@@ -123,8 +123,8 @@ def validation_images(paths: list[Path], split: float) -> list[int]:
 def epoch_batches(training_set: TrainingSet, config: Config, recipe: Recipe, epoch: int) -> NDArray[np.int64]:
     """Returns the batches of an epoch, a pure function of seed and epoch: in the file's order, or shuffled.
 
-    Patches in memory are shuffled fully. Otherwise the file's chunks are shuffled, and then the patches of each window,
-    so that a window reads whole chunks from all over the file.
+    Patches in memory are shuffled fully. Otherwise the file's HDF5 chunks are shuffled, and then the patches of each
+    shard, so that a shard reads whole chunks from all over the file.
 
     Returns:
         `(steps_per_epoch, batch_size)` indices into the training file.
@@ -135,11 +135,11 @@ def epoch_batches(training_set: TrainingSet, config: Config, recipe: Recipe, epo
         if training_set.in_memory:
             order = rng.permutation(order)
         else:
-            chunks = rng.permutation(order[-1] // utils.CHUNK + 1)
-            order = order[np.argsort(chunks[order // utils.CHUNK], kind="stable")]
-            window = _window_steps(training_set, config) * batch_size
-            for begin in range(0, len(order), window):
-                rng.shuffle(order[begin : begin + window])
+            chunks = rng.permutation(order[-1] // patch_file.CHUNK + 1)
+            order = order[np.argsort(chunks[order // patch_file.CHUNK], kind="stable")]
+            shard = _shard_steps(training_set, config) * batch_size
+            for begin in range(0, len(order), shard):
+                rng.shuffle(order[begin : begin + shard])
     steps = training_set.steps_per_epoch
     return order[: steps * batch_size].reshape(steps, batch_size)
 
@@ -160,7 +160,7 @@ def epoch_patches(
     images, is_jpeg = training_set.images, config.degradation == "jpeg"
     rng = np.random.default_rng([config.seed, epoch, AUGMENTATION_STREAM])
     offsets = rng.integers(config.scale if recipe.grid_offsets else 1, size=(len(images), 2)).tolist()
-    compressions = [utils.random_compression(rng) if is_jpeg else None for _ in images]
+    compressions = [degradation.random_compression(rng) if is_jpeg else None for _ in images]
     ends = np.cumsum(training_set.counts)
     data, label = (
         np.empty((ends[-1], side, side, config.c_dim), np.float32) for side in (config.image_size, config.label_size)
@@ -168,7 +168,7 @@ def epoch_patches(
     drawn = zip(images, offsets, compressions, training_set.counts, ends, strict=True)
     for image, (row, col), compression, count, end in drawn:
         degraded, original = utils.preprocess(image, config, config.c_dim, (row, col), compression)
-        data[end - count : end], label[end - count : end] = utils.extract_patches(degraded, original, config)
+        data[end - count : end], label[end - count : end] = patch_file.extract_patches(degraded, original, config)
     return data, label
 
 
@@ -177,12 +177,12 @@ def _changes(config: Config, recipe: Recipe) -> bool:
     return recipe.grid_offsets or config.degradation == "jpeg"
 
 
-def windows(
+def shards(
     training_set: TrainingSet, config: Config, recipe: Recipe, first_step: int, part: slice = slice(None)
-) -> Iterator[Window]:
+) -> Iterator[Shard]:
     """Yields the patches and batches of all steps from `first_step` on, epoch after epoch.
 
-    While one window is trained on, a thread loads the next one. Patches in memory give one window per epoch.
+    While one shard is trained on, a thread loads the next one. Patches in memory give one shard per epoch.
 
     Args:
         training_set: the patches.
@@ -195,7 +195,7 @@ def windows(
         RunError: the training file is damaged or gone.
     """
     first_epoch, first = divmod(first_step, training_set.steps_per_epoch)
-    size = training_set.steps_per_epoch if training_set.in_memory else _window_steps(training_set, config)
+    size = training_set.steps_per_epoch if training_set.in_memory else _shard_steps(training_set, config)
 
     def requests() -> Iterator[tuple[int, NDArray[np.int64]]]:
         for epoch in range(first_epoch, config.epoch):
@@ -211,16 +211,16 @@ def windows(
         data, label = epoch_patches(training_set, config, recipe, epoch)
         return to_device(data), to_device(label)
 
-    def load(request: tuple[int, NDArray[np.int64]]) -> Window:
+    def load(request: tuple[int, NDArray[np.int64]]) -> Shard:
         epoch, batches = request
         if training_set.in_memory:
-            return Window(*whole_epoch(epoch if _changes(config, recipe) else 0), batches)
+            return Shard(*whole_epoch(epoch if _changes(config, recipe) else 0), batches)
         indices = np.sort(batches, axis=None)
         data, label = utils.read_data(training_set.file, indices)
-        return Window(to_device(data), to_device(label), np.searchsorted(indices, batches))
+        return Shard(to_device(data), to_device(label), np.searchsorted(indices, batches))
 
     yield from map_in_threads(load, requests(), threads=1)
 
 
-def _window_steps(training_set: TrainingSet, config: Config) -> int:
-    return max(1, WINDOW // (utils.patch_bytes(config) * training_set.batch_size))
+def _shard_steps(training_set: TrainingSet, config: Config) -> int:
+    return max(1, SHARD_BYTES // (patch_file.patch_bytes(config) * training_set.batch_size))

@@ -26,7 +26,6 @@ class Recipe:
     overparameterization: int = 1  # its expansion factor, see training.overparameterization
     huber_delta: float | None = None  # of the Huber loss; None: squared error
     channels: tuple[int, int] = (0, 3)  # the loss is over channels[0] up to, not including, channels[1]
-    ema: bool = False  # keep an exponential moving average of the weights, validate and save it
     caffe_loss: bool = False  # learning_rate is for half the sum of squares over a label; for our mean it is larger
     print_steps: bool = False  # print the reference's line every 10 steps; else a progress bar
     require_full_batch: bool = True  # fewer patches than batch_size are an error; else they make one smaller batch
@@ -43,7 +42,6 @@ RECIPES = {
         flips=True,
         grid_offsets=True,
         cosine_decay=True,
-        ema=True,
         overparameterization=2,
         huber_delta=0.02,
         require_full_batch=False,

@@ -1,7 +1,7 @@
 """One training step, from a batch of patches to updated weights, and the state that it changes.
 
-Read `loss_and_gradients` and `train_step`: forward, loss, gradient, update, average. What is below them makes a step
-fast, and many steps one call.
+Read `loss_and_gradients` and `train_step`: forward, loss, gradient, update. What is below them makes a step fast, and
+many steps one call.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ PATCHES_PER_PART = 16  # of a batch that is split; about as many fit a core's ca
 # Steps after which SOAP's bases are refreshed less often, which is a tenth faster. Over three seeds of 30 epochs of T91
 # this changes Set5 by less than a seed does. From the first step on, it would cost half a decibel after one epoch.
 SETTLED = 500
-EMA_DECAY = 0.999  # decay of the average of the weights, reached after some 9,000 steps
 
 
 @dataclass
@@ -38,9 +37,7 @@ class TrainingState:
     """All that training changes; a checkpoint holds each of these, by name.
 
     Attributes:
-        model: the network with the current weights.
-        ema_model: the network with the averaged weights, which are validated and saved; without an average, with the
-            current ones.
+        model: the network.
         overparameterization: the variables that are trained.
         optimizer: Keras optimizer of these variables.
         step: number of steps done, int64.
@@ -49,7 +46,6 @@ class TrainingState:
     """
 
     model: keras.Model
-    ema_model: keras.Model
     overparameterization: Overparameterization
     optimizer: keras.optimizers.Optimizer
     step: tf.Variable
@@ -61,7 +57,7 @@ class TrainingState:
     @property
     def variables(self) -> list[keras.Variable | tf.Variable]:
         """All variables; some are in the list twice."""
-        parts = (self.model, self.ema_model, self.overparameterization, self.optimizer)
+        parts = (self.model, self.overparameterization, self.optimizer)
         scalars = [self.step, self.seconds, self.total_steps, self.start_step, self.start_rate]
         return [variable for part in parts for variable in part.variables] + scalars
 
@@ -70,9 +66,8 @@ def create_state(config: Config, recipe: Recipe, weights: list[NDArray] | None =
     """Creates the state before the first step, with random weights or the given ones."""
     if weights is None:
         weights = initial_weights(config.network, recipe.initialization, config.seed)
-    model, ema_model = build_model(config.network), build_model(config.network)
+    model = build_model(config.network)
     model.set_weights(weights)
-    ema_model.set_weights(weights)
     overparameterization = Overparameterization(model, recipe.overparameterization, config.seed)
     optimizer: keras.optimizers.Optimizer
     if recipe.optimizer == "soap":
@@ -86,7 +81,6 @@ def create_state(config: Config, recipe: Recipe, weights: list[NDArray] | None =
 
     return TrainingState(
         model=model,
-        ema_model=ema_model,
         overparameterization=overparameterization,
         optimizer=optimizer,
         step=scalar(tf.int64),
@@ -177,15 +171,6 @@ def train_step(state: TrainingState, settings: Settings, data: tf.Tensor, label:
         gradients = [rate * gradient for rate, gradient in zip(recipe.layer_rates, gradients, strict=True)]
     state.optimizer.apply(tape.gradient(weights, trained, gradients), trained)
     state.overparameterization.write_to(state.model)
-
-    # Average of the weights, with a short memory at first, or the random initial ones would stay in it.
-    count = tf.cast(state.step, tf.float32)
-    decay = tf.minimum(EMA_DECAY, (1 + count) / (10 + count))
-    for average, variable in zip(state.ema_model.trainable_variables, state.model.trainable_variables, strict=True):
-        if recipe.ema:
-            average.assign_add((1 - decay) * (variable - average))
-        else:
-            average.assign(variable)
     state.step.assign_add(1)
     return loss
 

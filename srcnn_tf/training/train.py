@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import platform
 import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
-import filelock
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-import srcnn_tf
-from srcnn_tf import utils
 from srcnn_tf.config import Config
 from srcnn_tf.datasets.samples import find_images
 from srcnn_tf.errors import RunError, StoppedError
-from srcnn_tf.images.metrics import score_channels
 from srcnn_tf.images.read import fingerprint
 from srcnn_tf.system.devices import has_gpu
 from srcnn_tf.testing.tensorboard import TensorBoardLog
 from srcnn_tf.testing.tiling import TiledModel
 from srcnn_tf.training import checkpoint
 from srcnn_tf.training.callbacks import PRINT_EVERY, HistoryFile, ProgressBar, ReferenceLines, TrainingLog
-from srcnn_tf.training.patches import TrainingSet, load_training_set, windows
+from srcnn_tf.training.patches import load_training_set, shards
 from srcnn_tf.training.recipes import RECIPES, Recipe
+from srcnn_tf.training.run import Run, is_resumed, lock
 from srcnn_tf.training.schedule import Schedule, learning_rate
-from srcnn_tf.training.step import Settings, TrainingState, compile_steps, create_state
+from srcnn_tf.training.step import Settings, compile_steps, create_state
 from srcnn_tf.training.workers import Workers, find_workers
-from srcnn_tf.weights.models import save_model
+from srcnn_tf.utils import preprocess
 from srcnn_tf.weights.search import WEIGHTS_FILE
 from srcnn_tf.weights.store import read_weights
 
@@ -72,8 +65,11 @@ def train(
         with workers.chief_first():
             paths = find_images(config, "train_dir")
             data_hash = fingerprint(paths, config.train_dir)
-            resumed = workers.is_chief and _is_resumed(config, recipe, directory, data_hash)
-            state = create_state(config, recipe, None if resumed or not workers.is_chief else _initial_weights(config))
+            resumed = workers.is_chief and is_resumed(config, recipe, directory, data_hash)
+            weights = None
+            if config.weights is not None and workers.is_chief and not resumed:
+                weights = read_weights(Path(config.weights), config.network)
+            state = create_state(config, recipe, weights)
             training_set = load_training_set(config, recipe, paths, data_hash)
         if training_set.batch_size < workers.strategy.num_replicas_in_sync:
             raise RunError(
@@ -97,166 +93,6 @@ def train(
         )
 
 
-@contextmanager
-def lock(directory: Path) -> Iterator[None]:
-    """Refuses a second training in the same folder. The operating system releases the lock of a killed process.
-
-    Raises:
-        RunError: another process holds the lock, or the folder cannot be written.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        held = filelock.FileLock(directory / ".lock").acquire(timeout=0)
-    except filelock.Timeout:
-        raise RunError(
-            f"{directory}: another process is training there. Wait until it ends, or name another --checkpoint_dir."
-        ) from None
-    except OSError as error:
-        raise RunError(f"{directory}: cannot be written ({error.strerror}); name another --checkpoint_dir.") from error
-    with held:
-        yield
-
-
-def _is_resumed(config: Config, recipe: Recipe, directory: Path, data_hash: str) -> bool:
-    """Returns whether there is a run to resume; one of another configuration is an error."""
-    if not config.resume or checkpoint.latest_checkpoint(directory) is None:
-        return False
-    record = checkpoint.read_record(directory)
-    now, then = config.identity, record["config"].identity
-    different = [f"--{name} was {then[name]}, now {now[name]}" for name in now if now[name] != then[name]]
-    if not different and record["recipe"] != json.loads(json.dumps(asdict(recipe))):
-        different.append(f"the recipe was {record['recipe']}, now {asdict(recipe)}")
-    if record["data"]["sha256"] != data_hash:
-        former = f"{record['data']['images']} below {record['config'].train_dir}"
-        different.append(f"the training images differ from the former ones ({former})")
-    if different:
-        raise RunError(
-            f"{directory} holds another run: {'; '.join(different)}. Give the same flags to resume it, "
-            "--resume=False to restart in its place, or another --checkpoint_dir."
-        )
-    return True
-
-
-def _initial_weights(config: Config) -> list[NDArray] | None:
-    if config.weights is None:
-        return None
-    return read_weights(Path(config.weights), config.network)
-
-
-@dataclass
-class Run:
-    """A training run, and what is saved of it.
-
-    Attributes:
-        config: what to train.
-        recipe: how to train.
-        training_set: the patches and the validation images.
-        state: what training changes.
-        data_hash: fingerprint of the training images.
-        workers: who trains.
-        saved_step: step of the newest checkpoint.
-    """
-
-    config: Config
-    recipe: Recipe
-    training_set: TrainingSet
-    state: TrainingState
-    data_hash: str
-    workers: Workers
-    saved_step: int
-
-    @property
-    def directory(self) -> Path:
-        """Folder of the checkpoints and weights."""
-        return self.config.search.run_directory(self.config.network)
-
-    @property
-    def total_steps(self) -> int:
-        """Number of steps of the whole run."""
-        return self.config.epoch * self.training_set.steps_per_epoch
-
-    def save(self) -> None:
-        """Writes a checkpoint and the weights, if this is the chief.
-
-        Raises:
-            RunError: they cannot be written, or the state is not finite; the former checkpoints are kept.
-        """
-        step = int(self.state.step)
-        if step == self.saved_step:
-            return
-        trained = (*self.state.overparameterization.trained_variables(), *self.state.optimizer.variables)
-        self.check_finite(*(variable.numpy() for variable in trained))
-        self.workers.synchronize(self.state.variables)  # as after resuming; and processors of two kinds may differ
-        former_step, self.saved_step = self.saved_step, step
-        if not self.workers.is_chief:
-            return
-        checkpoint.save_checkpoint(self.directory, self.state)
-        if former_step == 0:
-            # A former run stays until there is something to take its place. The step of the record is that of the
-            # saved weights, of which there are none yet.
-            checkpoint.write_record(self.directory, self._record() | {"step": 0})
-            checkpoint.delete_former_run(self.directory, step)
-        checkpoint.delete_obsolete(self.directory)
-        self.save_weights()
-
-    def save_weights(self) -> None:
-        """Writes the weights, and the record with their step."""
-        save_model(self.state.ema_model, self.config.network, self.directory)
-        checkpoint.write_record(self.directory, self._record())
-
-    def _record(self) -> dict[str, Any]:
-        training_set, packages = self.training_set, ("tensorflow", "keras", "numpy", "scipy")
-        return {
-            "command": self.config.command,
-            "config": asdict(self.config),
-            "recipe": asdict(self.recipe),
-            "data": {
-                "sha256": self.data_hash,
-                "images": len(training_set.paths),
-                "patches": len(training_set.indices),
-            },
-            "step": int(self.state.step),
-            "steps": self.total_steps,
-            "seconds": round(float(self.state.seconds), 1),
-            "versions": {"srcnn_tf": srcnn_tf.__version__, "python": platform.python_version()}
-            | {name: version(name) for name in packages},
-        }
-
-    def check_finite(self, *values: ArrayLike) -> None:
-        """Checks that training has not diverged.
-
-        Raises:
-            RunError: one of the values, such as losses, or of the weights is not a finite number.
-        """
-        if all(np.isfinite(numbers).all() for numbers in (*values, *self.state.model.get_weights())):
-            return
-        newest = checkpoint.latest_checkpoint(self.directory) if self.saved_step else None
-        kept = f"the last checkpoint is {newest}" if newest else "no checkpoint was written"
-        raise RunError(
-            f"The loss or the weights became infinite or NaN by step {int(self.state.step)}: the learning rate is too "
-            f"high. Training is stopped; {kept}. Restart with --resume=False and a --learning_rate below "
-            f"{self.config.learning_rate:g}."
-        )
-
-    def validate(self, restore: TiledModel) -> dict[str, float]:
-        """Scores the validation images as testing does; returns the means over the images, under the names of logs."""
-        scores = []
-        for number in list(self.training_set.validation):
-            try:
-                image = self.training_set.image(number)
-                degraded, original = utils.preprocess(image, self.config, compression=self.config.compression)
-                restored, bicubic = (
-                    score_channels(channels, original, self.config.scale, self.config.network.color)
-                    for channels in (restore(degraded), degraded)
-                )
-                scores.append((restored.psnr, restored.ssim, bicubic.psnr))
-            except (RunError, ValueError, MemoryError) as error:  # too small for the scale, or its file has vanished
-                print(f"Warning: {self.training_set.paths[number]} is not used for validation any more: {error}")
-                self.training_set.validation.remove(number)
-        names = ("held-out/psnr", "held-out/ssim", "held-out/psnr_bicubic")
-        return dict(zip(names, np.mean(scores, axis=0).tolist(), strict=True)) if scores else {}
-
-
 def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback]) -> None:
     """Trains to the last epoch; on the chief, with the callbacks of this program and others."""
     config, training_set, first_step = run.config, run.training_set, run.saved_step
@@ -264,13 +100,13 @@ def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback]) -> None:
     run.state.total_steps.assign(schedule.total_steps)
     run.state.start_step.assign(schedule.start_step)
     run.state.start_rate.assign(schedule.start_rate)
-    restore = TiledModel(run.state.ema_model, config.network.color)
+    restore = TiledModel(run.state.model, config.network.color)
     log = TensorBoardLog(Path(config.log_dir, config.run_name))
     all_callbacks: list[keras.callbacks.Callback] = []
     if run.workers.is_chief:
         log.open(append=first_step > 0)
         preview_image = training_set.image([*training_set.validation, 0][0])
-        preview = utils.preprocess(preview_image, config, compression=config.compression)
+        preview = preprocess(preview_image, config, compression=config.compression)
         rows = "\n".join(f"| {name} | {value} |" for name, value in asdict(config).items())
         configuration = f"| flag | value |\n|---|---|\n{rows}\n\n`{config.command}`"
         all_callbacks = [
@@ -297,6 +133,79 @@ def _fit(run: Run, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         raise RunError("The training is complete, but its log could not be written, as reported above.")
 
 
+def _train_epochs(
+    run: Run,
+    schedule: Schedule,
+    restore: TiledModel,
+    callback_list: keras.callbacks.CallbackList,
+    signals: list[str],
+) -> None:
+    """Trains from the state's step to the end: epochs, calls of many steps, checkpoints, validation, callbacks."""
+    config, state, workers = run.config, run.state, run.workers
+    steps_per_epoch, batch_size = run.training_set.steps_per_epoch, run.training_set.batch_size
+    dtype = "float32" if config.precision == "auto" else config.precision
+    settings = Settings(run.recipe, workers, batch_size, config.seed, dtype, xla=has_gpu())
+    compiled_steps = compile_steps(state, config, settings)
+    # A GPU needs less time for a step than Python for a call: there, a call goes as far as a checkpoint allows.
+    steps_per_call = SAVE_EVERY if has_gpu() and not run.recipe.print_steps else PRINT_EVERY
+    step, losses = int(state.step), list[float]()
+
+    for shard in shards(run.training_set, config, run.recipe, step, workers.share(batch_size)):
+        epoch = step // steps_per_epoch
+        if not losses:
+            callback_list.on_epoch_begin(epoch)
+            epoch_start = time.monotonic()
+
+        for batches in _calls(shard.batches, step, steps_per_call):
+            rates = learning_rate(schedule, step + np.arange(len(batches))).astype(np.float32)
+            call_start = time.monotonic()
+            try:
+                call_losses = compiled_steps(shard.data, shard.label, batches, rates).numpy()
+            except tf.errors.ResourceExhaustedError as error:
+                raise RunError(
+                    f"There is not enough memory for batches of {batch_size} patches: give a smaller --batch_size."
+                ) from error
+            state.seconds.assign_add(time.monotonic() - call_start)
+            step += len(batches)
+            losses += call_losses.tolist()
+            run.check_finite(call_losses)
+            logs = {"loss": call_losses[-1], "mean_loss": call_losses.mean(), "learning_rate": rates[-1]}
+            callback_list.on_train_batch_end(step, logs)
+            if step % SAVE_EVERY == 0:
+                run.save()
+            is_stopped = workers.any_worker(bool(signals))
+            if is_stopped and step % steps_per_epoch:
+                _stop(run, signals)
+
+        if step % steps_per_epoch:
+            continue  # the epoch has more patches
+        if is_stopped:  # validation takes time, which whoever stops the run may not have
+            run.save()
+        logs = {
+            "loss": np.mean(losses),
+            "learning_rate": rates[-1],
+            "seconds": float(state.seconds),
+            "patches_per_second": len(losses) * batch_size / (time.monotonic() - epoch_start),
+        }
+        if workers.is_chief:
+            callback_list.on_epoch_end(epoch, logs | run.validate(restore))
+        losses = []
+        if workers.any_worker(bool(signals)) and step < run.total_steps:
+            _stop(run, signals)
+        if workers.any_worker(state.model.stop_training):
+            break
+    run.save()
+
+
+def _calls(batches: NDArray[np.int64], step: int, steps_per_call: int) -> Iterator[NDArray[np.int64]]:
+    """Yields the batches of each call; calls end at multiples of `steps_per_call` steps of the run."""
+    begin = 0
+    while begin < len(batches):
+        end = begin + steps_per_call - (step + begin) % steps_per_call
+        yield batches[begin:end]
+        begin = end
+
+
 def _schedule(run: Run) -> tuple[Schedule, str]:
     """Returns the schedule of the run's length; and a notice of what changes, if a resumed run had another length."""
     state, step, steps_per_epoch = run.state, int(run.state.step), run.training_set.steps_per_epoch
@@ -316,74 +225,6 @@ def _schedule(run: Run) -> tuple[Schedule, str]:
     if not schedule.cosine_decay:
         return schedule, change + "the learning rate stays the same."
     return schedule, change + f"the learning rate warms up from {rate:.1e} to the schedule of the new length."
-
-
-def _train_epochs(
-    run: Run,
-    schedule: Schedule,
-    restore: TiledModel,
-    callback_list: keras.callbacks.CallbackList,
-    signals: list[str],
-) -> None:
-    """Trains from the state's step to the end: windows of patches, checkpoints, validation, callbacks."""
-    state, training_set = run.state, run.training_set
-    steps_per_epoch, batch_size = training_set.steps_per_epoch, training_set.batch_size
-    workers = run.workers
-    dtype = "float32" if run.config.precision == "auto" else run.config.precision
-    settings = Settings(run.recipe, workers, batch_size, run.config.seed, dtype, xla=has_gpu())
-    compiled_steps = compile_steps(state, run.config, settings)
-    # A GPU needs less time for a step than Python for a call: there, a call goes as far as a checkpoint allows.
-    steps_per_call = SAVE_EVERY if has_gpu() and not run.recipe.print_steps else PRINT_EVERY
-    step = int(state.step)
-    losses: list[float] = []  # of the epoch
-
-    for window in windows(training_set, run.config, run.recipe, step, workers.share(batch_size)):
-        epoch = step // steps_per_epoch
-        if not losses:
-            callback_list.on_epoch_begin(epoch)
-            epoch_start = time.monotonic()
-
-        # Calls end with the window and at multiples of `steps_per_call`.
-        begin = 0
-        while begin < len(window.batches):
-            batches = window.batches[begin : begin + steps_per_call - step % steps_per_call]
-            rates = learning_rate(schedule, step + np.arange(len(batches))).astype(np.float32)
-            call_start = time.monotonic()
-            try:
-                call_losses = compiled_steps(window.data, window.label, batches, rates).numpy()
-            except tf.errors.ResourceExhaustedError as error:
-                raise RunError(
-                    f"There is not enough memory for batches of {batch_size} patches: give a smaller --batch_size."
-                ) from error
-            state.seconds.assign_add(time.monotonic() - call_start)
-            begin, step = begin + len(batches), step + len(batches)
-            losses += call_losses.tolist()
-            run.check_finite(losses[-len(batches) :])
-            logs = {"loss": call_losses[-1], "mean_loss": call_losses.mean(), "learning_rate": rates[-1]}
-            callback_list.on_train_batch_end(step, logs)
-            if step % SAVE_EVERY == 0:
-                run.save()
-            is_stopped = workers.any_worker(bool(signals))
-            if is_stopped and step % steps_per_epoch:
-                _stop(run, signals)
-
-        if step % steps_per_epoch == 0:
-            if is_stopped:  # validation takes time, which whoever stops the run may not have
-                run.save()
-            logs = {
-                "loss": np.mean(losses),
-                "learning_rate": rates[-1],
-                "seconds": float(state.seconds),
-                "patches_per_second": len(losses) * batch_size / (time.monotonic() - epoch_start),
-            }
-            if workers.is_chief:
-                callback_list.on_epoch_end(epoch, logs | run.validate(restore))
-            losses = []
-            if workers.any_worker(bool(signals)) and step < run.total_steps:
-                _stop(run, signals)
-            if workers.any_worker(state.model.stop_training):
-                break
-    run.save()
 
 
 def _stop(run: Run, signals: list[str]) -> None:

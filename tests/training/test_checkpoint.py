@@ -104,7 +104,7 @@ def test_the_first_checkpoint_of_a_new_run_replaces_all_of_a_former_one_but_file
     state = small_state()
     for step in (500, 1000, 1500):
         save(state, step)
-    save_model(state.ema_model, Config().network, RUN)
+    save_model(state.model, Config().network, RUN)
     Path("run/notes.txt").touch()
     state.step.assign(300)
     checkpoint.save_checkpoint(RUN, state)

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srcnn_tf import utils
+from srcnn_tf import patch_file, utils
 from srcnn_tf.config import Config
 from srcnn_tf.datasets.samples import find_images
 from srcnn_tf.errors import RunError
 from srcnn_tf.training import patches
-from srcnn_tf.training.patches import epoch_batches, epoch_patches, load_training_set, windows
+from srcnn_tf.training.patches import epoch_batches, epoch_patches, load_training_set, shards
 from srcnn_tf.training.recipes import RECIPES
 
 MODERN = RECIPES["modern"]
@@ -18,7 +18,7 @@ MODERN = RECIPES["modern"]
 
 @pytest.fixture
 def config(make_image):
-    """Five images of 80 patches each: 25 batches, and seven chunks, the last one not full."""
+    """Five images of 80 patches each: 25 batches, and seven shards, the last one not full."""
     for number in range(5):
         make_image(f"Train/{number}.png", rows=78, cols=87, seed=number)
     return Config(stride=6, batch_size=16, epoch=4, validation_split=0.0)
@@ -30,9 +30,9 @@ def load(config, recipe=MODERN):
 
 @pytest.fixture
 def larger_than_memory(monkeypatch):
-    """Two batches in a window."""
+    """Two batches in a shard."""
     monkeypatch.setattr(utils, "MAX_PATCH_BYTES_IN_MEMORY", 0)
-    monkeypatch.setattr(patches, "WINDOW", 2 * 16 * utils.patch_bytes(Config()))
+    monkeypatch.setattr(patches, "SHARD_BYTES", 2 * 16 * patch_file.patch_bytes(Config()))
 
 
 @pytest.mark.parametrize("memory", ["in memory", "in windows"])
@@ -54,15 +54,15 @@ def test_windows_are_all_batches_of_all_epochs_from_any_step(config, recipe, mem
     expected = np.concatenate([first, second])
     data, label = utils.read_data(training_set.file)
     for first_step in (0, 2, 5, 24, 25, 49):
-        loaded = list(windows(training_set, config, recipe, first_step))
-        sizes = [len(window.batches) for window in loaded]
+        loaded = list(shards(training_set, config, recipe, first_step))
+        sizes = [len(shard.batches) for shard in loaded]
         if training_set.in_memory:
             assert sizes == [50 - first_step] if first_step >= 25 else [25 - first_step, 25]
         else:
             assert max(sizes) <= 2
-            assert max(len(window.data) for window in loaded) <= 2 * 16
+            assert max(len(shard.data) for shard in loaded) <= 2 * 16
         for array, name in ((data, "data"), (label, "label")):
-            parts = [np.array(getattr(window, name))[window.batches] for window in loaded]
+            parts = [np.array(getattr(shard, name))[shard.batches] for shard in loaded]
             np.testing.assert_array_equal(np.concatenate(parts), array[expected[first_step:]])
 
 
@@ -74,7 +74,7 @@ def test_each_epoch_has_other_grid_offsets_which_depend_on_seed_and_epoch_alone(
     chosen = []
     for number, image in enumerate(training_set.images):
         known = {
-            offset: utils.extract_patches(*utils.preprocess(image, config, 1, offset), config)[0]
+            offset: patch_file.extract_patches(*utils.preprocess(image, config, 1, offset), config)[0]
             for offset in itertools.product(range(3), repeat=2)
         }
         for epoch in epochs[1:]:
@@ -82,9 +82,9 @@ def test_each_epoch_has_other_grid_offsets_which_depend_on_seed_and_epoch_alone(
             chosen += [offset for offset, patches in known.items() if np.array_equal(patches, part)]
     assert len(chosen) == 15
     assert len(set(chosen)) >= 5  # of nine
-    for window, (data, _) in zip(windows(training_set, config, MODERN, 50), epochs[2:], strict=True):
-        np.testing.assert_array_equal(window.data, data)
-        np.testing.assert_array_equal(window.label, label)
+    for shard, (data, _) in zip(shards(training_set, config, MODERN, 50), epochs[2:], strict=True):
+        np.testing.assert_array_equal(shard.data, data)
+        np.testing.assert_array_equal(shard.label, label)
     other = epoch_patches(training_set, dataclasses.replace(config, seed=1), MODERN, 2)[0]
     assert not np.array_equal(other, epochs[2][0])
     without = dataclasses.replace(MODERN, grid_offsets=False)
@@ -101,8 +101,8 @@ def test_each_epoch_has_another_compression_which_depends_on_seed_and_epoch_alon
         parts = np.abs(data - other_data).reshape(5, -1).max(axis=1)
         assert (parts > 0.005).sum() >= 4, "one image may be left as it is twice"
         np.testing.assert_array_equal(label, other_label)
-    for window, (data, _) in zip(windows(training_set, config, RECIPES[recipe], 50), epochs[2:], strict=False):
-        np.testing.assert_array_equal(window.data, data)
+    for shard, (data, _) in zip(shards(training_set, config, RECIPES[recipe], 50), epochs[2:], strict=False):
+        np.testing.assert_array_equal(shard.data, data)
     again = epoch_patches(training_set, config, RECIPES[recipe], 2)[0]
     np.testing.assert_array_equal(again, epochs[2][0])
     other = epoch_patches(training_set, dataclasses.replace(config, seed=1), RECIPES[recipe], 2)[0]
@@ -111,7 +111,7 @@ def test_each_epoch_has_another_compression_which_depends_on_seed_and_epoch_alon
 
 @pytest.mark.usefixtures("larger_than_memory")
 def test_a_file_damaged_during_training_is_named(config):
-    stream = windows(load(config), config, MODERN, 0)
+    stream = shards(load(config), config, MODERN, 0)
     next(stream)
     Path("checkpoint/train.h5").write_bytes(b"nothing")
     with pytest.raises(RunError, match=r"train\.h5: cannot be read .*Delete it, and the same command creates it again"):

@@ -57,7 +57,6 @@ def test_a_step_goes_down_the_gradient_of_the_whole_batch(c_dim, channels, xla):
     moved = zip(model.get_weights(), build_model(config.network, "he").get_weights(), strict=True)
     assert min(np.abs(values - start).max() for values, start in moved) > 1e-3
     assert_close(state.model.get_weights(), model.get_weights(), 2e-5)  # weights up to 4
-    assert_close(state.ema_model.get_weights(), state.model.get_weights(), 0)  # no average in this recipe
 
 
 def test_errors_above_a_limit_count_linearly():
@@ -76,21 +75,6 @@ def test_errors_above_a_limit_count_linearly():
     for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
         variable.assign_sub(0.1 * gradient)
     assert_close(state.model.get_weights(), model.get_weights(), 5e-6)  # as Keras rounds other sums
-
-
-def test_ema_weights_are_the_average():
-    data, label = random_patches(4)
-    config, recipe = Config(filters="6,4"), RECIPES["modern"]
-    state = create_state(config, recipe)
-    average = state.model.get_weights()
-    steps = compile_steps(state, config, Settings(recipe, ALONE, 4))
-    for step in range(6):
-        steps(data, label, np.arange(4)[np.newaxis], np.array([1e-3], np.float32))
-        decay = min(0.999, (1 + step) / (10 + step))
-        current = state.model.get_weights()
-        average = [decay * mean + (1 - decay) * values for mean, values in zip(average, current, strict=True)]
-    assert_close(state.ema_model.get_weights(), average, 1e-6)
-    assert max(np.abs(mean - values).max() for mean, values in zip(average, current, strict=True)) > 1e-4
 
 
 def test_flips_are_those_of_patch_and_label_alike_in_eight_orientations():

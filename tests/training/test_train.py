@@ -16,14 +16,14 @@ import tensorflow as tf
 from conftest import full_disk
 from networks import find
 
-from srcnn_tf import utils
+from srcnn_tf import patch_file, utils
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError, StoppedError
 from srcnn_tf.images.metrics import score_channels
 from srcnn_tf.images.read import read_image
 from srcnn_tf.spec import LUMA
 from srcnn_tf.testing.tiling import TiledModel
-from srcnn_tf.training import patches, train
+from srcnn_tf.training import patches, run, train
 from srcnn_tf.training.checkpoint import latest_checkpoint
 from srcnn_tf.training.recipes import RECIPES
 from srcnn_tf.training.step import create_state
@@ -216,7 +216,7 @@ def test_what_a_gpu_gets_learns_the_same(make_image, monkeypatch):
 def test_a_stopped_run_resumes_as_if_it_had_not_been_stopped(recipe, in_memory, degradation, monkeypatch, capsys):
     if not in_memory:
         monkeypatch.setattr(utils, "MAX_PATCH_BYTES_IN_MEMORY", 0)
-        monkeypatch.setattr(patches, "WINDOW", 6 * utils.patch_bytes(Config()))
+        monkeypatch.setattr(patches, "SHARD_BYTES", 6 * patch_file.patch_bytes(Config()))
 
     def config(folder):
         return Config(
@@ -312,7 +312,7 @@ def test_a_run_killed_before_its_weights_were_written_writes_them_the_next_time(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(train, "save_model", killed)
+        patched.setattr(run, "save_model", killed)
         with pytest.raises(KeyboardInterrupt):
             train.train(reference(2))
     assert not (RUN / "SRCNN.weights.h5").exists()
@@ -406,7 +406,7 @@ def test_a_full_disk_leaves_no_partial_file_and_of_a_log_costs_the_log_alone(cap
     with pytest.raises(RunError, match=r"file/below: cannot be written \(Not a directory\); name another"):
         train.train(reference(1, checkpoint_dir="file/below"))
     checkpoint = f"{directory}/SRCNN.model-1: cannot be written .*the former checkpoints are kept"
-    for size, message in ((50_000, "checkpoint/train.h5: cannot be written"), (1_000_000, checkpoint)):
+    for size, message in ((50_000, "checkpoint/train.h5: cannot be written"), (700_000, checkpoint)):
         with full_disk(size), pytest.raises(RunError, match=f"^{message}"):
             train.train(config)
         left = [path for path in Path("checkpoint").rglob("*") if path.is_file()]

@@ -1,0 +1,183 @@
+"""A training run: what it is made of, what is saved of it, and which former run it resumes."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+from numpy.typing import ArrayLike
+
+import srcnn_tf
+from srcnn_tf.config import Config
+from srcnn_tf.errors import RunError
+from srcnn_tf.images.metrics import score_channels
+from srcnn_tf.testing.tiling import TiledModel
+from srcnn_tf.training import checkpoint
+from srcnn_tf.training.patches import TrainingSet
+from srcnn_tf.training.recipes import Recipe
+from srcnn_tf.training.step import TrainingState
+from srcnn_tf.training.workers import Workers
+from srcnn_tf.utils import preprocess
+from srcnn_tf.weights.models import save_model
+
+
+@dataclass
+class Run:
+    """A training run, and what is saved of it.
+
+    Attributes:
+        config: what to train.
+        recipe: how to train.
+        training_set: the patches and the validation images.
+        state: what training changes.
+        data_hash: fingerprint of the training images.
+        workers: who trains.
+        saved_step: step of the newest checkpoint.
+    """
+
+    config: Config
+    recipe: Recipe
+    training_set: TrainingSet
+    state: TrainingState
+    data_hash: str
+    workers: Workers
+    saved_step: int
+
+    @property
+    def directory(self) -> Path:
+        """Folder of the checkpoints and weights."""
+        return self.config.search.run_directory(self.config.network)
+
+    @property
+    def total_steps(self) -> int:
+        """Number of steps of the whole run."""
+        return self.config.epoch * self.training_set.steps_per_epoch
+
+    def save(self) -> None:
+        """Writes a checkpoint and the weights, if this is the chief.
+
+        Raises:
+            RunError: they cannot be written, or the state is not finite; the former checkpoints are kept.
+        """
+        step = int(self.state.step)
+        if step == self.saved_step:
+            return
+        trained = (*self.state.overparameterization.trained_variables(), *self.state.optimizer.variables)
+        self.check_finite(*(variable.numpy() for variable in trained))
+        self.workers.synchronize(self.state.variables)  # as after resuming; and processors of two kinds may differ
+        former_step, self.saved_step = self.saved_step, step
+        if not self.workers.is_chief:
+            return
+        checkpoint.save_checkpoint(self.directory, self.state)
+        if former_step == 0:
+            # A former run stays until there is something to take its place. The step of the record is that of the
+            # saved weights, of which there are none yet.
+            checkpoint.write_record(self.directory, self._record() | {"step": 0})
+            checkpoint.delete_former_run(self.directory, step)
+        checkpoint.delete_obsolete(self.directory)
+        self.save_weights()
+
+    def save_weights(self) -> None:
+        """Writes the weights, and the record with their step."""
+        save_model(self.state.model, self.config.network, self.directory)
+        checkpoint.write_record(self.directory, self._record())
+
+    def _record(self) -> dict[str, Any]:
+        training_set, packages = self.training_set, ("tensorflow", "keras", "numpy", "scipy")
+        return {
+            "command": self.config.command,
+            "config": asdict(self.config),
+            "recipe": asdict(self.recipe),
+            "data": {
+                "sha256": self.data_hash,
+                "images": len(training_set.paths),
+                "patches": len(training_set.indices),
+            },
+            "step": int(self.state.step),
+            "steps": self.total_steps,
+            "seconds": round(float(self.state.seconds), 1),
+            "versions": {"srcnn_tf": srcnn_tf.__version__, "python": platform.python_version()}
+            | {name: version(name) for name in packages},
+        }
+
+    def check_finite(self, *values: ArrayLike) -> None:
+        """Checks that training has not diverged.
+
+        Raises:
+            RunError: one of the values, such as losses, or of the weights is not a finite number.
+        """
+        if all(np.isfinite(numbers).all() for numbers in (*values, *self.state.model.get_weights())):
+            return
+        newest = checkpoint.latest_checkpoint(self.directory) if self.saved_step else None
+        kept = f"the last checkpoint is {newest}" if newest else "no checkpoint was written"
+        raise RunError(
+            f"The loss or the weights became infinite or NaN by step {int(self.state.step)}: the learning rate is too "
+            f"high. Training is stopped; {kept}. Restart with --resume=False and a --learning_rate below "
+            f"{self.config.learning_rate:g}."
+        )
+
+    def validate(self, restore: TiledModel) -> dict[str, float]:
+        """Scores the validation images as testing does; returns the means over the images, under the names of logs."""
+        scores = []
+        for number in list(self.training_set.validation):
+            try:
+                image = self.training_set.image(number)
+                degraded, original = preprocess(image, self.config, compression=self.config.compression)
+                restored, bicubic = (
+                    score_channels(channels, original, self.config.scale, self.config.network.color)
+                    for channels in (restore(degraded), degraded)
+                )
+                scores.append((restored.psnr, restored.ssim, bicubic.psnr))
+            except (RunError, ValueError, MemoryError) as error:  # too small for the scale, or its file has vanished
+                print(f"Warning: {self.training_set.paths[number]} is not used for validation any more: {error}")
+                self.training_set.validation.remove(number)
+        names = ("held-out/psnr", "held-out/ssim", "held-out/psnr_bicubic")
+        return dict(zip(names, np.mean(scores, axis=0).tolist(), strict=True)) if scores else {}
+
+
+@contextmanager
+def lock(directory: Path) -> Iterator[None]:
+    """Refuses a second training in the same folder. The operating system releases the lock of a killed process.
+
+    Raises:
+        RunError: another process holds the lock, or the folder cannot be written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        held = filelock.FileLock(directory / ".lock").acquire(timeout=0)
+    except filelock.Timeout:
+        raise RunError(
+            f"{directory}: another process is training there. Wait until it ends, or name another --checkpoint_dir."
+        ) from None
+    except OSError as error:
+        raise RunError(f"{directory}: cannot be written ({error.strerror}); name another --checkpoint_dir.") from error
+    with held:
+        yield
+
+
+def is_resumed(config: Config, recipe: Recipe, directory: Path, data_hash: str) -> bool:
+    """Returns whether there is a run to resume; one of another configuration is an error."""
+    if not config.resume or checkpoint.latest_checkpoint(directory) is None:
+        return False
+    record = checkpoint.read_record(directory)
+    now, then = config.identity, record["config"].identity
+    different = [f"--{name} was {then[name]}, now {now[name]}" for name in now if now[name] != then[name]]
+    if not different and record["recipe"] != json.loads(json.dumps(asdict(recipe))):
+        different.append(f"the recipe was {record['recipe']}, now {asdict(recipe)}")
+    if record["data"]["sha256"] != data_hash:
+        former = f"{record['data']['images']} below {record['config'].train_dir}"
+        different.append(f"the training images differ from the former ones ({former})")
+    if different:
+        raise RunError(
+            f"{directory} holds another run: {'; '.join(different)}. Give the same flags to resume it, "
+            "--resume=False to restart in its place, or another --checkpoint_dir."
+        )
+    return True
