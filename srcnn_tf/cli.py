@@ -7,6 +7,7 @@ import dataclasses
 import errno
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -18,7 +19,7 @@ from typing import Any
 
 from absl import flags
 
-from srcnn_tf.config import Config, read_config
+from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError, StoppedError, UsageError
 
 USAGE = """Trains and tests SRCNN, the super-resolution network of Dong et al., and upscales images with it.
@@ -93,10 +94,10 @@ def parse(argv: Sequence[str]) -> Config | None:
     """
     values = define_flags()
     try:
-        unexpected = values(_join_booleans(argv, values))[1:]
-        if values["config"].value is not None:
-            for name, value in read_config(values["config"].value).items():
-                values.set_default(name, value)  # and what is given beside it stays
+        words = _join_booleans(argv, values)
+        # The flags of a file come first, so that those beside it win.
+        words[1:] = sorted(words[1:], key=lambda word: not re.match("--?flagfile=", word))
+        unexpected = values(words)[1:]
     except flags.Error as error:
         raise UsageError(error) from error
     if values["help"].value:
@@ -115,11 +116,14 @@ def parse(argv: Sequence[str]) -> Config | None:
 
 
 def define_flags() -> flags.FlagValues:
-    """Defines `--help`, `--config`, and a flag for each field of `Config`; returns them with their defaults."""
+    """Defines `--help`, `--flagfile`, and a flag for each field of `Config`; returns them with their defaults."""
     values = flags.FlagValues()
     flags.DEFINE_boolean("help", False, "Show this help.", short_name="h", flag_values=values)
     flags.DEFINE_string(
-        "config", None, "Repeat a run: its config.json gives the flags that are not given here.", flag_values=values
+        "flagfile",
+        "",
+        "File of flags, one per line, such as checkpoint/<run>/flags: repeats a run.",
+        flag_values=values,
     )
     definitions: dict[Any, Callable[..., Any]]
     definitions = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float}

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from srcnn_tf.errors import UsageError
@@ -29,32 +27,6 @@ RUN_FIELDS = (
     *("recipe", "learning_rate", "validation_split", "batch_size", "image_size", "label_size", "stride", "scale"),
     *("c_dim", "color_space", "architecture", "filters", "degradation", "weights", "seed"),
 )
-
-
-def read_config(path: str) -> dict[str, Any]:
-    """Reads the flags of a run from its config.json, to repeat it.
-
-    Returns:
-        The flags by name, without `resume`, which would discard the run if it was False.
-
-    Raises:
-        UsageError: the file cannot be read, or was written by a version with other flags or another recipe.
-    """
-    names = {field.name for field in dataclasses.fields(Config)}
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-        given, recipe, version = record["config"], record["recipe"], record["versions"]["srcnn_tf"]
-        own = json.loads(json.dumps(dataclasses.asdict(RECIPES[given["recipe"]])))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"--config={path}: cannot be read ({error!r}); expected the config.json of a run, which is beside its "
-            "checkpoints."
-        ) from error
-    if given.keys() != names or recipe != own:
-        raise UsageError(
-            f"--config={path}: was written by version {version}, which had other flags or recipes: use it."
-        )
-    return {name: value for name, value in given.items() if name != "resume"}
 
 
 def check_factor(scale: float) -> None:
@@ -279,15 +251,21 @@ class Config:
         return self.search.run_name(self.network)
 
     @property
-    def command(self) -> str:
-        """The command that starts or resumes this run: the flags that differ from their defaults."""
+    def flags(self) -> list[str]:
+        """The flags of this run that differ from their defaults, without those that choose what the program does.
+
+        Nor is there `--resume`: repeated, `--resume=False` would discard the run.
+        """
         own = {name: getattr(self, name) for name in ("recipe", "architecture", "image_size", "c_dim", "input")}
         defaults = dataclasses.asdict(Config(**own)) | {name: getattr(Config, name) for name in own}
-        given = {name: value for name, value in dataclasses.asdict(self).items() if value != defaults[name]}
-        given.pop("resume", None)  # repeated, --resume=False would discard the run
-        given.pop("fetch", None)  # neither trains nor tests
-        given = {"is_train": self.is_train} | given
-        return shlex.join(["python", "main.py", *(f"--{name}={value}" for name, value in given.items())])
+        left_out = ("is_train", "fetch", "resume")
+        values = {name: value for name, value in dataclasses.asdict(self).items() if name not in left_out}
+        return [f"--{name}={value}" for name, value in values.items() if value != defaults[name]]
+
+    @property
+    def command(self) -> str:
+        """The command that starts or resumes this run."""
+        return shlex.join(["python", "main.py", f"--is_train={self.is_train}", *self.flags])
 
     @property
     def identity(self) -> dict[str, Any]:

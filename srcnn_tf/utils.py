@@ -85,8 +85,8 @@ def imsave(image: NDArray[np.uint8], path: str | os.PathLike[str]) -> None:
     """
     with atomic_write(path) as temporary:
         # Runs instead of any repetition are enough for photographs, and a sixth of the time.
-        png = {"plugin": "pillow", "extension": ".png", "compress_level": 1, "compress_type": zlib.Z_RLE}
-        temporary.write_bytes(iio.imwrite("<bytes>", image, **png))
+        options = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+        temporary.write_bytes(iio.imwrite("<bytes>", image, plugin="pillow", extension=".png", **options))  # type: ignore[call-overload]
 
 
 def modcrop(image: NDArray, scale: int = 3) -> NDArray:

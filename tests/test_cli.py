@@ -47,27 +47,31 @@ def test_the_flags_are_the_fields_with_their_defaults():
         assert len(flags[name].help) > 8
 
 
-def test_config_repeats_a_run(make_image, run_main, tmp_path):
-    """And what is given beside it counts."""
+def test_flagfile_repeats_a_run_and_flags_beside_it_win(make_image, run_main):
     make_image("images/a.png", 60, 60)
     flags = ["--train_dir=images", "--recipe=reference", "--filters=4,2", "--batch_size=2", "--epoch=3", "--seed=7"]
     assert cli.run(["main.py", "--is_train=True", *flags, "--resume=False"]) == 0
     name = "srcnn_21_x3_scipy_4-2"
-    again = run_main(f"--config=checkpoint/{name}/config.json", "--checkpoint_dir=again", "--log_dir=again/logs")
+    file = f"--flagfile=checkpoint/{name}/flags"
+    assert sorted(Path(file.partition("=")[2]).read_text().splitlines()) == sorted(flags)
+    again = run_main("--checkpoint_dir=again", "--log_dir=again/logs", file)
     assert "Done: " in again.stdout
     weights = [Path(folder, name, "SRCNN.weights.h5").read_bytes() for folder in ("checkpoint", "again")]
     assert weights[0] == weights[1]
-    assert cli.parse(["main.py", f"--config=checkpoint/{name}/config.json"]).resume  # or it would restart the run
+    assert cli.parse(["main.py", file]) == Config(
+        train_dir="images", recipe="reference", filters="4,2", batch_size=2, epoch=3, seed=7
+    )
+    # Another recipe and architecture have their own defaults, and another mode is chosen by its flag alone.
+    other = cli.parse(["main.py", "--recipe=paper", file, "--architecture=9-5-5"])
+    assert (other.recipe, other.architecture, other.label_size, other.seed) == ("paper", "9-5-5", 17, 7)
+    assert other.learning_rate == Config(recipe="paper", architecture="9-5-5").learning_rate
+    assert cli.parse(["main.py", file, "--input=a.jpg"]).degradation == "auto"
+    assert not cli.parse(["main.py", file, "--is_train", "False"]).is_train
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", '{"config": {"recipe": "modern"}, "recipe": {}, "versions": {"srcnn_tf": "9"}}']
-)
-def test_config_of_another_program_is_an_error(text, tmp_path):
-    path = tmp_path / "config.json"
-    path.write_text(text)
-    with pytest.raises(UsageError, match=f"--config={path}: "):
-        cli.parse(["main.py", f"--config={path}"])
+def test_a_flagfile_that_is_not_there_is_an_error():
+    with pytest.raises(UsageError, match=r"nowhere"):
+        cli.parse(["main.py", "--flagfile=nowhere"])
 
 
 @pytest.mark.parametrize(

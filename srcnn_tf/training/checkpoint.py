@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from srcnn_tf.weights.store import KERAS_FILE, WEIGHTS_FILE
 
 PREFIX = "SRCNN.model"  # the reference's name of a checkpoint, before '-<step>'
 RECORD = "config.json"
+FLAGS = "flags"  # for --flagfile
 KEEP = 3  # checkpoints of a run; the reference kept TensorFlow 1's five
 
 
@@ -114,6 +116,16 @@ def write_record(directory: Path, record: dict[str, Any]) -> None:
     """
     with atomic_write(directory / RECORD) as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def write_flags(directory: Path, flags: Sequence[str]) -> None:
+    """Writes the flags that repeat the run, one per line.
+
+    Raises:
+        RunError: they cannot be written.
+    """
+    with atomic_write(directory / FLAGS) as temporary:
+        temporary.write_text("".join(f"{flag}\n" for flag in flags), encoding="utf-8")
 
 
 def read_record(directory: Path) -> dict[str, Any]:

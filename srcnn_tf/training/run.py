@@ -88,6 +88,7 @@ class Run:
     def save_weights(self) -> None:
         """Writes the weights, and the record with their step."""
         save_model(self.state.model, self.config.network, self.directory)
+        checkpoint.write_flags(self.directory, self.config.flags)
         checkpoint.write_record(self.directory, self._record())
 
     def _record(self) -> dict[str, Any]:
