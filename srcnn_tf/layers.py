@@ -79,7 +79,7 @@ def shifted_columns(images: tf.Tensor, side: int) -> tf.Tensor:
 def narrow_convolution(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
     """Convolves images without padding, to very few channels.
 
-    Libraries compute output channels in blocks of 16 or so, and waste the rest of the block. Here one matrix product
+    Libraries compute output channels 16 or so at a time, and waste the rest of them. Here one matrix product
     computes all filter taps of all pixels, and the taps are shifted and summed. Each tap has its pixels in sequence, so
     that what is shifted and summed is contiguous.
 

@@ -91,14 +91,14 @@ class NetworkSpec:
     @property
     def name(self) -> str:
         """The scale, the degradation, and what is not the default: `srcnn_x3_matlab_9-5-5`."""
-        parts = [f"srcnn_x{self.scale}_{self.degradation}"]
+        words = [f"srcnn_x{self.scale}_{self.degradation}"]
         if self.architecture != NetworkSpec.architecture:
-            parts.append(self.architecture)
+            words.append(self.architecture)
         if self.filters != NetworkSpec.filters:
-            parts.append(self.filters.replace(",", "-"))
+            words.append(self.filters.replace(",", "-"))
         if self.c_dim == 3:
-            parts.append(self.color_space)
-        return "_".join(parts)
+            words.append(self.color_space)
+        return "_".join(words)
 
     @property
     def flags(self) -> str:

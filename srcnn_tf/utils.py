@@ -259,7 +259,7 @@ def read_data(
         for dataset in (file["data"], file["label"]):
             array = np.empty((len(indices), *dataset.shape[1:]), dataset.dtype)
             for begin in np.unique(indices // CHUNK) * CHUNK:
-                part = slice(*np.searchsorted(indices, (begin, begin + CHUNK)))
-                array[part] = dataset[begin : begin + CHUNK][indices[part] - begin]
+                chosen = slice(*np.searchsorted(indices, (begin, begin + CHUNK)))
+                array[chosen] = dataset[begin : begin + CHUNK][indices[chosen] - begin]
             arrays.append(array)
         return arrays[0], arrays[1]

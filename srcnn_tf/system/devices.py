@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def load_tensorflow(training: bool = False, threads: int | None = None) -> str:
     """Imports TensorFlow and initializes its devices, silently unless TF_CPP_MIN_LOG_LEVEL is set.
 
-    On a processor, independent operations run in parallel, each on one core: faster for the parts of a training batch
+    On a processor, independent operations run in parallel, each on one core: faster for the shares of a training batch
     and for the tiles of an image than TensorFlow's own setting, all cores for one operation.
 
     Args:

@@ -51,13 +51,13 @@ def side_by_side(panels: Panels) -> NDArray[np.uint8]:
     # The largest readable font size, in pixels, at which each caption fits above its image.
     widest = max(ImageFont.load_default(20).getlength(caption) for caption in panels) / 20
     size = int(min(max(cols / widest * 0.9, 7), max(cols / 16, 12)))
-    font, strip = ImageFont.load_default(size), size + size // 2
-    canvas = Image.new("RGB", (len(panels) * (cols + GAP) - GAP, rows + strip), "white")
+    font, margin = ImageFont.load_default(size), size + size // 2
+    canvas = Image.new("RGB", (len(panels) * (cols + GAP) - GAP, rows + margin), "white")
     draw = ImageDraw.Draw(canvas)
     for index, (caption, image) in enumerate(panels.items()):
         left = index * (cols + GAP)
-        draw.text((left + cols / 2, strip / 2), caption, fill="black", font=font, anchor="mm")
-        canvas.paste(Image.fromarray(image).convert("RGB"), (left, strip))
+        draw.text((left + cols / 2, margin / 2), caption, fill="black", font=font, anchor="mm")
+        canvas.paste(Image.fromarray(image).convert("RGB"), (left, margin))
     return np.asarray(canvas)
 
 

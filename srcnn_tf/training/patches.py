@@ -178,7 +178,7 @@ def _changes(config: Config, recipe: Recipe) -> bool:
 
 
 def shards(
-    training_set: TrainingSet, config: Config, recipe: Recipe, first_step: int, part: slice = slice(None)
+    training_set: TrainingSet, config: Config, recipe: Recipe, first_step: int, share: slice = slice(None)
 ) -> Iterator[Shard]:
     """Yields the patches and batches of all steps from `first_step` on, epoch after epoch.
 
@@ -189,7 +189,7 @@ def shards(
         config: gives the seed, the number of epochs and the sizes.
         recipe: says how patches are ordered and augmented.
         first_step: steps that are done.
-        part: which patches of each batch are wanted; the batches are of these alone.
+        share: which patches of each batch are wanted; the batches are of these alone.
 
     Raises:
         RunError: the training file is damaged or gone.
@@ -199,7 +199,7 @@ def shards(
 
     def requests() -> Iterator[tuple[int, NDArray[np.int64]]]:
         for epoch in range(first_epoch, config.epoch):
-            batches = epoch_batches(training_set, config, recipe, epoch)[:, part]
+            batches = epoch_batches(training_set, config, recipe, epoch)[:, share]
             begin = first if epoch == first_epoch else 0
             while begin < len(batches):
                 end = begin // size * size + size

@@ -26,7 +26,7 @@ from srcnn_tf.training.recipes import Recipe
 from srcnn_tf.training.soap import SOAP
 from srcnn_tf.training.workers import Workers
 
-PATCHES_PER_PART = 16  # of a batch that is split; about as many fit a core's cache
+PATCHES_PER_SHARE = 16  # of a batch that is split; about as many fit a core's cache
 # Steps after which SOAP's bases are refreshed less often, which is a tenth faster. Over three seeds of 30 epochs of T91
 # this changes Set5 by less than a seed does. From the first step on, it would cost half a decibel after one epoch.
 SETTLED = 500
@@ -57,9 +57,9 @@ class TrainingState:
     @property
     def variables(self) -> list[keras.Variable | tf.Variable]:
         """All variables; some are in the list twice."""
-        parts = (self.model, self.overparameterization, self.optimizer)
+        members = (self.model, self.overparameterization, self.optimizer)
         scalars = [self.step, self.seconds, self.total_steps, self.start_step, self.start_rate]
-        return [variable for part in parts for variable in part.variables] + scalars
+        return [variable for member in members for variable in member.variables] + scalars
 
 
 def create_state(config: Config, recipe: Recipe, weights: list[NDArray] | None = None) -> TrainingState:
@@ -97,7 +97,7 @@ class Settings:
 
     Attributes:
         recipe: how to train.
-        workers: who trains; each computes a part of the batch.
+        workers: who trains; each computes a share of the batch.
         batch_size: patches per batch, of all workers.
         seed: seed of the random flips.
         compute_dtype: dtype of the convolutions. In bfloat16, weights lose 0.1 to 0.3 dB, see docs/training.md.
@@ -116,7 +116,7 @@ class Settings:
 def loss_and_gradients(
     weights: Sequence[tf.Tensor], settings: Settings, data: tf.Tensor, label: tf.Tensor
 ) -> list[tf.Tensor]:
-    """Computes the part that some patches have in a batch's loss, and its gradients with respect to the weights.
+    """Computes what some patches add to a batch's loss, and the gradients of that with respect to the weights.
 
     Args:
         weights: kernels and biases of the three layers.
@@ -127,13 +127,13 @@ def loss_and_gradients(
     Returns:
         The loss, and a gradient for each of the weights.
     """
-    recipe, share = settings.recipe, data.shape[0] / settings.batch_size
+    recipe, fraction = settings.recipe, data.shape[0] / settings.batch_size
     with tf.GradientTape() as tape:
         tape.watch(weights)
         restored = forward(weights, data, settings.compute_dtype)
         error = (label - restored)[..., slice(*recipe.channels)]
         losses = tf.square(error) if recipe.huber_delta is None else huber(error, recipe.huber_delta)
-        loss = share * tf.reduce_mean(losses)
+        loss = fraction * tf.reduce_mean(losses)
     return [loss, *tape.gradient(loss, weights)]
 
 
@@ -159,11 +159,11 @@ def train_step(state: TrainingState, settings: Settings, data: tf.Tensor, label:
     trained = state.overparameterization.trained_variables()
     with tf.GradientTape() as tape:
         weights = state.overparameterization.effective_weights()
-    of_part = partial(loss_and_gradients, weights, settings)
+    of_share = partial(loss_and_gradients, weights, settings)
     if settings.xla:  # not the optimizer, as XLA's own QR decomposition takes a kernel per column
-        of_part = tf.function(of_part, autograph=False, jit_compile=True)
-    in_parts = partial(sum_over_parts, of_part)
-    loss, *gradients = workers.sum_over_replicas(in_parts, data, label)
+        of_share = tf.function(of_share, autograph=False, jit_compile=True)
+    in_shares = partial(sum_over_shares, of_share)
+    loss, *gradients = workers.sum_over_replicas(in_shares, data, label)
 
     # Update of the variables that are trained, from which the weights follow.
     if recipe.layer_rates is not None:
@@ -206,22 +206,22 @@ def random_flips(
     return data, label
 
 
-def sum_over_parts(function: Callable[..., list[tf.Tensor]], data: tf.Tensor, label: tf.Tensor) -> list[tf.Tensor]:
-    """Calls a function on parts of a batch, and sums its results.
+def sum_over_shares(function: Callable[..., list[tf.Tensor]], data: tf.Tensor, label: tf.Tensor) -> list[tf.Tensor]:
+    """Calls a function on shares of a batch, and sums its results.
 
-    The parts are independent until then, so that they run in parallel, each in the cache of one core.
+    The shares are independent until then, so that they run in parallel, each in the cache of one core.
     """
-    sizes = part_sizes(data.shape[0])
-    results = [function(*part) for part in zip(tf.split(data, sizes), tf.split(label, sizes), strict=True)]
+    sizes = share_sizes(data.shape[0])
+    results = [function(*share) for share in zip(tf.split(data, sizes), tf.split(label, sizes), strict=True)]
     return [tf.add_n(terms) for terms in zip(*results, strict=True)]
 
 
-def part_sizes(batch_size: int) -> list[int]:
-    """Returns the number of patches in each part of a batch: all on a GPU, else about as `PATCHES_PER_PART` says."""
+def share_sizes(batch_size: int) -> list[int]:
+    """Returns the number of patches in each share of a batch: all on a GPU, else about as `PATCHES_PER_SHARE` says."""
     if has_gpu():
         return [batch_size]
-    parts = max(1, round(batch_size / PATCHES_PER_PART))
-    return [batch_size * (part + 1) // parts - batch_size * part // parts for part in range(parts)]
+    count = max(1, round(batch_size / PATCHES_PER_SHARE))
+    return [batch_size * (share + 1) // count - batch_size * share // count for share in range(count)]
 
 
 CompiledSteps = Callable[[Any, Any, NDArray[np.int64], NDArray[np.float32]], tf.Tensor]

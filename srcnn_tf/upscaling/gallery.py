@@ -107,9 +107,9 @@ def write_page(title: str, columns: Sequence[str], entries: Sequence[Entry], fol
 
     template = (resources.files("srcnn_tf.upscaling") / "gallery.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    parts = environment.from_string(template).generate(
+    html = environment.from_string(template).generate(
         title=title, columns=columns, entries=entries, source=source, size=declared_size
     )
     with atomic_write(folder / PAGE) as temporary, open(temporary, "w", encoding="utf-8", errors="replace") as file:
-        file.writelines(parts)
+        file.writelines(html)
     return folder / PAGE

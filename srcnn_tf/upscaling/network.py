@@ -120,11 +120,11 @@ class PhaseNetwork:
         sums = None if self._is_pointwise else self._wide.zeros(step, cols)
         workspace = Workspace()
         for begin in range(0, rows, step):
-            window = windows[..., begin : begin + step, :]
-            count = window.shape[-2] * cols  # of small pixels
+            seen = windows[..., begin : begin + step, :]  # what each filter sees
+            count = seen.shape[-2] * cols  # of small pixels
             patches = workspace("patches", inputs, count)
             patches[-1] = 1
-            patches[:-1].reshape(window.shape)[:] = window
+            patches[:-1].reshape(seen.shape)[:] = seen
             features = workspace("features", scale * scale * outputs, count)
             np.matmul(self._extraction, patches, out=features)
             features = features.reshape(scale, scale, outputs, count)

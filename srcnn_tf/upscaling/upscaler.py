@@ -138,13 +138,13 @@ def _bands(pixels: Pixels, shape: tuple[int, ...], passes: Sequence[Pass], progr
     is_reduced = (factor * pixels.shape[0], factor * pixels.shape[1]) != shape[:2]
     if len(passes) > 1 or is_reduced:
         pixels = _float_stream(pixels)
-    blocks = _blocks(pixels)
+    bands = _split(pixels)
     for each in passes:
-        blocks, scale = each.network.bands(pixels), each.spec.scale
-        pixels = RowStream((scale * pixels.shape[0], scale * pixels.shape[1], *pixels.shape[2:]), pixels.dtype, blocks)
+        bands, scale = each.network.bands(pixels), each.spec.scale
+        pixels = RowStream((scale * pixels.shape[0], scale * pixels.shape[1], *pixels.shape[2:]), pixels.dtype, bands)
     if is_reduced:
-        blocks = resized_bands(pixels, shape[0], shape[1])
-    for band in blocks:
+        bands = resized_bands(pixels, shape[0], shape[1])
+    for band in bands:
         if progress is not None:
             # Its total has the first page of a TIFF file only.
             progress.update(min(len(band) * shape[1] / 1e6, progress.total - progress.n))
@@ -152,7 +152,7 @@ def _bands(pixels: Pixels, shape: tuple[int, ...], passes: Sequence[Pass], progr
         yield values.reshape(len(band), *shape[1:])
 
 
-def _blocks(pixels: Pixels) -> Iterator[NDArray]:
+def _split(pixels: Pixels) -> Iterator[NDArray]:
     step = block_rows(pixels.shape, pixels.dtype)
     return (pixels[begin : begin + step] for begin in range(0, pixels.shape[0], step))
 
@@ -160,8 +160,8 @@ def _blocks(pixels: Pixels) -> Iterator[NDArray]:
 def _float_stream(pixels: Pixels) -> RowStream:
     """Returns `(rows, cols, channels)` in float32, converted as it is read."""
     shape = (*pixels.shape[:2], channels_of(pixels))
-    blocks = (_to_float(block).reshape(len(block), *shape[1:]) for block in _blocks(pixels))
-    return RowStream(shape, np.float32, blocks)
+    bands = (_to_float(band).reshape(len(band), *shape[1:]) for band in _split(pixels))
+    return RowStream(shape, np.float32, bands)
 
 
 def _to_float(pixels: NDArray) -> Floats:

@@ -9,7 +9,7 @@ from conftest import synthetic_image
 from srcnn_tf.config import Config
 from srcnn_tf.model import build_model
 from srcnn_tf.training.recipes import RECIPES
-from srcnn_tf.training.step import Settings, compile_steps, create_state, part_sizes, random_flips
+from srcnn_tf.training.step import Settings, compile_steps, create_state, random_flips, share_sizes
 from srcnn_tf.training.workers import Workers
 
 ALONE = Workers(tf.distribute.get_strategy())
@@ -39,7 +39,7 @@ def test_a_step_goes_down_the_gradient_of_the_whole_batch(c_dim, channels, xla):
     recipe = dataclasses.replace(RECIPES["reference"], channels=channels, initialization="he")
     state, model = create_state(config, recipe), build_model(config.network, "he")
     # On a processor, the batch is computed in parts of uneven size.
-    assert len(set(part_sizes(50))) == (1 if xla else 2)
+    assert len(set(share_sizes(50))) == (1 if xla else 2)
     data, label = random_patches(60, c_dim)
     batches, rates = np.random.default_rng(1).permuted(np.tile(np.arange(60), (3, 1)), axis=1)[:, :50], [0.1, 0.2, 0.05]
     losses = compile_steps(state, config, Settings(recipe, ALONE, 50, xla=xla))(
