@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def load_tensorflow(training: bool = False, threads: int | None = None) -> str:
-    """Imports TensorFlow and initializes its devices, silently unless TF_CPP_MIN_LOG_LEVEL is set.
+    """Imports TensorFlow and initializes its devices, silently unless TF_CPP_MIN_LOG_LEVEL is below 3.
 
     On a processor, independent operations run in parallel, each on one core: faster for the shares of a training batch
     and for the tiles of an image than TensorFlow's own setting, all cores for one operation.
@@ -36,7 +36,7 @@ def load_tensorflow(training: bool = False, threads: int | None = None) -> str:
         The devices in words.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3") != "3":  # a process that this one starts inherits the 3
         return _initialize_devices(training, threads or cores())
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     logging.set_verbosity(logging.WARNING)

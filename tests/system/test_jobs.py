@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, program_environment
+from networks import network, save
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError, UsageError
@@ -130,3 +131,19 @@ def test_without_dask_the_error_names_the_extra(make_image, run_main, tmp_path):
     )
     assert done.returncode == 1
     assert "pip install 'srcnn_tf[cluster]'" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_cluster_that_lives_on_uses_the_weights_of_now(make_image, run_main, start, scheduler, tmp_path):
+    """Two commands on the same worker, with another training between them, upscale as one machine does."""
+    make_image("a.png")
+    start("worker", scheduler, "--nthreads", "1", "--no-nanny")
+    config, results = Config(degradation="matlab", filters="6,4"), []
+    flags = ["--input=a.png", "--filters=6,4", "--degradation=matlab", "--overwrite"]
+    for seed in (0, 1):
+        save(network(filters=(6, 4), initialization="he", seed=seed), config)
+        run_main(*flags, "--output=cluster.png", f"--cluster={scheduler}")
+        run_main(*flags, "--output=alone.png")
+        results.append(Path("cluster.png").read_bytes())
+        assert results[-1] == Path("alone.png").read_bytes()
+    assert results[0] != results[1]
