@@ -119,16 +119,16 @@ def preprocess(
     Raises:
         ValueError: the image is smaller than `scale`.
     """
-    space = config.network.color
-    if c_dim == 1:
-        channels = to_luma(image, space)
-    else:
-        channels = to_channels(image, space)
-        channels = to_three_channels(channels, space) if c_dim == 3 else channels
-    scale, original = config.scale, modcrop(channels, config.scale)
-    if original.size == 0:
+    scale, space = config.scale, config.network.color
+    if min(image.shape[:2]) < scale:
         raise ValueError(f"{image.shape[0]} x {image.shape[1]} pixels are too few to be reduced {scale} times")
-    rows, cols = original.shape[:2]
+    image = modcrop(image, scale)
+    rows, cols = image.shape[:2]
+    if c_dim == 1:
+        original = to_luma(image, space)
+    else:
+        original = to_channels(image, space)
+        original = to_three_channels(original, space) if c_dim == 3 else original
     above, left = grid_offset
     padded = np.pad(original, ((above, -above % scale), (left, -left % scale), (0, 0)), mode="symmetric")
     compress = None

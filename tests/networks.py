@@ -4,15 +4,17 @@ import numpy as np
 
 from srcnn_tf.model import build_model
 from srcnn_tf.spec import NetworkSpec
-from srcnn_tf.training.initialization import initial_weights
+from srcnn_tf.training.initialization import start_as_identity
 from srcnn_tf.weights.models import find_model, save_model
 
 
 def network(filter_sizes=(9, 1, 5), c_dim=1, filters=(64, 32), initialization="gaussian", seed=0):
     """A Keras model with random weights."""
     spec = NetworkSpec(architecture="-".join(map(str, filter_sizes)), filters=",".join(map(str, filters)), c_dim=c_dim)
-    model = build_model(spec)
-    model.set_weights(initial_weights(spec, initialization, seed))
+    is_identity = initialization == "identity"
+    model = build_model(spec, "he" if is_identity else initialization, seed)
+    if is_identity:
+        model.set_weights(start_as_identity(model.get_weights(), seed))
     return model
 
 

@@ -5,23 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from srcnn_tf.model import build_model
-from srcnn_tf.spec import NetworkSpec
-
 IDENTITY_FILTERS = 4  # filters per channel and layer that pass the image on, but at most an eighth of a layer's
-
-
-def initial_weights(spec: NetworkSpec, initialization: str, seed: int) -> list[NDArray]:
-    """Returns random weights.
-
-    Args:
-        spec: the network.
-        initialization: `gaussian` or `he`, see `model.build_model`; or `identity`, see `start_as_identity`.
-        seed: seed of the random weights.
-    """
-    if initialization != "identity":
-        return build_model(spec, initialization, seed).get_weights()
-    return start_as_identity(build_model(spec, "he", seed).get_weights(), seed)
 
 
 def start_as_identity(weights: list[NDArray], seed: int = 0) -> list[NDArray]:
@@ -32,7 +16,7 @@ def start_as_identity(weights: list[NDArray], seed: int = 0) -> list[NDArray]:
     few filters of both layers, which pass the image on: with gains g, then 1 / g, and their mean in the last layer.
 
     Args:
-        weights: kernels and biases of a model of `srcnn`, as He's initialization leaves them.
+        weights: kernels and biases of a model of `model.build_model`, as He's initialization leaves them.
         seed: seed of the random gains.
     """
     (first, _, second, _, last, _), rng = weights, np.random.default_rng(seed)

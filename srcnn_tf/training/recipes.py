@@ -18,7 +18,7 @@ class Recipe:
     momentum: float = 0.0  # of 'sgd'
     layer_rates: tuple[float, ...] | None = None  # factors of the learning rate, kernel and bias of each layer
     validation_split: float = 0.0
-    initialization: str = "gaussian"  # or 'identity', see training.initialization
+    initialization: str = "gaussian"  # 'gaussian' | 'he' | 'identity', see training.step.create_state
     shuffle: str = "never"  # 'never' | 'once' | 'each epoch'
     flips: bool = False  # flip and transpose each patch at random
     grid_offsets: bool = False  # downscale from another random offset of the pixel grid in each epoch

@@ -20,7 +20,7 @@ from srcnn_tf.config import Config
 from srcnn_tf.layers import forward
 from srcnn_tf.model import build_model
 from srcnn_tf.system.devices import has_gpu
-from srcnn_tf.training.initialization import initial_weights
+from srcnn_tf.training.initialization import start_as_identity
 from srcnn_tf.training.overparameterization import Overparameterization
 from srcnn_tf.training.recipes import Recipe
 from srcnn_tf.training.soap import SOAP
@@ -64,10 +64,12 @@ class TrainingState:
 
 def create_state(config: Config, recipe: Recipe, weights: list[NDArray] | None = None) -> TrainingState:
     """Creates the state before the first step, with random weights or the given ones."""
-    if weights is None:
-        weights = initial_weights(config.network, recipe.initialization, config.seed)
-    model = build_model(config.network)
-    model.set_weights(weights)
+    is_identity = recipe.initialization == "identity"
+    model = build_model(config.network, "he" if is_identity else recipe.initialization, config.seed)
+    if weights is not None:
+        model.set_weights(weights)
+    elif is_identity:
+        model.set_weights(start_as_identity(model.get_weights(), config.seed))
     overparameterization = Overparameterization(model, recipe.overparameterization, config.seed)
     optimizer: keras.optimizers.Optimizer
     if recipe.optimizer == "soap":
