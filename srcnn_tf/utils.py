@@ -33,7 +33,7 @@ from srcnn_tf.patch_file import (
     train_file,
 )
 from srcnn_tf.spec import Compression
-from srcnn_tf.system.files import DeferredErrorFile, atomic_write
+from srcnn_tf.system.files import TEMPORARY, DeferredErrorFile, atomic_write
 from srcnn_tf.system.threads import cores, map_in_threads
 
 PATCHES_PER_WRITE = 2048  # fewer make many slow calls of HDF5
@@ -172,7 +172,8 @@ def input_setup(config: Config, paths: Sequence[Path], data_hash: str) -> list[s
     path, source = train_file(config), describe_source(config, data_hash)
     if not is_up_to_date(path, source):
         with atomic_write(path) as temporary:
-            temporary.unlink(missing_ok=True)  # a killed run may have left it, and it takes disk space
+            for leftover in path.parent.glob(f"{TEMPORARY}*{path.suffix}"):  # of a killed run; it takes disk space
+                leftover.unlink()
             largest, total = check_disk_space(path, paths, config)
             with DeferredErrorFile(temporary) as disk, h5py.File(disk, "w") as file:
                 threads = 1 if largest > LARGE_IMAGE else cores()

@@ -5,12 +5,19 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import secrets
 import shutil
+import time
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from srcnn_tf.errors import RunError
+
+TEMPORARY = ".writing-"  # what temporary names begin with
+LONGEST_EXTENSION = 16  # bytes of an extension that a temporary name keeps
+LEFTOVER_SECONDS = 86_400  # older files with temporary names are not being written any more
 
 
 class DeferredErrorFile(io.FileIO):
@@ -55,38 +62,57 @@ class DeferredErrorFile(io.FileIO):
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary name beside `path`; what is written there takes the place of `path` if no error is raised.
 
-    Parent folders are created. An incomplete file is never seen under its final name, and nothing is left of it after
-    an error. What a killed process left behind is overwritten by the next write.
+    Parent folders are created. An incomplete file is never seen under its final name, whatever else writes it at the
+    same time, and nothing is left of it after an error. What a killed process left is removed once it is a day old.
 
     Args:
-        path: final name of a file or folder. A folder that exists is `.former-NAME` until the new one is there.
+        path: final name of a file or folder. A folder that exists has a temporary name until the new one is there.
 
     Yields:
-        `.writing-NAME` in the same folder, with the same extension.
+        A hidden name that is not in use, in the same folder, with the same extension.
 
     Raises:
         RunError: the file cannot be written (missing permission, disk full, ...).
     """
     path = Path(path)
-    temporary = path.with_name(f".writing-{path.name}")
+    temporary = _temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(str(path.parent.absolute()))
         try:
             yield temporary
             if temporary.is_dir() and path.is_dir():  # which no other folder can take the place of
-                former = path.with_name(f".former-{path.name}")
-                shutil.rmtree(former, ignore_errors=True)
+                former = _temporary_name(path)
                 os.replace(path, former)
                 os.replace(temporary, path)
                 shutil.rmtree(former)
             else:
                 os.replace(temporary, path)
         finally:
-            if temporary.is_dir():
-                shutil.rmtree(temporary, ignore_errors=True)
-            temporary.unlink(missing_ok=True)
+            _remove(temporary)
     except OSError as error:
         reason = error.strerror or error
         raise RunError(
             f"{path}: cannot be written ({reason}); free space, permit writing there, or choose another path."
         ) from error
+
+
+def _temporary_name(path: Path) -> Path:
+    """Returns a name that no other process chooses; a short one, as the final name may be as long as is allowed."""
+    extension = path.suffix if len(os.fsencode(path.suffix)) <= LONGEST_EXTENSION else ""
+    return path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}{extension}")
+
+
+@lru_cache
+def _remove_leftovers(folder: str) -> None:
+    """Removes what killed processes left in a folder, if it is old; once per process and folder."""
+    for path in Path(folder).glob(f"{TEMPORARY}*"):
+        with contextlib.suppress(OSError):  # another process has removed it
+            if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    path.unlink(missing_ok=True)

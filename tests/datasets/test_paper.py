@@ -4,6 +4,7 @@ import gc
 import hashlib
 import http.server
 import io
+import os
 import re
 import socket
 import subprocess
@@ -208,6 +209,7 @@ def test_a_full_disk_or_an_interrupt_leaves_no_part_of_a_set(error, serve, monke
     left = Path("Test/.writing-Set5")  # by a killed process
     left.mkdir(parents=True)
     (left / "baby_GT.bmp").write_bytes(b"half")
+    os.utime(left, (0, 0))
     serve(archive())
     copied = []
 

@@ -1,5 +1,6 @@
 import contextlib
 import os
+import time
 
 import h5py
 import numpy as np
@@ -14,7 +15,9 @@ def test_a_file_or_folder_appears_only_once_it_is_complete(tmp_path):
     path = tmp_path / "new" / "a.txt"
     with atomic_write(path) as temporary:
         temporary.write_text("text")
-        assert os.listdir(path.parent) == [".writing-a.txt"]
+        assert os.listdir(path.parent) == [temporary.name]
+        assert temporary.name.startswith(".writing-")
+        assert temporary.suffix == ".txt"
     assert path.read_text() == "text"
     assert os.listdir(path.parent) == ["a.txt"]
     with atomic_write(tmp_path / "folder") as temporary:
@@ -63,3 +66,29 @@ def test_hdf5_on_a_full_disk_raises_an_error_that_python_sees_and_else_is_an_ord
                 disk.check()
     with h5py.File(tmp_path / "a.h5") as file:
         np.testing.assert_array_equal(file["a"], np.arange(10_000))
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    path = tmp_path / "a.txt"
+    with atomic_write(path) as first, atomic_write(path) as second:
+        first.write_text("first")
+        second.write_text("second")
+        assert not path.exists()
+    assert path.read_text() == "first"  # which ended last
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_the_longest_name_can_be_written(tmp_path):
+    for name in ("a" * 251 + ".png", "b." + "c" * 253):
+        with atomic_write(tmp_path / name) as temporary:
+            temporary.touch()
+        assert (tmp_path / name).exists()
+
+
+def test_what_killed_processes_left_is_removed_once_it_is_a_day_old(tmp_path):
+    for age, name in ((3_600, "young.png"), (90_000, "old.png")):
+        (tmp_path / f".writing-{name}").touch()
+        os.utime(tmp_path / f".writing-{name}", (time.time() - age,) * 2)
+    with atomic_write(tmp_path / "a.png") as temporary:
+        temporary.touch()
+    assert sorted(os.listdir(tmp_path)) == [".writing-young.png", "a.png"]
