@@ -42,7 +42,7 @@ FORMAT = 3  # of train.h5: increase it when other values are written for the sam
 CHUNK = 64  # patches per HDF5 chunk of train.h5: 0.3 MB of 33 x 33 float32
 PATCHES_PER_WRITE = 2048  # fewer make many slow calls of HDF5
 LARGE_IMAGE = 2**29  # bytes of patches of one image; such images are prepared one after the other
-# What images are compressed with in training, under `jpeg`; chosen on validation images, see docs/training.md.
+# What images are compressed with in training, under `jpeg`; chosen on validation images, see docs/experiments.md.
 JPEG_QUALITIES = (40, 100)
 CLEAN_SHARE = 0.05
 MAX_PATCH_BYTES_IN_MEMORY = 256 * 2**20  # of a training file; one with more is read in parts. T91 has 134 MB
