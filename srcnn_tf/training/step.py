@@ -102,7 +102,7 @@ class Settings:
         workers: who trains; each computes a share of the batch.
         batch_size: patches per batch, of all workers.
         seed: seed of the random flips.
-        compute_dtype: dtype of the convolutions. In bfloat16, weights lose 0.1 to 0.3 dB, see docs/training.md.
+        compute_dtype: dtype of the convolutions. In bfloat16, weights lose 0.1 to 0.3 dB, see docs/experiments.md.
         xla: compile the network and its gradient with XLA, which fuses many small kernels: faster on a GPU, slower on
             a processor.
     """

@@ -22,7 +22,7 @@ from srcnn_tf.upscaling.targets import Job, find_jobs, output_folder
 from srcnn_tf.upscaling.upscaler import Pass, Upscaler
 
 # Of files compressed more, `jpeg` weights restore more than `matlab` ones: chosen on validation images, see
-# docs/training.md.
+# docs/experiments.md.
 JPEG_QUALITY_LIMIT = 91.5
 
 
