@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 from srcnn_tf.config import check_factor
 from srcnn_tf.images.page import as_array
@@ -17,9 +18,11 @@ from srcnn_tf.weights.search import WeightsSearch
 if TYPE_CHECKING:
     import keras
 
+ROUNDING = 1e-5  # by which floats may be out of [0, 1]
+
 
 def upscale_image(
-    image: ArrayLike,
+    image: ArrayLike | Image.Image,
     scale: float = 3,
     architecture: str = "9-1-5",
     weights: str | None = None,
@@ -32,7 +35,8 @@ def upscale_image(
 
     Args:
         image: `(rows, cols)` or `(rows, cols, channels)` with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA, not
-            premultiplied) channels; uint8, uint16, or floats in [0, 1].
+            premultiplied) channels; uint8, uint16, floats in [0, 1], or booleans, which become 0 and 255. Or an image
+            of Pillow.
         scale: upscaling factor; any number above 1, up to 16.
         architecture: see `load_model`.
         weights: see `load_model`.
@@ -49,18 +53,30 @@ def upscale_image(
         UsageError: there is no such architecture or degradation, or the scale is out of range.
         RunError: the size is smaller than the image, or there are no weights.
     """
-    pixels = np.asarray(image)
+    pixels = _as_pixels(image)
     actual = f"found shape {pixels.shape}, dtype {pixels.dtype}"
     if pixels.ndim not in (2, 3) or pixels.size == 0 or (pixels.ndim == 3 and pixels.shape[2] not in (1, 2, 3, 4)):
         raise ValueError(f"expected an image (rows, cols) or (rows, cols, channels) of 1 to 4 channels, {actual}")
     if pixels.dtype not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
         raise ValueError(f"expected uint8, uint16 or floats in [0, 1], {actual}")
-    if pixels.dtype.kind == "f" and not (pixels.min() >= 0 and pixels.max() <= 1):  # false for NaN as well
-        raise ValueError(f"expected floats in [0, 1], found {pixels.min()} to {pixels.max()}; divide them first")
+    if pixels.dtype.kind == "f":
+        if not (pixels.min() >= -ROUNDING and pixels.max() <= 1 + ROUNDING):  # true for NaN as well
+            raise ValueError(f"expected floats in [0, 1], found {pixels.min()} to {pixels.max()}; divide them first")
+        pixels = pixels.clip(0, 1)
     check_factor(scale)
     spec = NetworkSpec(architecture=architecture, degradation=degradation)
     upscaler = Upscaler(spec, WeightsSearch(weights), self_ensemble=self_ensemble)
     return as_array(upscaler(pixels, size or scaled_size(pixels.shape[0], pixels.shape[1], scale)))
+
+
+def _as_pixels(image: ArrayLike | Image.Image) -> NDArray:
+    """Returns an array in the byte order of this machine; booleans and palettes become uint8."""
+    if isinstance(image, Image.Image) and image.mode not in ("1", "L", "LA", "RGB", "RGBA", "I;16", "I;16B"):
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    pixels = np.asarray(image)
+    if pixels.dtype == bool:
+        return pixels * np.uint8(255)
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
 
 def load_model(

@@ -19,6 +19,7 @@ from typing import Any
 
 from absl import flags
 
+import srcnn_tf
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError, StoppedError, UsageError
 
@@ -43,6 +44,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, or that of the error (see `errors`).
     """
+    if sys.stdout is None or sys.stderr is None:  # closed, as services do
+        nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # to the end of the process
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names may hold what the terminal cannot show
@@ -87,7 +91,7 @@ def parse(argv: Sequence[str]) -> Config | None:
     """Turns the command line into a `Config`.
 
     Returns:
-        None after `--help`, which is printed.
+        None after `--help` and `--version`, which are printed.
 
     Raises:
         UsageError: a flag is unknown, its value is invalid, or a word belongs to no flag.
@@ -103,6 +107,9 @@ def parse(argv: Sequence[str]) -> Config | None:
     if values["help"].value:
         print(USAGE + values.get_help())
         return None
+    if values["version"].value:
+        print(f"srcnn_tf {srcnn_tf.__version__}")
+        return None
     if unexpected:
         raise UsageError(f"Unexpected word {unexpected[0]!r}: every value belongs to a flag, as in --epoch=10.")
     modes = [f"--{name}" for name in ("export", "fetch", "input", "is_train") if values[name].present]
@@ -116,9 +123,10 @@ def parse(argv: Sequence[str]) -> Config | None:
 
 
 def define_flags() -> flags.FlagValues:
-    """Defines `--help`, `--flagfile`, and a flag for each field of `Config`; returns them with their defaults."""
+    """Defines `--help`, `--version`, `--flagfile`, and a flag for each field of `Config`; returns their defaults."""
     values = flags.FlagValues()
     flags.DEFINE_boolean("help", False, "Show this help.", short_name="h", flag_values=values)
+    flags.DEFINE_boolean("version", False, "Show the version.", flag_values=values)
     flags.DEFINE_string(
         "flagfile",
         "",

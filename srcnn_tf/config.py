@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import re
 import shlex
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from srcnn_tf.spec import COLOR_SPACES, DEGRADATIONS, Compression, NetworkSpec
 from srcnn_tf.training.recipes import RECIPES
 from srcnn_tf.weights.search import WeightsSearch
 
+PATHS = ("train_dir", "test_dir", "checkpoint_dir", "sample_dir", "log_dir", "weights", "input", "output", "export")
 LARGEST_SCALE = 16  # for upscaling
 PAGES = ("linked", "embedded")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -128,6 +130,9 @@ class Config:
 
     def __post_init__(self) -> None:
         """Fills in the defaults that depend on other fields, and checks all values."""
+        for name in PATHS:
+            if getattr(self, name):
+                object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))
         self._check_each()
         self._check_scale()
         recipe = RECIPES[self.recipe]

@@ -1,10 +1,12 @@
 import math
+import multiprocessing
 
 import keras
 import numpy as np
 import pytest
 from conftest import synthetic_image
 from networks import convolved, save
+from PIL import Image
 
 import srcnn_tf
 from srcnn_tf.config import Config
@@ -127,3 +129,28 @@ def test_load_model_gives_shipped_weights_in_standard_layers():
     for one, other in zip(srcnn_tf.load_model(3).get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert srcnn_tf.load_model(3, degradation="scipy").name == "srcnn_x3_scipy"
+
+
+def test_arrays_of_other_libraries_are_taken():
+    image = synthetic_image(12, 14)
+    expected = srcnn_tf.upscale_image(image)
+    np.testing.assert_array_equal(srcnn_tf.upscale_image(Image.fromarray(image)), expected)
+    palette = Image.fromarray(image).quantize(16)
+    np.testing.assert_array_equal(
+        srcnn_tf.upscale_image(palette), srcnn_tf.upscale_image(np.asarray(palette.convert("RGB")))
+    )
+    wide = image.astype(np.uint16) * 257
+    swapped = srcnn_tf.upscale_image(wide.astype(">u2"))
+    np.testing.assert_array_equal(swapped, srcnn_tf.upscale_image(wide))
+    mask = image[..., 0] > 128
+    np.testing.assert_array_equal(srcnn_tf.upscale_image(mask), srcnn_tf.upscale_image(mask * np.uint8(255)))
+    rounded = np.full((9, 9), 1.0000001, np.float32)
+    assert srcnn_tf.upscale_image(rounded).max() <= 1
+
+
+@pytest.mark.linux
+def test_a_forked_child_upscales():
+    image = synthetic_image(12, 14)
+    expected = srcnn_tf.upscale_image(image)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        np.testing.assert_array_equal(pool.apply(srcnn_tf.upscale_image, [image]), expected)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, program_environment
 
+import srcnn_tf
 from srcnn_tf import cli
 from srcnn_tf.config import Config
 from srcnn_tf.errors import UsageError
@@ -67,6 +68,19 @@ def test_flagfile_repeats_a_run_and_flags_beside_it_win(make_image, run_main):
     assert other.learning_rate == Config(recipe="paper", architecture="9-5-5").learning_rate
     assert cli.parse(["main.py", file, "--input=a.jpg"]).degradation == "auto"
     assert not cli.parse(["main.py", file, "--is_train", "False"]).is_train
+
+
+def test_version(capsys):
+    assert cli.run(["main.py", "--version"]) == 0
+    assert capsys.readouterr().out == f"srcnn_tf {srcnn_tf.__version__}\n"
+
+
+@pytest.mark.linux
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_output_is_no_obstacle(closed, make_image):
+    make_image("a.png")
+    subprocess.run(f"{sys.executable} {ROOT / 'main.py'} --input=a.png {closed}", shell=True, check=True)
+    assert Path("sample/enlarged/a_x3.png").is_file()
 
 
 def test_a_flagfile_that_is_not_there_is_an_error():

@@ -131,3 +131,24 @@ def test_identity_leaves_out_how_long_and_where():
     same = dataclasses.replace(config, epoch=99, resume=False, precision="float32", sample_dir="a", log_dir="b")
     assert same.identity == config.identity
     assert dataclasses.replace(config, seed=1).identity != config.identity
+
+
+def test_the_home_folder_is_found_in_every_path(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("USERPROFILE", "/home/me")
+    config = Config(
+        train_dir="~/a", test_dir="~/a", checkpoint_dir="~/a", sample_dir="~/a", log_dir="~/a", weights="~/a"
+    )
+    paths = [
+        config.train_dir,
+        config.test_dir,
+        config.checkpoint_dir,
+        config.sample_dir,
+        config.log_dir,
+        config.weights,
+    ]
+    assert paths == ["/home/me/a"] * 6
+    assert (Config(input="~/x", output="~/y").input, Config(input="~/x", output="~/y").output) == (
+        "/home/me/x",
+        "/home/me/y",
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain, islice
+from pathlib import Path
 from threading import Event, Lock
 from typing import Any, TypeVar
 
@@ -16,10 +18,20 @@ from threadpoolctl import OpenBLASController, ThreadpoolController
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of all cores in a period
+
 
 def cores() -> int:
-    """Returns the number of processor cores that this process may use: at most OMP_NUM_THREADS, if that is set."""
+    """Returns the number of processor cores that this process may use.
+
+    It is limited by the affinity and the container's quota, where the system has them, and by OMP_NUM_THREADS, if set.
+    """
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = CPU_QUOTA.read_text(encoding="ascii").split()
+        available = min(available, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):  # there are no control groups of version 2, or "max", no quota
+        pass
     limit = os.environ.get("OMP_NUM_THREADS", "")
     return min(available, int(limit)) if limit.isdecimal() and int(limit) else available
 

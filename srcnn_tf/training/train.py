@@ -76,7 +76,7 @@ def train(
                 f"Batches of {training_set.batch_size} patches cannot be divided among "
                 f"{workers.strategy.num_replicas_in_sync} workers or GPUs: give a larger --batch_size or fewer of them."
             )
-        workers.check_same([config.identity, asdict(recipe), data_hash, config.epoch])
+        workers.check_same([config.identity, asdict(recipe), data_hash, config.epoch, config.precision])
         if resumed:
             checkpoint.restore_checkpoint(directory, state)
         workers.synchronize(state.variables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 import os
 import sys
 from os.path import realpath  # resolves links; unlike Path.resolve, without an error where they loop
@@ -73,7 +74,11 @@ def target_path(source: Path, config: Config) -> Path:
     name = f"{source.stem}_{_size_name(config)}{extension}"
     if given.is_dir():
         return Path(output, source.relative_to(given)).with_name(name)
-    is_file = config.output is not None and Path(output).suffix and not output.endswith(("/", os.sep))
+    kind = mimetypes.guess_type(output)[0] or ""
+    is_known = Path(output).suffix.lower() in OUTPUT_EXTENSIONS | VIDEO_EXTENSIONS or kind.startswith(
+        ("image/", "video/")
+    )
+    is_file = config.output is not None and is_known and not output.endswith(("/", os.sep))
     return Path(output) if is_file and not Path(output).is_dir() else Path(output, name)
 
 

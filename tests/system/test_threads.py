@@ -48,6 +48,16 @@ def test_running_calls_see_that_no_more_results_are_needed():
     assert len(seen) <= 3
 
 
+@pytest.mark.parametrize(("text", "expected"), [("50000 100000", 1), ("max 100000", None), ("", None)])
+def test_the_quota_of_a_container_limits_the_cores(text, expected, monkeypatch, tmp_path):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(threads, "CPU_QUOTA", tmp_path / "none")
+    available = threads.cores()
+    (tmp_path / "cpu.max").write_text(text)
+    monkeypatch.setattr(threads, "CPU_QUOTA", tmp_path / "cpu.max")
+    assert threads.cores() == (expected or available)
+
+
 def blas_threads():
     return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
 

@@ -155,7 +155,13 @@ def test_one_image_is_upscaled_with_shipped_weights_into_the_sample_folder(make_
 def test_output_is_a_file_or_a_folder(make_image):
     make_image("a.png", rows=12, cols=12)
     Path("there.d").mkdir()
-    names = {"large.jpg": "", "new/folder": "/a_x3.png", "there.d": "/a_x3.png", "x.d/": "a_x3.png"}
+    names = {
+        "large.jpg": "",
+        "new/folder": "/a_x3.png",
+        "there.d": "/a_x3.png",
+        "x.d/": "a_x3.png",
+        "v1.2": "/a_x3.png",
+    }
     for output, rest in names.items():
         upscale_files(input="a.png", output=output)
         assert read_image(output + rest).shape == (36, 36, 3)
