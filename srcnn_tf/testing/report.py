@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -71,10 +72,10 @@ def format_table(results: Sequence[Result]) -> str:
     table = [f"{'image':{width}}  bicubic    SRCNN    gain   SSIM bicubic  SSIM SRCNN  seconds"]
     for label, scores in lines:
         gain = scores["psnr_srcnn"] - scores["psnr_bicubic"]
-        table.append(
-            f"{label:{width}}  {scores['psnr_bicubic']:7.2f}  {scores['psnr_srcnn']:7.2f}  {gain:+6.2f}  "
-            f"{scores['ssim_bicubic']:13.4f}  {scores['ssim_srcnn']:10.4f}  {scores['seconds']:7.2f}"
-        )
+        psnr_bicubic, psnr_srcnn = (f"{scores[name]:.2f}" for name in SCORES[:2])
+        row = f"{label:{width}}  {psnr_bicubic:>7}  {psnr_srcnn:>7}  {f'{gain:+.2f}':>6}  "
+        row += f"{scores['ssim_bicubic']:13.4f}  {scores['ssim_srcnn']:10.4f}  {scores['seconds']:7.2f}"
+        table.append(re.sub(" {2}([+-]nan|[+-]inf|nan)", lambda none: "-".rjust(len(none[0])), row))
     if infinite := sum(not _has_finite_psnr(result) for result in results):
         table.append(f"Excluded from the PSNR averages: {infinite} with infinite PSNR (identical to the original).")
     if qualities := {result.jpeg_quality for result in results} - {"none"}:

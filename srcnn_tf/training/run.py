@@ -41,6 +41,7 @@ class Run:
         data_hash: fingerprint of the training images.
         workers: who trains.
         saved_step: step of the newest checkpoint.
+        has_infinite_psnr: whether it was said that validation images are left out of the means.
     """
 
     config: Config
@@ -50,6 +51,7 @@ class Run:
     data_hash: str
     workers: Workers
     saved_step: int
+    has_infinite_psnr: bool = False
 
     @property
     def directory(self) -> Path:
@@ -141,7 +143,12 @@ class Run:
                 print(f"Warning: {self.training_set.paths[number]} is not used for validation any more: {error}")
                 self.training_set.validation.remove(number)
         names = ("held-out/psnr", "held-out/ssim", "held-out/psnr_bicubic")
-        return dict(zip(names, np.mean(scores, axis=0).tolist(), strict=True)) if scores else {}
+        # An image that bicubic interpolation restores exactly, as a black one, has an infinite PSNR.
+        finite = [one for one in scores if np.isfinite(one).all()]
+        if len(finite) < len(scores) and not self.has_infinite_psnr:
+            print(f"Left out of the validation's means: {len(scores) - len(finite)} images with infinite PSNR.")
+            self.has_infinite_psnr = True
+        return dict(zip(names, np.mean(finite, axis=0).tolist(), strict=True)) if finite else {}
 
 
 @contextmanager

@@ -70,3 +70,11 @@ def test_panels_are_side_by_side_below_their_captions(rows, cols):
         caption = panels[:strip, left : left + cols]
         assert caption.min() < 128
         assert (caption[:, [0, -1]] == 255).all() or cols < 60  # it fits
+
+
+def test_what_has_no_number_is_a_dash():
+    results = [replace(RESULT, image="black", psnr_bicubic=math.inf, psnr_srcnn=psnr) for psnr in (60.0, math.inf)]
+    first, second, average = format_table(results).splitlines()[1:4]
+    assert first.split()[1:4] == ["inf", "60.00", "-"]
+    assert second.split()[1:4] == ["inf", "inf", "-"]
+    assert average.split()[2:5] == ["-", "-", "-"]

@@ -2,6 +2,7 @@ import contextlib
 import csv
 import dataclasses
 import json
+import math
 import re
 import shutil
 import signal
@@ -15,6 +16,7 @@ import pytest
 import tensorflow as tf
 from conftest import full_disk
 from networks import find
+from PIL import Image
 
 from srcnn_tf import patch_file, utils
 from srcnn_tf.config import Config
@@ -418,3 +420,14 @@ def test_a_full_disk_leaves_no_partial_file_and_of_a_log_costs_the_log_alone(cap
     assert "Done: 30 steps" in output.out
     assert output.err.startswith(f"Problem: logs/{RUN.name}: the TensorBoard log cannot be written")
     assert output.err.count("\n") == 1
+
+
+def test_a_validation_image_of_infinite_psnr_is_left_out_with_a_note(make_image, capsys):
+    for number in range(40):
+        make_image(f"Train/{number:02d}.png", 60, 60, seed=number)
+    Image.fromarray(np.zeros((60, 60), np.uint8)).save("Train/10.png")  # one of the two that are set aside
+    train.train(Config(recipe="reference", epoch=2, validation_split=0.05, filters="4,2", batch_size=8))
+    rows = list(csv.DictReader(Path("logs/srcnn_21_x3_scipy_4-2/history.csv").read_text().splitlines()))
+    assert all(math.isfinite(float(row["held-out/psnr_bicubic"])) for row in rows)
+    assert len(rows) == 2
+    assert capsys.readouterr().out.count("Left out of the validation's means: 1 images with infinite PSNR.") == 1
