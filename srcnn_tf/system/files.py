@@ -7,6 +7,7 @@ import io
 import os
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from functools import lru_cache
@@ -56,6 +57,18 @@ class DeferredErrorFile(io.FileIO):
         """Raises the first error that was kept, if there is one."""
         if self.error is not None:
             raise self.error
+
+
+@contextlib.contextmanager
+def without_patterns(path: Path) -> Iterator[Path]:
+    """Yields a name of a file by which TensorFlow finds it: it takes `[`, `*` and `?` in a path for a pattern."""
+    if not set("[]*?\\") & set(str(path)):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder, "link")
+        link.symlink_to(path.parent.absolute(), target_is_directory=True)
+        yield link / path.name
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.system.files import atomic_write
+from srcnn_tf.system.files import atomic_write, without_patterns
 from srcnn_tf.training.step import TrainingState
 from srcnn_tf.weights.store import KERAS_FILE, WEIGHTS_FILE
 
@@ -56,7 +56,8 @@ def restore_checkpoint(directory: Path, state: TrainingState) -> None:
     """
     *older, newest = _checkpoints(directory)
     try:
-        _checkpoint(state).read(str(newest)).assert_existing_objects_matched()
+        with without_patterns(newest) as name:
+            _checkpoint(state).read(str(name)).assert_existing_objects_matched()
     except Exception as error:  # a damaged file raises OpError, ValueError, IndexError, AssertionError and more
         then = f"the run then resumes from {older[-1].name}" if older else "the run then restarts"
         raise RunError(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from srcnn_tf.errors import RunError
 from srcnn_tf.spec import NetworkSpec
-from srcnn_tf.system.files import atomic_write
+from srcnn_tf.system.files import atomic_write, without_patterns
 from srcnn_tf.weights.search import WEIGHTS_FILE, WeightsSearch, shipped_weights
 
 KERAS_FILE = "SRCNN.keras"
@@ -164,8 +164,9 @@ def _read_reference_checkpoint(path: Path) -> list[NDArray[np.float32]]:
     import tensorflow as tf
 
     try:
-        reader = tf.train.load_checkpoint(str(path))
-        return [reader.get_tensor(f"{kind}{number}") for number in (1, 2, 3) for kind in "wb"]
+        with without_patterns(path) as name:
+            reader = tf.train.load_checkpoint(str(name))
+            return [reader.get_tensor(f"{kind}{number}") for number in (1, 2, 3) for kind in "wb"]
     except Exception as error:  # a damaged file raises OpError, ValueError, IndexError and more
         raise RunError(
             f"{path}: expected SRCNN.weights.h5, SRCNN.keras, a run's folder, or a checkpoint of the reference with "

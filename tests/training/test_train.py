@@ -431,3 +431,11 @@ def test_a_validation_image_of_infinite_psnr_is_left_out_with_a_note(make_image,
     assert all(math.isfinite(float(row["held-out/psnr_bicubic"])) for row in rows)
     assert len(rows) == 2
     assert capsys.readouterr().out.count("Left out of the validation's means: 1 images with infinite PSNR.") == 1
+
+
+@pytest.mark.linux
+def test_a_run_resumes_in_a_folder_whose_name_is_a_pattern(make_image, capsys):
+    make_image("Train/a.png", 60, 60)
+    for epoch in (1, 2):
+        train.train(reference(epoch, batch_size=4, checkpoint_dir="runs [x3]*"))
+    assert "Resuming from step" in capsys.readouterr().out
