@@ -224,6 +224,17 @@ def test_readme_begins_with_the_two_commands():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 200
 
 
+def test_the_chinese_readme_has_the_commands_figures_and_links_of_the_english_one():
+    english, chinese = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md"))
+    for pattern in (r"^```.*?^```", r"^    .*?$"):  # commands, and what they print
+        assert re.findall(pattern, chinese, re.M | re.S) == re.findall(pattern, english, re.M | re.S)
+    # Ordinary words in the one may be figures in the other, as `twice`; those with a point or three digits are measured.
+    figure = r"\d+\.\d+|\d{3,}"
+    assert sorted(re.findall(figure, chinese)) == sorted(re.findall(figure, english))
+    links = [set(re.findall(r"\]\(([^)]+)\)", text)) for text in (chinese, english)]
+    assert links[0] - {"README.md", "#结果"} == links[1] - {"README.zh-CN.md", "#results"}
+
+
 def test_the_documents_name_every_flag_and_module_and_their_links_lead_somewhere():
     text = (ROOT / "docs" / "flags.md").read_text()
     assert [name for name in Config.__dataclass_fields__ if f"`{name}`" not in text] == []

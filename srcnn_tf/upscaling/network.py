@@ -6,8 +6,8 @@ neighbour of a large pixel is then in the plane of another phase, at the same sm
 the same plane read from another position on. So a tap of a filter is a slice, and nothing is interleaved before the
 end:
 
-    patches  of the small image, `(taps * taps, pixels)`
-    features = max(0, filters merged with the interpolation @ patches + bias)     patch extraction
+    fields   what the filters see of the small image, `(taps * taps, pixels)`
+    features = max(0, filters merged with the interpolation @ fields + bias)      patch extraction
     mapped   = max(0, kernel @ features + bias)                                  non-linear mapping
     products = kernel @ mapped, which are shifted and added                      reconstruction
 
@@ -109,8 +109,8 @@ class PhaseNetwork:
     def __call__(self, small: NDArray[np.float32]) -> NDArray[np.float32]:
         """Restores `(channels, rows, cols)` with margins: `(channels, scale * rows, scale * cols)` without them."""
         scale, taps, (before, after) = self._scale, self._taps, self._wide.reach
-        windows = np.lib.stride_tricks.sliding_window_view(small, (taps, taps), axis=(1, 2)).transpose(0, 3, 4, 1, 2)
-        rows, cols = windows.shape[-2:]
+        views = np.lib.stride_tricks.sliding_window_view(small, (taps, taps), axis=(1, 2)).transpose(0, 3, 4, 1, 2)
+        rows, cols = views.shape[-2:]
         inputs, outputs = self._extraction.shape[1], len(self._extraction) // scale**2
         values = FEATURES_IN_CACHE if self._is_pointwise else FEATURES_OF_WIDE_LAYER
         step = min(rows, max(1, round(values / (len(self._extraction) * cols))))
@@ -120,13 +120,13 @@ class PhaseNetwork:
         sums = None if self._is_pointwise else self._wide.zeros(step, cols)
         workspace = Workspace()
         for begin in range(0, rows, step):
-            seen = windows[..., begin : begin + step, :]  # what each filter sees
-            count = seen.shape[-2] * cols  # of small pixels
-            patches = workspace("patches", inputs, count)
-            patches[-1] = 1
-            patches[:-1].reshape(seen.shape)[:] = seen
+            view = views[..., begin : begin + step, :]
+            count = view.shape[-2] * cols  # of small pixels
+            fields = workspace("fields", inputs, count)
+            fields[-1] = 1
+            fields[:-1].reshape(view.shape)[:] = view
             features = workspace("features", scale * scale * outputs, count)
-            np.matmul(self._extraction, patches, out=features)
+            np.matmul(self._extraction, fields, out=features)
             features = features.reshape(scale, scale, outputs, count)
             np.maximum(features, zeros[:, :count], out=features)
             mapped = workspace("mapped", scale, scale, len(bias), count)
@@ -136,7 +136,7 @@ class PhaseNetwork:
                 self._wide(features, sums, mapped, cols, workspace)
             mapped += bias[:, :count]
             np.maximum(mapped, zeros[: len(bias), :count], out=mapped)
-            # The rows of `mapped` end `after` rows above those of the patches; its first ones are not complete.
+            # The rows of `mapped` end `after` rows above those of the fields; its first ones are not complete.
             end = (begin - before - after) * cols + count
             complete = min(end, count)
             if complete > 0:
