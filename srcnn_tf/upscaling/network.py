@@ -148,12 +148,12 @@ class PhaseNetwork:
         scale, count, (before, after) = self._scale, len(self._neighbours), self._reach
         products = products.reshape(count, count, self.channels, -1)
         pixels = products.shape[-1] - (before + after) * (cols + 1)
-        restored = np.zeros((scale, scale, self.channels, products.shape[-1]), np.float32)
+        restored = np.empty((scale, scale, self.channels, products.shape[-1]), np.float32)
+        restored[:] = self._last_bias
         for row, planes in zip(self._neighbours, products, strict=True):
             for col, plane in zip(self._neighbours, planes, strict=True):
                 begin = (before + row.offset) * cols + before + col.offset
                 restored[row.phase, col.phase, :, :pixels] += plane[:, begin : begin + pixels]
-        restored += self._last_bias
 
         # Without the last rows and columns, for which there are no neighbours.
         sides = self._wide.reach

@@ -18,6 +18,7 @@ differ only in a frame: half the network's border (6 large pixels for 9-1-5, 8 f
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,24 +72,37 @@ class PolyphaseModel:
         Yields:
             The bands from top to bottom, `(any number of rows, scale * cols, channels)`, of the same dtype, clipped.
         """
-        rows, cols = pixels.shape[:2]
+        (rows, cols), scale, side = pixels.shape[:2], self._scale, self._tile
         before, after = self._margins
 
-        def tiles() -> Iterator[NDArray]:
-            for top in range(0, rows, self._tile):
-                lines = mirrored(top - before, min(top + self._tile, rows) + after, rows)
-                band = pixels[lines.min() : lines.max() + 1][lines - lines.min()]
-                band = band.reshape(len(lines), cols, channels_of(pixels))
-                for left in range(0, cols, self._tile):
-                    yield band[:, mirrored(left - before, min(left + self._tile, cols) + after, cols)]
+        def tiles() -> Iterator[tuple[NDArray, NDArray, slice]]:
+            """Yields each tile with margins, the band that it belongs to, and its columns there."""
+            for top in range(0, rows, side):
+                bottom = min(top + side, rows)
+                lines = mirrored(top - before, bottom + after, rows)
+                small = pixels[lines.min() : lines.max() + 1][lines - lines.min()]
+                small = small.reshape(len(lines), cols, channels_of(pixels))
+                band = np.empty((scale * (bottom - top), scale * cols, small.shape[2]), pixels.dtype)
+                for left in range(0, cols, side):
+                    right = min(left + side, cols)
+                    columns = slice(scale * left, scale * right)
+                    yield small[:, mirrored(left - before, right + after, cols)], band, columns
+
+        def upscale(item: tuple[NDArray, NDArray, slice]) -> NDArray:
+            tile, band, columns = item
+            band[:, columns] = self._upscale(tile).transpose(1, 2, 0)
+            return band
 
         with one_blas_thread():
-            results = map_in_threads(self._upscale, tiles(), cores())
-            for _ in range(0, rows, self._tile):
-                yield np.concatenate([next(results) for _ in range(0, cols, self._tile)], axis=1)
+            last = (cols - 1) // side  # tile of a band, which is complete with it
+            yield from islice(map_in_threads(upscale, tiles(), cores()), last, None, last + 1)
 
-    def _upscale(self, tile: NDArray) -> NDArray:
-        """Upscales `(rows, cols, channels)` with margins: `(scale * rows, scale * cols, channels)` without them."""
+    def _upscale(self, tile: NDArray) -> NDArray[np.float32]:
+        """Upscales `(rows, cols, channels)` with margins.
+
+        Returns:
+            float32 `(channels, scale * rows, scale * cols)` without margins; of integers the values that are to be cut.
+        """
         is_float = tile.dtype.kind == "f"
         full = np.float32(1 if is_float else np.iinfo(tile.dtype).max)
         image = np.ascontiguousarray(tile.transpose(2, 0, 1), np.float32)
@@ -114,7 +128,7 @@ class PolyphaseModel:
         if not is_float:
             result *= full
             result += np.float32(0.5)  # halves are rounded up
-        return np.ascontiguousarray(result.transpose(1, 2, 0), tile.dtype)
+        return result
 
     def _restore(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Restores the network's channels of a tile with margins, clipped to [0, 1]; the mean over all networks."""
