@@ -161,7 +161,7 @@ processor = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
 from srcnn_tf.config import Config
 from srcnn_tf.training.recipes import RECIPES
-from srcnn_tf.training.step import compile_steps, create_state
+from srcnn_tf.training.step import Settings, compile_steps, create_state
 from srcnn_tf.training.train import train
 from srcnn_tf.training.workers import Workers
 both = Workers(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
@@ -174,7 +174,7 @@ data, label = (np.random.default_rng(0).random((7, side, side, 1)).astype(np.flo
 weights = []
 for workers in (Workers(tf.distribute.get_strategy()), both):
     state = create_state(config, recipe)
-    compile_steps(state, config, recipe, workers, 7)(data, label, np.arange(7)[np.newaxis], np.ones(1, np.float32))
+    compile_steps(state, config, Settings(recipe, workers, 7))(data, label, np.arange(7)[np.newaxis], np.ones(1, np.float32))
     weights.append([variable.numpy() for variable in state.overparameterization.trained_variables()])
 start = [variable.numpy() for variable in create_state(config, recipe).overparameterization.trained_variables()]
 assert max(np.abs(one - before).max() for one, before in zip(weights[0], start)) > 1e-3
