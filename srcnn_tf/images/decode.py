@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
+from srcnn_tf.images.formats import Kind
 from srcnn_tf.images.page import check_size, cmyk_to_rgb, unsupported
 
 AVIF = features.check("avif")
@@ -60,6 +61,16 @@ def _register_heic() -> None:
     import pillow_heif
 
     pillow_heif.register_heif_opener()
+
+
+def kind_of(image: Image.Image, file: BinaryIO) -> Kind:
+    """Returns what `decode` will return of an image that Pillow opened, which has no pixel decoded yet."""
+    file.seek(24)
+    is_deep = image.format == "PNG" and file.read(1) == b"\x10"  # the bit depth in its header
+    is_grey = image.mode in GREY_MODES or image.mode.startswith("I")
+    channels = (1 if is_grey else 3) + image.has_transparency_data
+    shape = (image.height, image.width, channels)[: 2 if channels == 1 else 3]
+    return Kind(shape, np.dtype(np.uint16 if is_deep else np.uint8))
 
 
 def decode(

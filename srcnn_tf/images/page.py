@@ -106,6 +106,16 @@ def channels_of(pixels: Pixels) -> int:
     return 1 if len(pixels.shape) == 2 else pixels.shape[2]
 
 
+def without_opaque_alpha(pixels: Pixels) -> Pixels:
+    """Returns grey or RGB alone if there is alpha and it is opaque throughout, else what is given."""
+    if channels_of(pixels) not in (2, 4):
+        return pixels
+    array = as_array(pixels)
+    if array[..., -1].min() < np.iinfo(array.dtype).max:
+        return array
+    return np.ascontiguousarray(array[..., 0] if array.shape[2] == 2 else array[..., :3])
+
+
 def check_size(path: str | os.PathLike[str], rows: int, cols: int, max_pixels: int, advice: str) -> None:
     """Raises a RunError if a file declares more pixels than allowed; called before anything is decoded."""
     if rows * cols > max_pixels:

@@ -10,11 +10,23 @@ from typing import Self
 
 from tifffile import TiffPage
 
+from srcnn_tf.errors import RunError
 from srcnn_tf.images import tiff
-from srcnn_tf.images.decode import decode, exif_orientation, open_file, open_image
+from srcnn_tf.images.decode import decode, exif_orientation, kind_of, open_file, open_image
+from srcnn_tf.images.formats import Kind
 from srcnn_tf.images.library_errors import library_errors
 from srcnn_tf.images.metadata import image_dpi, jpeg_quality, tiff_metadata
-from srcnn_tf.images.page import Dpi, Page, Pixels, RowStream, as_array, channels_of, matching_profile, oriented
+from srcnn_tf.images.page import (
+    Dpi,
+    Page,
+    Pixels,
+    RowStream,
+    as_array,
+    channels_of,
+    matching_profile,
+    oriented,
+    without_opaque_alpha,
+)
 
 ADVICE = "Allow more with --max_megapixels, or make it smaller."
 
@@ -36,6 +48,7 @@ class ImageReader:
 
     Attributes:
         warnings: what was left out or changed. Iterating adds to it.
+        kinds: shape and dtype that each page will have, known before any is decoded.
 
     Raises:
         RunError: on entering, iterating, or slicing the pixels; the file is no image, is damaged, too large, or of a
@@ -46,6 +59,7 @@ class ImageReader:
         self._path, self._limits = path, (path, max_pixels, ADVICE)
         self._rows: RowStream | None = None  # of the page that is being read
         self.warnings: list[str] = []
+        self.kinds: list[Kind] = []
 
     def __enter__(self) -> Self:
         """Opens the file and checks the kind and size of each page."""
@@ -54,8 +68,10 @@ class ImageReader:
             self._tiff_pages: list[TiffPage] = []
             if tiff.is_tiff(self._file):
                 self._tiff_pages = stack.enter_context(tiff.open_tiff(self._file, *self._limits, self.warnings))
+                self.kinds = [_upright(tiff.kind_of(page), tiff.orientation_of(page)) for page in self._tiff_pages]
             else:
-                open_image(self._file, *self._limits)
+                image = open_image(self._file, *self._limits)
+                self.kinds = [_upright(kind_of(image, self._file), exif_orientation(image.info.get("exif")))]
             self._stack = stack.pop_all()
         return self
 
@@ -95,6 +111,29 @@ class ImageReader:
             profile = image.info["icc_profile"] or b""  # None if it is damaged
         page = _page(pixels, exif_orientation(exif), profile, exif, dpi, warnings)
         return replace(page, jpeg_quality=jpeg_quality(image, self._file))
+
+
+def page_kinds(path: str | os.PathLike[str], max_pixels: int, without_alpha: bool) -> list[Kind]:
+    """Returns what the pages of a file are like; an empty list if it cannot be read.
+
+    Args:
+        path: the file.
+        max_pixels: see `ImageReader`.
+        without_alpha: whether alpha only counts where it is not opaque throughout, for which it has to be decoded.
+    """
+    try:
+        with ImageReader(path, max_pixels) as reader:
+            if not without_alpha or not any(len(kind.shape) == 3 and kind.shape[2] in (2, 4) for kind in reader.kinds):
+                return reader.kinds
+            pages = (without_opaque_alpha(page.pixels) for page in reader)
+            return [Kind(pixels.shape, pixels.dtype) for pixels in pages]
+    except (RunError, MemoryError):  # reported when it is upscaled
+        return []
+
+
+def _upright(kind: Kind, orientation: int) -> Kind:
+    (rows, cols), rest = kind.shape[:2], kind.shape[2:]
+    return kind._replace(shape=(cols, rows, *rest)) if orientation >= 5 else kind
 
 
 def _page(

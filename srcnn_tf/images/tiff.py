@@ -21,6 +21,7 @@ from PIL import Image
 from tifffile import TiffFile, TiffPage
 from tifffile.tifffile import jpeg_shape
 
+from srcnn_tf.images.formats import Kind
 from srcnn_tf.images.library_errors import library_errors
 from srcnn_tf.images.page import (
     Pixels,
@@ -179,6 +180,9 @@ def decode_page(path: str | os.PathLike[str], page: TiffPage, warnings: list[str
         RunError; an array if the page is CMYK or has alpha.
     """
     channels, is_premultiplied = _select_channels(page, warnings)
+    shape, dtype = kind_of(page)
+    if page.photometric == CMYK:
+        shape = (*shape[:2], SAMPLES[CMYK])
     palette = None
     if page.photometric == PALETTE:
         # Of the 16 bits of its colours, some writers fill the upper eight, others repeat them in the lower ones.
@@ -206,15 +210,19 @@ def decode_page(path: str | os.PathLike[str], page: TiffPage, warnings: list[str
                 join = partial(_join_parts, page, decode)
                 yield from map_in_threads(lambda parts: convert(join(parts)), _read_parts(page, step), cores())
 
-    count = 3 if page.photometric == PALETTE else len(channels)
-    shape = (page.imagelength, page.imagewidth, count)[: 2 if count == 1 else 3]
-    dtype = np.dtype(np.uint8 if page.bitspersample <= 8 else np.uint16)
     step = block_rows(shape, dtype)
     pixels = RowStream(shape, dtype, blocks())
     if page.photometric == CMYK:
         image = Image.frombytes("CMYK", (page.imagewidth, page.imagelength), as_array(pixels).tobytes())
         return cmyk_to_rgb(image, profile_of(page), warnings)
-    return as_array(pixels) if count in (2, 4) else pixels
+    return as_array(pixels) if len(channels) in (2, 4) else pixels
+
+
+def kind_of(page: TiffPage) -> Kind:
+    """Returns the shape and dtype of what `decode_page` returns."""
+    count = 3 if page.photometric in (PALETTE, CMYK) else len(_select_channels(page, [])[0])
+    shape = (page.imagelength, page.imagewidth, count)[: 2 if count == 1 else 3]
+    return Kind(shape, np.dtype(np.uint8 if page.bitspersample <= 8 else np.uint16))
 
 
 def _select_channels(page: TiffPage, warnings: list[str]) -> tuple[list[int], bool]:

@@ -6,45 +6,23 @@ import contextlib
 import io
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-import numpy as np
 from numpy.typing import DTypeLike
-from PIL import Image, features
+from PIL import Image
 from tifffile import TiffWriter
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.images.encode import encode_jpeg, encode_png, encode_tiff_strips
+from srcnn_tf.images.formats import AVIF, FORMATS, JPEG, PNG, TIFF, WEBP, Format, problem_with
 from srcnn_tf.images.library_errors import library_errors
 from srcnn_tf.images.metadata import updated_exif, write_tiff_exif
 from srcnn_tf.images.page import Page, RowStream, as_array, block_rows, channels_of, matching_profile
 from srcnn_tf.system.files import atomic_write
 
-
-@dataclass(frozen=True)
-class Format:
-    """What an image format can hold."""
-
-    name: str
-    max_side: int  # rows or columns
-    alpha: bool = True
-    has_16_bits: bool = False
-    metadata: tuple[str, ...] = ("icc_profile", "exif", "dpi")  # of Page
-
-
-PNG = Format("PNG", 1_000_000, has_16_bits=True)  # libpng's limit
-JPEG = Format("JPEG", 65_500, alpha=False)  # libjpeg's limit
-WEBP = Format("WebP", 16_383, metadata=("icc_profile", "exif"))
-AVIF = Format("AVIF", 65_536, metadata=("icc_profile", "exif"))
-BMP = Format("BMP", 2**31 - 1, alpha=False, metadata=("dpi",))
-TIFF = Format("TIFF", 2**31 - 1, has_16_bits=True)
-FORMATS = {".bmp": BMP, ".png": PNG, ".jpg": JPEG, ".jpeg": JPEG, ".tif": TIFF, ".tiff": TIFF, ".webp": WEBP}
-if features.check("avif"):
-    FORMATS[".avif"] = AVIF
-OUTPUT_EXTENSIONS = frozenset(FORMATS)
 METADATA_NAMES = {"icc_profile": "colour profile", "exif": "EXIF data", "dpi": "resolution"}
 
 MAX_JPEG_EXIF = 65_533  # bytes in a segment
@@ -93,19 +71,9 @@ class ImageWriter:
         if file_format is None:
             known = ", ".join(sorted(FORMATS))
             raise RunError(f"{self._path}: no image format to write has this extension; use one of {known}.")
-        pages = max(self._page_count, self._written + 1)
-        if pages > 1 and file_format is not TIFF:
-            problem = f"one page, and there are {pages}; use the extension .tif"
-        elif np.dtype(dtype) == np.uint16 and not file_format.has_16_bits:
-            problem = "8 bits, and the image has 16; use the extension .png or .tif"
-        elif len(shape) == 3 and shape[2] in (2, 4) and not file_format.alpha:
-            problem = "no transparency, and the image has it; use the extension .png or .tif"
-        elif max(shape[:2]) > file_format.max_side:
-            size = f"{shape[0]} and {shape[1]}"
-            problem = f"up to {file_format.max_side} rows and columns, and the image has {size}; use the extension .tif"
-        else:
-            return
-        raise RunError(f"{self._path}: {file_format.name} holds {problem}.")
+        problem = problem_with(file_format, shape, dtype, max(self._page_count, self._written + 1))
+        if problem is not None:
+            raise RunError(f"{self._path}: {file_format.name} holds {problem[0]}; use the extension {problem[1]}.")
 
     def write(self, page: Page) -> None:
         """Writes a page. Rows that are computed when they are read are, once from top to bottom."""
