@@ -1,10 +1,19 @@
-"""Decodes BMP, GIF, JPEG, PNG, WebP, AVIF and HEIC files with Pillow, and PNG files of 16 bits with imagecodecs."""
+"""Decodes BMP, GIF, JPEG, PNG, WebP, AVIF and HEIC files with Pillow, and PNG files of 16 bits with imagecodecs.
+
+Damage that costs no pixel is mended first: a JPEG file without its end marker, a PNG file with a wrong checksum of a
+part that it can do without.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 import os
+import re
 import stat
+import zlib
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import BinaryIO
 
@@ -20,30 +29,84 @@ AVIF = features.check("avif")
 HEIC = find_spec("pillow_heif") is not None
 PILLOW_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP", *(["AVIF"] if AVIF else []))  # by content, not by extension
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}  # ISO/IEC 23008-12, annex B
+AVIF_BRANDS = {b"avif", b"avis"}
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+END_OF_IMAGE, START_OF_SCAN, START_OF_FRAME = (
+    0xD9,
+    0xDA,
+    frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC},
+)  # markers of JPEG
+MARKER = re.compile(rb"\xff[^\x00\xd0-\xd8\xff]")  # that cannot stand within coded data
 ORIENTATION = 0x0112  # EXIF tag
 GREY_MODES = frozenset({"1", "L", "LA", "La"})
 COLOR_MODES = frozenset({"P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "YCbCr"})
 
 
-def open_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """Opens a regular file that is not empty; opening a pipe would wait forever."""
+def open_file(path: str | os.PathLike[str], warnings: list[str]) -> BinaryIO:
+    """Opens a regular file that is not empty, or a mended copy in memory; opening a pipe would wait forever."""
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("it is not a file")
     if status.st_size == 0:
         raise ValueError("it is empty")
-    return open(path, "rb")
+    file = open(path, "rb")  # noqa: SIM115 - the caller closes it
+    try:
+        mended = _without_damaged_chunks(file, warnings)
+    except BaseException:
+        file.close()
+        raise
+    if mended is None:
+        return file
+    file.close()
+    return mended
+
+
+def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Yields the name of each chunk of a PNG file, where its content begins, and its length; of other files, none."""
+    file.seek(0)
+    position = len(PNG_SIGNATURE)
+    if file.read(position) != PNG_SIGNATURE:
+        return
+    while len(head := file.read(8)) == 8:
+        length, name = int.from_bytes(head[:4]), head[4:]
+        yield name, position + 8, length
+        position += 12 + length
+        file.seek(position)
+
+
+def _without_damaged_chunks(file: BinaryIO, warnings: list[str]) -> BinaryIO | None:
+    """Returns a copy of a PNG file without ancillary chunks whose checksum is wrong; None if there are none."""
+    damaged = []
+    for name, begin, length in png_chunks(file):
+        if name[0] & 0x20:  # ancillary: the image can be decoded without it (PNG specification, section 5.4)
+            file.seek(begin)
+            content, checksum = file.read(length), file.read(4)
+            if len(checksum) == 4 and zlib.crc32(name + content) != int.from_bytes(checksum):
+                damaged.append((begin - 8, begin + length + 4))
+                warnings.append(f"the checksum of its {name.decode('latin-1')} chunk is wrong: left out")
+    if not damaged:
+        return None
+    file.seek(0)
+    content, kept, position = file.read(), [], 0
+    for begin, end in damaged:
+        kept.append(content[position:begin])
+        position = end
+    return io.BytesIO(b"".join([*kept, content[position:]]))
 
 
 def open_image(file: BinaryIO, path: str | os.PathLike[str], max_pixels: int, advice: str) -> Image.Image:
     """Opens an image with Pillow, which decodes no pixel yet, and checks the size that the file declares."""
-    if os.fstat(file.fileno()).st_size > 8 * max_pixels + 2**30:  # some decoders read the whole file first
-        raise ValueError(f"a file of {os.fstat(file.fileno()).st_size / 1e9:.1f} GB is too large")
-    file.seek(0)
-    head, formats = file.read(12), PILLOW_FORMATS
-    if head[4:8] == b"ftyp" and head[8:] in HEIC_BRANDS:
+    size = file.seek(0, os.SEEK_END)
+    if size > 8 * max_pixels + 2**30:  # some decoders read the whole file first
+        raise ValueError(f"a file of {size / 1e9:.1f} GB is too large")
+    formats, brands = PILLOW_FORMATS, _brands(file)
+    if brands and brands[0] in HEIC_BRANDS and not AVIF_BRANDS & set(brands):
         _register_heic()
         formats = ("HEIF",)
+    elif AVIF_BRANDS & set(brands) and brands[0] not in HEIC_BRANDS | AVIF_BRANDS:  # which Pillow does not accept
+        file.seek(0)
+        content = file.read()
+        file = io.BytesIO(content[:8] + b"avif" + content[12:])
     file.seek(0)
     try:
         image = Image.open(file, formats=formats)
@@ -52,6 +115,16 @@ def open_image(file: BinaryIO, path: str | os.PathLike[str], max_pixels: int, ad
         raise ValueError(f"not {names}, GIF, JPEG, PNG, TIFF or WebP, or damaged at its beginning") from None
     check_size(path, image.height, image.width, max_pixels, advice)
     return image
+
+
+def _brands(file: BinaryIO) -> list[bytes]:
+    """Returns the major brand of an ISO base media file and those it is compatible with; of other files, none."""
+    file.seek(0)
+    head = file.read(16)
+    if head[4:8] != b"ftyp":
+        return []
+    compatible = file.read(min(int.from_bytes(head[:4]), 1024) - 16)
+    return [head[8:12], *(compatible[begin : begin + 4] for begin in range(0, len(compatible), 4))]
 
 
 def _register_heic() -> None:
@@ -80,6 +153,8 @@ def decode(
 
     A palette becomes RGB, or RGBA if it has transparency; 1 to 7 bits become 8; CMYK becomes RGB.
     """
+    if image.format in ("JPEG", "MPO"):
+        image = _completed(image, file, warnings)
     image.load()  # also where Pillow's pixels are not used: it reads the metadata that follows them
     file.seek(24)
     if image.format == "PNG" and file.read(1) != b"\x08":  # the bit depth in its header
@@ -96,6 +171,55 @@ def decode(
     if (frames := getattr(image, "n_frames", 1)) > 1:
         warnings.append(f"only the first of {frames} frames is read")
     return pixels
+
+
+def _completed(image: Image.Image, file: BinaryIO, warnings: list[str]) -> Image.Image:
+    """Opens a JPEG file that lacks its end marker, or has other bytes in its place, with one; returns others as given.
+
+    Raises:
+        ValueError: it lacks blocks too. What follows the last block does not count, while bits that are missing from a
+            block are taken from it. So it is complete if it decodes to the same pixels whatever follows.
+    """
+    file.seek(0)
+    content = file.read()
+    end, has_marker, has_all_scans = _end_of_scans(content)
+    if has_marker:
+        return image
+    begun = content[:end].rstrip(b"\0\xff")
+    while content[len(begun) : end].startswith(b"\xff\0"):  # a byte of 255 within the coded data
+        begun += b"\xff\0"
+    decoded, completed = set(), []
+    for filling in (b"", *(np.random.default_rng(seed).bytes(256).replace(b"\xff", b"") for seed in range(2))):
+        completed.append(Image.open(io.BytesIO(begun + filling + b"\xff\xd9"), formats=("JPEG",)))
+        decoded.add(hashlib.sha256(completed[-1].tobytes()).digest())
+    if not has_all_scans or len(decoded) > 1:
+        raise ValueError("its image data is truncated")
+    warnings.append("it has no end marker, but all of its pixels")
+    return completed[0]
+
+
+def _end_of_scans(content: bytes) -> tuple[int, bool, bool]:
+    """Finds the end of a JPEG file's coded data (ITU-T T.81, B.2).
+
+    Returns:
+        Where it is; whether the end marker follows; whether there is a scan for all bits of all coefficients.
+    """
+    position, end, count = 2, len(content), 0
+    bits: dict[int, list[int]] = {}  # of each component: the lowest bit of each coefficient, once it is known
+    while (found := MARKER.search(content, position)) and content[found.start() + 1] != END_OF_IMAGE:
+        position = found.start()
+        marker, begin = content[position + 1], position + 4
+        position += 2 + int.from_bytes(content[position + 2 : begin])
+        if marker == START_OF_SCAN and position <= len(content):
+            first, last, lowest = content[position - 3 : position]
+            for name in content[begin + 1 : position - 3 : 2]:
+                bits.setdefault(name, [1] * 64)[first : last + 1] = [lowest & 15] * (last + 1 - first)
+            found = MARKER.search(content, position)
+            end = found.start() if found else len(content)
+        elif marker in START_OF_FRAME:
+            count = content[begin + 5] if begin + 5 < len(content) else 0
+    is_complete = count == len(bits) and not any(map(any, bits.values()))
+    return end, found is not None, is_complete
 
 
 def load_exif(data: bytes | None) -> Image.Exif:

@@ -35,7 +35,7 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     Raises:
         RunError: the file is no image, is damaged, too large, or of a kind that would be read wrongly.
     """
-    with library_errors(path), open_file(path) as file:
+    with library_errors(path), open_file(path, []) as file:
         if tiff.is_tiff(file):
             with tiff.open_tiff(file, path, MAX_PIXELS, ADVICE, []) as pages:
                 pixels, orientation = as_array(tiff.decode_page(path, pages[0], [])), tiff.orientation_of(pages[0])
@@ -53,7 +53,7 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
 def declared_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Returns the rows and columns that an image file declares, before orienting it; 0 and 0 if it cannot be read."""
     try:
-        with quiet(), open_file(path) as file:
+        with quiet(), open_file(path, []) as file:
             if tiff.is_tiff(file):
                 return tiff.first_page_size(file)
             with open_image(file, path, sys.maxsize, "") as image:

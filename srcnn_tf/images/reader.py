@@ -64,7 +64,7 @@ class ImageReader:
     def __enter__(self) -> Self:
         """Opens the file and checks the kind and size of each page."""
         with library_errors(self._path), contextlib.ExitStack() as stack:
-            self._file = stack.enter_context(open_file(self._path))
+            self._file = stack.enter_context(open_file(self._path, self.warnings))
             self._tiff_pages: list[TiffPage] = []
             if tiff.is_tiff(self._file):
                 self._tiff_pages = stack.enter_context(tiff.open_tiff(self._file, *self._limits, self.warnings))

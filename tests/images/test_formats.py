@@ -1,5 +1,6 @@
 """Which format results get: that of the image's name, unless it cannot hold them."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -119,3 +120,16 @@ def test_a_result_too_large_to_be_encoded_as_a_whole_becomes_one_in_bands():
     for name in ("a.avif", "a.webp"):
         assert target_path(Path(name), Config(input=name)).name == "a_x3.png"
     assert target_path(Path("a.avif"), Config(input="a.avif", max_megapixels=300)).name == "a_x3.avif"
+
+
+def test_a_bitmap_with_alpha_becomes_png(capsys):
+    pixels = np.dstack([synthetic_image(12, 16), np.full((12, 16), 128, np.uint8)])
+    content = np.ascontiguousarray(pixels[::-1, :, [2, 1, 0, 3]]).tobytes()
+    head = struct.pack("<IiiHHIIiiII", 108, 16, 12, 1, 32, 3, len(content), 2835, 2835, 0, 0)
+    head += struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"BGRs" + bytes(48)
+    Path("a.bmp").write_bytes(b"BM" + struct.pack("<IHHI", 122 + len(content), 0, 0, 122) + head + content)
+    upscale_files(Config(input="a.bmp", output="out"))
+    assert "written as a_x3.png" in capsys.readouterr().out
+    Image.fromarray(pixels).save("b.png")
+    upscale_files(Config(input="b.png", output="out"))
+    np.testing.assert_array_equal(Image.open("out/a_x3.png"), Image.open("out/b_x3.png"))
