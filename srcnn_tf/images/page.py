@@ -92,6 +92,7 @@ class Page:
         exif: as `PIL.Image.Exif.tobytes` returns it. Its orientation has been applied to the pixels already.
         dpi: pixels per inch, horizontal and vertical.
         jpeg_quality: how strongly a JPEG or WebP file is compressed, see `metadata.jpeg_quality`.
+        is_lossless: whether it is from a lossless file of a format that is mostly lossy (WebP), and stays so there.
     """
 
     pixels: Pixels
@@ -99,6 +100,7 @@ class Page:
     exif: bytes | None = None
     dpi: Dpi = None
     jpeg_quality: float | None = None
+    is_lossless: bool = False
 
 
 def channels_of(pixels: Pixels) -> int:

@@ -110,7 +110,8 @@ class ImageReader:
         if "icc_profile" in image.info and image.mode != "CMYK":  # whose pixels are RGB now
             profile = image.info["icc_profile"] or b""  # None if it is damaged
         page = _page(pixels, exif_orientation(exif), profile, exif, dpi, warnings)
-        return replace(page, jpeg_quality=jpeg_quality(image, self._file))
+        quality = jpeg_quality(image, self._file)
+        return replace(page, jpeg_quality=quality, is_lossless=image.format == "WEBP" and quality is None)
 
 
 def page_kinds(path: str | os.PathLike[str], max_pixels: int, without_alpha: bool) -> list[Kind]:

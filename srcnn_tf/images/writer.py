@@ -31,6 +31,8 @@ MAX_CLASSIC_TIFF = 2**32 - 2**25  # bytes of pixels, with room for tags, up to w
 # for 100 megapixels it would take a minute.
 MAX_WEBP_METHOD_4 = 25_000_000
 
+WEBP_EFFORT = 75  # of a lossless file, 0 to 100: libwebp's default
+
 
 class ImageWriter:
     """Writes a file in the format of its extension: `with ImageWriter(path) as writer: writer.write(page)`.
@@ -40,7 +42,7 @@ class ImageWriter:
     Args:
         path: the file; its folder is created if necessary.
         page_count: number of pages; more than one for TIFF only.
-        quality: of JPEG, WebP and AVIF, 1 to 100. The other formats are lossless.
+        quality: of JPEG, WebP and AVIF, 1 to 100. The other formats are lossless, as is WebP of a lossless WebP file.
 
     Attributes:
         warnings: what the format cannot hold and was left out.
@@ -139,7 +141,10 @@ class ImageWriter:
             image = Image.fromarray(as_array(page.pixels))
             if file_format is WEBP:
                 metadata["method"] = 4 if image.width * image.height <= MAX_WEBP_METHOD_4 else 2
-            image.save(file, file_format.name.upper(), quality=self._quality, **metadata)
+            options: dict[str, Any] = {"quality": self._quality}
+            if page.is_lossless and file_format is WEBP:
+                options = {"quality": WEBP_EFFORT, "lossless": True, "exact": True}  # with colours below alpha 0
+            image.save(file, file_format.name.upper(), **options, **metadata)
 
 
 class _NoDescriptor(io.BufferedWriter):

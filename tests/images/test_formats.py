@@ -133,3 +133,15 @@ def test_a_bitmap_with_alpha_becomes_png(capsys):
     Image.fromarray(pixels).save("b.png")
     upscale_files(Config(input="b.png", output="out"))
     np.testing.assert_array_equal(Image.open("out/a_x3.png"), Image.open("out/b_x3.png"))
+
+
+def test_lossless_webp_stays_lossless():
+    image = np.dstack([synthetic_image(12, 16), synthetic_image(12, 16, seed=1)[..., :1]])
+    image[:6, :, 3] = 0
+    for name, options in (("a.webp", {"lossless": True, "exact": True}), ("b.png", {}), ("c.webp", {"quality": 90})):
+        Image.fromarray(image).save(name, **options)
+        upscale_files(Config(input=name, output="out", degradation="matlab"))
+    content = Path("out/a_x3.webp").read_bytes()
+    assert b"VP8L" in content
+    assert b"VP8L" not in Path("out/c_x3.webp").read_bytes()
+    np.testing.assert_array_equal(Image.open("out/a_x3.webp"), Image.open("out/b_x3.png"))
