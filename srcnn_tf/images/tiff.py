@@ -8,6 +8,7 @@ images nor exhaust the memory, everything a file declares is checked before a pa
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import os
 import struct
@@ -81,12 +82,33 @@ def open_tiff(
             stored += _check_segments(page, size)
             if stored > 16 * size:  # many pages, or parts of one, that share the same bytes
                 raise ValueError(f"its parts have {stored} bytes, the file has {size}")
-            pages.append(page)
+            pages += _planes(tiff, page, size) if count == 1 else [page]
         if not pages:
             raise ValueError("no page in it is an image of full size")
         if skipped := count - len(pages):
             warnings.append(f"{skipped} of its {count} pages are reduced copies or masks, and left out")
         yield pages
+
+
+def _planes(tiff: TiffFile, page: TiffPage, size: int) -> list[TiffPage]:
+    """Returns the only page of a file, once for each plane of a stack that is stored under it, as ImageJ does."""
+    count = 1
+    with contextlib.suppress(Exception):  # the description, a text, may say anything
+        if page.is_imagej:
+            count = int((tiff.imagej_metadata or {}).get("images", 1))
+        elif page.is_shaped and tiff.series[0].dataoffset == page.dataoffsets[0]:
+            count = tiff.series[0].size // page.size
+    if count <= 1 or not page.is_final:
+        return [page]
+    plane_size = math.prod(page.shaped) * page.bitspersample // 8
+    if count > MAX_PAGES or page.dataoffsets[0] + count * plane_size > size:
+        raise ValueError(f"it says that it has {count} planes: more than are in it, or than {MAX_PAGES}")
+    planes = [page]
+    for index in range(1, count):
+        plane = copy.copy(page)
+        plane._index, plane.dataoffsets = (index,), (page.dataoffsets[0] + index * plane_size,)
+        planes.append(plane)
+    return planes
 
 
 def first_page_size(file: BinaryIO) -> tuple[int, int]:

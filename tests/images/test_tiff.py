@@ -14,11 +14,13 @@ from conftest import as_stored, synthetic_image
 from image_files import SRGB, by_tifffile, encoded, exif, exif_tags, noise, read, tiff, tiff_pages
 from PIL import Image
 
+from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.images.page import RowStream, as_array
 from srcnn_tf.images.reader import ImageReader
 from srcnn_tf.images.tiff import MAX_PAGES
 from srcnn_tf.system.devices import cores
+from srcnn_tf.upscaling.image_files import upscale_files
 
 
 @pytest.fixture(autouse=True)
@@ -348,3 +350,33 @@ def test_reduced_copies_and_masks_are_left_out_with_a_warning():
     with ImageReader(Path("a.tif"), 10**6) as reader:
         assert [page.pixels.shape for page in reader] == [(40, 40), (30, 30)]
     assert reader.warnings == ["2 of its 4 pages are reduced copies or masks, and left out"]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("options", [{"imagej": True}, {}, {"byteorder": ">"}, {"imagej": True, "byteorder": ">"}])
+@pytest.mark.parametrize("shape", [(5, 40, 50), (5, 40, 50, 3), (5, 1, 40, 50)])
+def test_each_plane_of_a_stack_under_one_directory_is_a_page(shape, options, dtype):
+    stack = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
+    if options.get("imagej") and shape[-1] == 3 and dtype == np.uint16:
+        return  # which it does not hold
+    for count in (5, 1):
+        tifffile.imwrite("stack.tif", stack[:count], truncate=True, **options)
+        with tifffile.TiffFile("stack.tif") as file:
+            assert len(file.pages) == 1
+        with ImageReader("stack.tif", 10**6) as reader:
+            assert len(reader) == len(reader.kinds) == count
+            for page, expected in zip(reader, stack, strict=False):
+                np.testing.assert_array_equal(as_array(page.pixels), np.squeeze(expected))
+    content = by_tifffile(stack[0]).replace(b"", b"")
+    tifffile.imwrite("stack.tif", stack, truncate=True, **options)
+    content = Path("stack.tif").read_bytes()
+    with pytest.raises(RunError, match=r"planes|within"):
+        read(content[: -stack[0].nbytes // 2])
+
+
+def test_the_planes_of_a_stack_are_upscaled():
+    stack = np.stack([np.full((40, 50), value, np.uint8) for value in (10, 60, 110, 160, 210)])
+    tifffile.imwrite("stack.tif", stack, imagej=True, truncate=True)
+    upscale_files(Config(input="stack.tif", output="out"))
+    with tifffile.TiffFile("out/stack_x3.tif") as file:
+        assert [page.asarray().mean().round() for page in file.pages] == [10, 60, 110, 160, 210]
