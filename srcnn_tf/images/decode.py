@@ -23,13 +23,15 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
 from srcnn_tf.images.formats import Kind
-from srcnn_tf.images.page import check_size, cmyk_to_rgb, unsupported
+from srcnn_tf.images.page import check_size, cmyk_to_rgb, raw_file, unsupported
 
 AVIF = features.check("avif")
 HEIC = find_spec("pillow_heif") is not None
 PILLOW_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP", *(["AVIF"] if AVIF else []))  # by content, not by extension
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}  # ISO/IEC 23008-12, annex B
 AVIF_BRANDS = {b"avif", b"avis"}
+# Raw files of cameras that are not TIFF: Fujifilm, Olympus, Panasonic, Sigma, Minolta, Canon; "crx " is a brand of it.
+RAW_SIGNATURES = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"\0MRM", b"II\x1a\0\0\0HEAPCCDR")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 END_OF_IMAGE, START_OF_SCAN, START_OF_FRAME = (
     0xD9,
@@ -107,6 +109,10 @@ def open_image(file: BinaryIO, path: str | os.PathLike[str], max_pixels: int, ad
         file.seek(0)
         content = file.read()
         file = io.BytesIO(content[:8] + b"avif" + content[12:])
+    file.seek(0)
+    head = file.read(16)
+    if head.startswith(RAW_SIGNATURES) or b"crx " in brands:
+        raise raw_file(path)
     file.seek(0)
     try:
         image = Image.open(file, formats=formats)

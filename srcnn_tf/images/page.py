@@ -139,6 +139,15 @@ def unsupported(path: str | os.PathLike[str], kind: str) -> RunError:
     )
 
 
+def raw_file(path: str | os.PathLike[str], camera: str = "") -> RunError:
+    """Returns the error for the raw data of a camera, beside which there may be a thumbnail."""
+    of = f" {' '.join(camera.split())}" if camera.strip(" \0") else ""
+    return RunError(
+        f"{path}: holds the raw data of a camera{of}, which have to be developed: expected an image. Save it as TIFF "
+        "of 16 bits with darktable, RawTherapee or the camera maker's program, and upscale that."
+    )
+
+
 def oriented(pixels: NDArray, orientation: int) -> NDArray:
     """Returns the upright image, of the one stored with this EXIF orientation (1 to 8)."""
     if orientation in (5, 6, 7, 8):  # stored with rows and columns swapped

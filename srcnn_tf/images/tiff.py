@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tifffile import TiffFile, TiffPage
+from tifffile import TiffFile, TiffPage, TiffPages
 from tifffile.tifffile import jpeg_shape
 
 from srcnn_tf.images.formats import Kind
@@ -31,6 +31,7 @@ from srcnn_tf.images.page import (
     block_rows,
     check_size,
     cmyk_to_rgb,
+    raw_file,
     unpremultiplied,
     unsupported,
 )
@@ -50,6 +51,10 @@ JPEG = 7
 COMPRESSIONS = frozenset({1, 2, 3, 4, 5, JPEG, 8, 32773, 32946, 34925, 50000})
 PREMULTIPLIED, ALPHA = 1, 2  # kinds of extra samples
 REDUCED, MASK = 1, 4  # bits of NewSubfileType
+MAKER, MODEL, DNG_VERSION = 271, 272, 50706  # tags
+RAW_COLORS = (32803, 34892)  # photometric interpretations: a colour filter array, and linear raw data
+CR2_HEAD = b"\x10\0\0\0CR\2"  # after the first four bytes of Canon's files
+MAX_SUB_DIRECTORIES = 16
 
 
 def is_tiff(file: BinaryIO) -> bool:
@@ -75,6 +80,7 @@ def open_tiff(
         count = _count_pages(tiff)
         for index in range(count):
             page = cast(TiffPage, tiff.pages[index])
+            _refuse_raw(path, page)
             if page.subfiletype & (REDUCED | MASK):
                 continue
             check_size(path, page.imagelength, page.imagewidth, max_pixels, advice)
@@ -88,6 +94,24 @@ def open_tiff(
         if skipped := count - len(pages):
             warnings.append(f"{skipped} of its {count} pages are reduced copies or masks, and left out")
         yield pages
+
+
+def _refuse_raw(path: str | os.PathLike[str], page: TiffPage) -> None:
+    """Raises a RunError for raw files of cameras (DNG, NEF, CR2, ARW, PEF, ...), whose pages are but thumbnails."""
+    pages, file = [page], page.parent.filehandle
+    with contextlib.suppress(Exception):  # damaged sub-directories, which are not needed
+        for index in range(min(len(page.subifds or ()), MAX_SUB_DIRECTORIES)):
+            pages.append(cast(TiffPage, cast(TiffPages, page.pages)[index]))
+    file.seek(4)
+    is_raw = DNG_VERSION in page.tags or file.read(7) == CR2_HEAD
+    is_raw = is_raw or any(262 in each.tags and each.photometric in RAW_COLORS for each in pages)
+    full = [each for each in pages[1:] if not each.subfiletype & (REDUCED | MASK)]
+    is_thumbnail = any(each.imagelength * each.imagewidth > page.imagelength * page.imagewidth for each in full)
+    camera = page.tags.valueof(MODEL) or page.tags.valueof(MAKER)
+    if is_raw or (is_thumbnail and camera):
+        raise raw_file(path, str(camera or ""))
+    if is_thumbnail:
+        raise unsupported(path, "a thumbnail of an image in a sub-directory")
 
 
 def _planes(tiff: TiffFile, page: TiffPage, size: int) -> list[TiffPage]:

@@ -2,6 +2,7 @@ import contextlib
 import io
 import itertools
 import lzma
+import struct
 import threading
 import zlib
 from pathlib import Path
@@ -196,7 +197,7 @@ UNSUPPORTED = {
     "inks other than CMYK": lambda: tiff(4, 5, [bytes(80)], (8,) * 4, 5, more=[(332, 3, [2])]),
     "MINISBLACK: 1> with 5 samples": lambda: tiff(4, 5, [bytes(100)], (8,) * 5),
     "of (5, 6, 5) bits": lambda: tiff(4, 5, [bytes(40)], (5, 6, 5), 2),
-    "CFA": lambda: tiff(4, 5, [bytes(20)], photometric=32803),
+    "photometric interpretation <PHOTOMETRIC.CIELAB": lambda: tiff(4, 5, [bytes(60)], (8,) * 3, 8),
     "a volume": lambda: tiff(4, 5, [bytes(20)], more=[(32997, 4, [2])]),
 }
 
@@ -380,3 +381,48 @@ def test_the_planes_of_a_stack_are_upscaled():
     upscale_files(Config(input="stack.tif", output="out"))
     with tifffile.TiffFile("out/stack_x3.tif") as file:
         assert [page.asarray().mean().round() for page in file.pages] == [10, 60, 110, 160, 210]
+
+
+def raw(sub=(), main=(), size=(60, 80)):
+    """A TIFF file whose first page is a thumbnail, and the full image a page of its sub-directory."""
+    written = io.BytesIO()
+    with tifffile.TiffWriter(written) as file:
+        file.write(noise(3, rows=24, cols=32), photometric="rgb", subifds=1, metadata=None, **dict(main))
+        file.write(noise(1, np.uint16, *size), metadata=None, **dict(sub))
+    return written.getvalue()
+
+
+def cr2():
+    """A TIFF file with Canon's signature after its head, of pages with nothing unusual."""
+    content = tiff(10, 10, [b"CR\2\0" + bytes(4 + 100)])
+    start = struct.unpack_from("<I", content, 4)[0]
+    return content[:4] + struct.pack("<I", 16) + b"CR\2\0" + bytes(4) + content[start:] + bytes(100)
+
+
+CAMERA_TAGS = {"extratags": [(271, "s", 0, "NIKON CORPORATION", True), (272, "s", 0, "NIKON  D850", True)]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (raw({"photometric": "cfa"}, CAMERA_TAGS), "raw data of a camera NIKON D850, which have to be developed.*dark"),
+        (raw({"photometric": "cfa"}, CAMERA_TAGS | {"subfiletype": 1}), "raw data of a camera NIKON D850"),
+        (raw({"photometric": "minisblack"}, CAMERA_TAGS), "raw data of a camera NIKON D850"),
+        (raw({"photometric": "minisblack"}), "a thumbnail of an image in a sub-directory"),
+        (by_tifffile(noise(1), photometric="cfa"), "raw data of a camera, which"),
+        (by_tifffile(noise(3), photometric="rgb", extratags=[(50706, 1, 4, b"\1\4\0\0", True)]), "raw data"),
+        (cr2(), "raw data"),
+        (b"FUJIFILMCCD-RAW 0201" + bytes(100), "raw data"),
+        (b"IIRO\x08\0\0\0" + bytes(100), "raw data"),
+        (b"IIU\0\x18\0\0\0" + bytes(100), "raw data"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(100), "raw data"),
+    ],
+)
+def test_raw_files_of_cameras_are_refused_by_name(content, message):
+    with pytest.raises(RunError, match=rf"^a\.img: .*{message}"):
+        read(content)
+
+
+def test_smaller_copies_in_sub_directories_are_left_out():
+    content = raw({"photometric": "minisblack"}, CAMERA_TAGS, (12, 16))
+    np.testing.assert_array_equal(read(content)[0].pixels, noise(3, rows=24, cols=32))
