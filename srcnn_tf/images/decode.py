@@ -15,7 +15,7 @@ import stat
 import zlib
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import imagecodecs
 import numpy as np
@@ -238,7 +238,22 @@ def load_exif(data: bytes | None) -> Image.Exif:
     return Image.Exif()
 
 
-def exif_orientation(exif: bytes | None) -> int:
-    """Returns the orientation in EXIF data, 1 to 8; 1 if there is none or an impossible one."""
-    value = load_exif(exif).get(ORIENTATION)
+def orientation_of(image: Image.Image) -> int:
+    """Returns the orientation where Pillow finds it, 1 to 8; 1 if there is none or an impossible one.
+
+    That is in EXIF data, also those in a text of a PNG file, or else in XMP.
+    """
+    with contextlib.suppress(Exception):  # SyntaxError, struct.error and more
+        return valid_orientation(image.getexif().get(ORIENTATION))
+    return 1
+
+
+def valid_orientation(value: Any) -> int:
+    """Returns an orientation, or 1 in place of an impossible one."""
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def xmp_orientation(packet: Any) -> int | None:
+    """Returns the orientation in XMP, found as Pillow finds it; None if there is none."""
+    found = re.search(rb'tiff:Orientation(?:="|>)([0-9])', packet) if isinstance(packet, bytes) else None
+    return int(found[1]) if found else None

@@ -35,15 +35,16 @@ class Format:
     max_pixels: int = MAX_PIXELS_IN_BANDS
     alpha: bool = True
     has_16_bits: bool = False
-    metadata: tuple[str, ...] = ("icc_profile", "exif", "dpi")
+    metadata: tuple[str, ...] = ()
 
 
-PNG = Format("PNG", 1_000_000, has_16_bits=True)  # libpng's limit
-JPEG = Format("JPEG", 65_500, alpha=False)  # libjpeg's limit
-WEBP = Format("WebP", 16_383, MAX_PIXELS, metadata=("icc_profile", "exif"))
-AVIF = Format("AVIF", 65_536, MAX_PIXELS, metadata=("icc_profile", "exif"))
+EVERYWHERE = ("icc_profile", "exif")
+PNG = Format("PNG", 1_000_000, has_16_bits=True, metadata=(*EVERYWHERE, "dpi", "texts"))  # libpng's limit
+JPEG = Format("JPEG", 65_500, alpha=False, metadata=(*EVERYWHERE, "dpi", "texts"))  # libjpeg's limit
+WEBP = Format("WebP", 16_383, MAX_PIXELS, metadata=EVERYWHERE)
+AVIF = Format("AVIF", 65_536, MAX_PIXELS, metadata=EVERYWHERE)
 BMP = Format("BMP", 2**31 - 1, MAX_PIXELS, alpha=False, metadata=("dpi",))
-TIFF = Format("TIFF", 2**31 - 1, has_16_bits=True)
+TIFF = Format("TIFF", 2**31 - 1, has_16_bits=True, metadata=(*EVERYWHERE, "dpi"))
 FORMATS = {".bmp": BMP, ".png": PNG, ".jpg": JPEG, ".jpeg": JPEG, ".tif": TIFF, ".tiff": TIFF, ".webp": WEBP}
 if features.check("avif"):
     FORMATS[".avif"] = AVIF

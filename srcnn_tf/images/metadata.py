@@ -5,6 +5,7 @@ TIFF has no EXIF block: there, the texts are tags of the page, and the camera an
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import MutableMapping
 from typing import IO, Any, BinaryIO, cast
@@ -24,16 +25,56 @@ LUMA_TABLE_SUM = 3688  # of the 64 numbers in table K.1 of the JPEG standard
 # Stands for all lossy WebP files, as they do not say theirs: the default of most encoders is 75 or 80.
 WEBP_QUALITY = 80.0
 WEBP_FRAME_HEADER = 16  # bytes
+# Texts of PNG files that hold what is read as EXIF data, colour profiles and XMP.
+TEXTS_READ = {"XML:com.adobe.xmp", *(f"Raw profile type {kind}" for kind in ("exif", "APP1", "icc", "icm", "xmp"))}
 DAMAGED = "some or all of its EXIF data is damaged and left out"
 
 
-def image_dpi(image: Image.Image) -> Dpi:
+def image_metadata(image: Image.Image, file: BinaryIO, warnings: list[str]) -> dict[str, Any]:
+    """Returns what `Page` has besides pixels, of an image that Pillow decoded from a file."""
+    info, texts = image.info, dict(getattr(image, "text", {}))
+    quality, comment = jpeg_quality(image, file), info.get("comment")
+    if isinstance(comment, bytes) and comment.strip(b" \0"):
+        texts["Comment"] = _decoded(comment)
+    exif = info.get("exif") or _raw_profile(texts, "exif") or _raw_profile(texts, "APP1")
+    exif = info.get("exif") if exif is None else exif  # b"" if it is damaged
+    profile = info.get("icc_profile") or _raw_profile(texts, "icc") or _raw_profile(texts, "icm")
+    if not profile and "icc_profile" in info:  # None if it is damaged
+        profile = b""
+    xmp = info.get("xmp") or _raw_profile(texts, "xmp")
+    return {
+        "exif": exif,
+        "icc_profile": profile,
+        "dpi": _image_dpi(image, exif),
+        "xmp": xmp.encode() if isinstance(xmp, str) else xmp,
+        "texts": {name: text for name, text in texts.items() if name not in TEXTS_READ} or None,
+        "jpeg_quality": quality,
+        "is_lossless": image.format == "WEBP" and quality is None,
+    }
+
+
+def _decoded(text: bytes) -> str:
+    """Decodes a text whose encoding is not known."""
+    try:
+        return text.rstrip(b"\0").decode()
+    except UnicodeDecodeError:
+        return text.rstrip(b"\0").decode("latin-1")
+
+
+def _raw_profile(texts: dict[str, str], kind: str) -> bytes | None:
+    """Returns metadata that ImageMagick writes as a text of hexadecimal digits, after the kind and the length."""
+    with contextlib.suppress(ValueError):
+        return bytes.fromhex("".join(texts.get(f"Raw profile type {kind}", "").split("\n")[3:])) or None
+    return None
+
+
+def _image_dpi(image: Image.Image, exif: bytes | None) -> Dpi:
     """Returns the resolution of an image that Pillow opened: the format's own, or else that of the EXIF data."""
     info = image.info
     # Of a JPEG file that states no unit, Pillow gives the EXIF data's resolution, or one that it assumes.
     if "dpi" in info and (image.format not in ("JPEG", "MPO") or info.get("jfif_unit") in (1, 2)):
         return _dpi(*info["dpi"])
-    return _exif_dpi(load_exif(info.get("exif")))
+    return _exif_dpi(load_exif(exif))
 
 
 def jpeg_quality(image: Image.Image, file: BinaryIO) -> float | None:
@@ -116,7 +157,13 @@ def _make_writable(tags: MutableMapping[int, Any], group: int | None = None) -> 
     return intact
 
 
-def tiff_metadata(page: TiffPage, warnings: list[str]) -> tuple[bytes | None, Dpi]:
+def tiff_metadata(page: TiffPage, warnings: list[str]) -> dict[str, Any]:
+    """Returns what `Page` has besides pixels and colour profile, of a TIFF page."""
+    exif, dpi = _tiff_exif(page, warnings)
+    return {"exif": exif, "dpi": dpi}
+
+
+def _tiff_exif(page: TiffPage, warnings: list[str]) -> tuple[bytes | None, Dpi]:
     """Returns the texts and the EXIF and GPS directories of a TIFF page as EXIF data; and its resolution."""
     stored, exif, dpi = Image.Exif(), Image.Exif(), None
     try:

@@ -91,6 +91,12 @@ class Page:
         icc_profile: for grey or RGB, as the pixels are.
         exif: as `PIL.Image.Exif.tobytes` returns it. Its orientation has been applied to the pixels already.
         dpi: pixels per inch, horizontal and vertical.
+        aspect: pixels per unit, horizontal and vertical, of pixels that are not square, where the unit is not known.
+        xmp: the packet of XMP as it was read, of an image of `size`.
+        iptc: records as IPTC-IIM defines them.
+        texts: keywords with texts; "Comment" is that of a JPEG or GIF file.
+        colors: what the values mean, as PNG chunks: their names (gAMA, cHRM, sRGB, cICP) with their contents.
+        size: rows and columns that the image had in the file, upright.
         jpeg_quality: how strongly a JPEG or WebP file is compressed, see `metadata.jpeg_quality`.
         is_lossless: whether it is from a lossless file of a format that is mostly lossy (WebP), and stays so there.
     """
@@ -99,6 +105,12 @@ class Page:
     icc_profile: bytes | None = None
     exif: bytes | None = None
     dpi: Dpi = None
+    aspect: Dpi = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    texts: dict[str, str] | None = None
+    colors: dict[bytes, bytes] | None = None
+    size: tuple[int, int] | None = None
     jpeg_quality: float | None = None
     is_lossless: bool = False
 

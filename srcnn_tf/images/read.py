@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcnn_tf.images import tiff
-from srcnn_tf.images.decode import AVIF, HEIC, decode, exif_orientation, open_file, open_image
+from srcnn_tf.images.decode import AVIF, HEIC, decode, open_file, open_image, orientation_of
 from srcnn_tf.images.library_errors import library_errors, quiet
 from srcnn_tf.images.page import as_array, oriented
 
@@ -41,7 +41,7 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
                 pixels, orientation = as_array(tiff.decode_page(path, pages[0], [])), tiff.orientation_of(pages[0])
         else:
             with open_image(file, path, MAX_PIXELS, ADVICE) as image:
-                pixels, orientation = decode(image, file, path, []), exif_orientation(image.info.get("exif"))
+                pixels, orientation = decode(image, file, path, []), orientation_of(image)
     pixels = oriented(pixels, orientation)
     if pixels.ndim == 3:
         pixels = pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]

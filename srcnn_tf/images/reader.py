@@ -5,19 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 from tifffile import TiffPage
 
 from srcnn_tf.errors import RunError
 from srcnn_tf.images import tiff
-from srcnn_tf.images.decode import decode, exif_orientation, kind_of, open_file, open_image
+from srcnn_tf.images.decode import decode, kind_of, open_file, open_image, orientation_of
 from srcnn_tf.images.formats import Kind
 from srcnn_tf.images.library_errors import library_errors
-from srcnn_tf.images.metadata import image_dpi, jpeg_quality, tiff_metadata
+from srcnn_tf.images.metadata import image_metadata, tiff_metadata
 from srcnn_tf.images.page import (
-    Dpi,
     Page,
     Pixels,
     RowStream,
@@ -71,7 +69,7 @@ class ImageReader:
                 self.kinds = [_upright(tiff.kind_of(page), tiff.orientation_of(page)) for page in self._tiff_pages]
             else:
                 image = open_image(self._file, *self._limits)
-                self.kinds = [_upright(kind_of(image, self._file), exif_orientation(image.info.get("exif")))]
+                self.kinds = [_upright(kind_of(image, self._file), orientation_of(image))]
             self._stack = stack.pop_all()
         return self
 
@@ -100,18 +98,16 @@ class ImageReader:
     def _read_tiff(self, page: TiffPage, warnings: list[str]) -> Page:
         pixels = tiff.decode_page(self._path, page, warnings)
         profile = None if page.photometric == tiff.CMYK else tiff.profile_of(page)
-        return _page(pixels, tiff.orientation_of(page), profile, *tiff_metadata(page, warnings), warnings)
+        return _upright_page(pixels, tiff.orientation_of(page), profile, tiff_metadata(page, warnings), warnings)
 
     def _read_image(self, warnings: list[str]) -> Page:
         image = open_image(self._file, *self._limits)
         pixels = decode(image, self._file, self._path, warnings)
-        exif, dpi = image.info.get("exif"), image_dpi(image)
-        profile = None
-        if "icc_profile" in image.info and image.mode != "CMYK":  # whose pixels are RGB now
-            profile = image.info["icc_profile"] or b""  # None if it is damaged
-        page = _page(pixels, exif_orientation(exif), profile, exif, dpi, warnings)
-        quality = jpeg_quality(image, self._file)
-        return replace(page, jpeg_quality=quality, is_lossless=image.format == "WEBP" and quality is None)
+        metadata = image_metadata(image, self._file, warnings)
+        profile = metadata.pop("icc_profile")
+        if image.mode == "CMYK":  # whose pixels are RGB now
+            profile = None
+        return _upright_page(pixels, orientation_of(image), profile, metadata, warnings)
 
 
 def page_kinds(path: str | os.PathLike[str], max_pixels: int, without_alpha: bool) -> list[Kind]:
@@ -137,12 +133,13 @@ def _upright(kind: Kind, orientation: int) -> Kind:
     return kind._replace(shape=(cols, rows, *rest)) if orientation >= 5 else kind
 
 
-def _page(
-    pixels: Pixels, orientation: int, profile: bytes | None, exif: bytes | None, dpi: Dpi, warnings: list[str]
+def _upright_page(
+    pixels: Pixels, orientation: int, profile: bytes | None, metadata: dict[str, Any], warnings: list[str]
 ) -> Page:
     """Returns the upright page, with the profile if it fits the pixels."""
     if orientation > 1:
         pixels = oriented(as_array(pixels), orientation)
-    if dpi and orientation >= 5:
-        dpi = dpi[::-1]
-    return Page(pixels, matching_profile(profile, channels_of(pixels), warnings), exif, dpi)
+    if orientation >= 5:
+        metadata |= {name: metadata[name][::-1] for name in ("dpi", "aspect") if metadata.get(name)}
+    size = pixels.shape[0], pixels.shape[1]
+    return Page(pixels, matching_profile(profile, channels_of(pixels), warnings), size=size, **metadata)

@@ -22,6 +22,7 @@ from PIL import Image
 from tifffile import TiffFile, TiffPage, TiffPages
 from tifffile.tifffile import jpeg_shape
 
+from srcnn_tf.images.decode import valid_orientation, xmp_orientation
 from srcnn_tf.images.formats import Kind
 from srcnn_tf.images.library_errors import library_errors
 from srcnn_tf.images.page import (
@@ -51,7 +52,7 @@ JPEG = 7
 COMPRESSIONS = frozenset({1, 2, 3, 4, 5, JPEG, 8, 32773, 32946, 34925, 50000})
 PREMULTIPLIED, ALPHA = 1, 2  # kinds of extra samples
 REDUCED, MASK = 1, 4  # bits of NewSubfileType
-MAKER, MODEL, DNG_VERSION = 271, 272, 50706  # tags
+MAKER, MODEL, XMP, DNG_VERSION = 271, 272, 700, 50706  # tags
 RAW_COLORS = (32803, 34892)  # photometric interpretations: a colour filter array, and linear raw data
 CR2_HEAD = b"\x10\0\0\0CR\2"  # after the first four bytes of Canon's files
 MAX_SUB_DIRECTORIES = 16
@@ -333,9 +334,8 @@ def _to_full_range(samples: NDArray, bits: int) -> NDArray[np.uint8 | np.uint16]
 
 
 def orientation_of(page: TiffPage) -> int:
-    """Returns the orientation tag, 1 to 8."""
-    value = page.tags.valueof(274, 1)
-    return value if value in range(1, 9) else 1
+    """Returns the orientation tag, or else that in XMP, 1 to 8."""
+    return valid_orientation(page.tags.valueof(274) or xmp_orientation(page.tags.valueof(XMP)))
 
 
 def profile_of(page: TiffPage) -> bytes | None:
