@@ -38,13 +38,13 @@ class Format:
     metadata: tuple[str, ...] = ()
 
 
-EVERYWHERE = ("icc_profile", "exif")
+EVERYWHERE = ("icc_profile", "exif", "xmp")
 PNG = Format("PNG", 1_000_000, has_16_bits=True, metadata=(*EVERYWHERE, "dpi", "texts"))  # libpng's limit
-JPEG = Format("JPEG", 65_500, alpha=False, metadata=(*EVERYWHERE, "dpi", "texts"))  # libjpeg's limit
+JPEG = Format("JPEG", 65_500, alpha=False, metadata=(*EVERYWHERE, "dpi", "texts", "iptc"))  # libjpeg's limit
 WEBP = Format("WebP", 16_383, MAX_PIXELS, metadata=EVERYWHERE)
 AVIF = Format("AVIF", 65_536, MAX_PIXELS, metadata=EVERYWHERE)
 BMP = Format("BMP", 2**31 - 1, MAX_PIXELS, alpha=False, metadata=("dpi",))
-TIFF = Format("TIFF", 2**31 - 1, has_16_bits=True, metadata=(*EVERYWHERE, "dpi"))
+TIFF = Format("TIFF", 2**31 - 1, has_16_bits=True, metadata=(*EVERYWHERE, "dpi", "iptc"))
 FORMATS = {".bmp": BMP, ".png": PNG, ".jpg": JPEG, ".jpeg": JPEG, ".tif": TIFF, ".tiff": TIFF, ".webp": WEBP}
 if features.check("avif"):
     FORMATS[".avif"] = AVIF

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import MutableMapping
 from typing import IO, Any, BinaryIO, cast
 
+import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from tifffile import TiffPage, TiffWriter
@@ -25,6 +27,22 @@ LUMA_TABLE_SUM = 3688  # of the 64 numbers in table K.1 of the JPEG standard
 # Stands for all lossy WebP files, as they do not say theirs: the default of most encoders is 75 or 80.
 WEBP_QUALITY = 80.0
 WEBP_FRAME_HEADER = 16  # bytes
+XMP_TAG, IPTC_TAG, IPTC_RESOURCE = 700, 33723, 0x0404
+EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/"
+# In XMP, by the prefixes that all programs use: sizes of the image, places and sizes in it (of panoramas, and of the
+# image that faces were found in), and what refers to other images in the file.
+XMP_VALUE = rb"""\s*(?:=\s*["']|>)\s*"""  # what precedes the value of an attribute or of an element
+XMP_SIZES = (b"tiff:ImageLength", b"tiff:ImageWidth", b"exif:PixelYDimension", b"exif:PixelXDimension")
+XMP_SCALED = re.compile(
+    rb"((?:GPano:(?:FullPano|CroppedAreaImage|CroppedArea|LargestValidInteriorRect)(?:Width|Height|Left|Top)(?:Pixels)?"
+    rb"|stDim:[wh])" + XMP_VALUE + rb")(\d{1,9})(?!\d)"
+)
+XMP_ROWS = (b"Height", b"Top", b"stDim:h")
+XMP_REMOVED = re.compile(
+    rb"""\s(?:xmpNote:HasExtendedXMP|hdrgm:\w+|HDRGainMap:\w+|GCamera:(?:MotionPhoto|MicroVideo)\w*)\s*=\s*"""
+    rb"""(?:"[^"]*"|'[^']*')|<(Container:Directory|hdrgm:\w+|HDRGainMap:\w+)\b(?:[^>]*/>|[^>]*>.*?</\1>)""",
+    re.DOTALL,
+)
 # Texts of PNG files that hold what is read as EXIF data, colour profiles and XMP.
 TEXTS_READ = {"XML:com.adobe.xmp", *(f"Raw profile type {kind}" for kind in ("exif", "APP1", "icc", "icm", "xmp"))}
 DAMAGED = "some or all of its EXIF data is damaged and left out"
@@ -42,11 +60,14 @@ def image_metadata(image: Image.Image, file: BinaryIO, warnings: list[str]) -> d
     if not profile and "icc_profile" in info:  # None if it is damaged
         profile = b""
     xmp = info.get("xmp") or _raw_profile(texts, "xmp")
+    if any(isinstance(part, bytes) and part.startswith(EXTENDED_XMP) for _, part in getattr(image, "applist", ())):
+        warnings.append("its extended XMP (depth maps, histories and other large parts) is left out")
     return {
         "exif": exif,
         "icc_profile": profile,
         "dpi": _image_dpi(image, exif),
         "xmp": xmp.encode() if isinstance(xmp, str) else xmp,
+        "iptc": _iptc(info.get("photoshop")),
         "texts": {name: text for name, text in texts.items() if name not in TEXTS_READ} or None,
         "jpeg_quality": quality,
         "is_lossless": image.format == "WEBP" and quality is None,
@@ -66,6 +87,12 @@ def _raw_profile(texts: dict[str, str], kind: str) -> bytes | None:
     with contextlib.suppress(ValueError):
         return bytes.fromhex("".join(texts.get(f"Raw profile type {kind}", "").split("\n")[3:])) or None
     return None
+
+
+def _iptc(resources: Any) -> bytes | None:
+    """Returns the IPTC records among Photoshop's resources in a JPEG file."""
+    records = resources.get(IPTC_RESOURCE) if isinstance(resources, dict) else None
+    return records if isinstance(records, bytes) and records else None
 
 
 def _image_dpi(image: Image.Image, exif: bytes | None) -> Dpi:
@@ -141,6 +168,27 @@ def updated_exif(page: Page, warnings: list[str]) -> Image.Exif | None:
     return exif or None
 
 
+def updated_xmp(page: Page, warnings: list[str]) -> bytes | None:
+    """Returns the page's XMP for its pixels: upright, with their size, and without what is no longer there."""
+    if page.xmp is None:
+        return None
+    packet = page.xmp.rstrip(b"\0")
+    if b"\0" in packet or b"<" not in packet:
+        warnings.append("its XMP is damaged or not in UTF-8, and left out")
+        return None
+    size = page.pixels.shape[:2]
+    scales = [new / old for new, old in zip(size, page.size or size, strict=True)]
+
+    def scaled(found: re.Match[bytes]) -> bytes:
+        is_row = any(word in found[1] for word in XMP_ROWS)
+        return found[1] + str(round(int(found[2]) * scales[0 if is_row else 1])).encode()
+
+    packet = XMP_SCALED.sub(scaled, packet)
+    for name, value in ((b"tiff:Orientation", 1), *zip(XMP_SIZES, (*size, *size), strict=True)):
+        packet = re.sub(rb"(%s%s)\d+" % (name, XMP_VALUE), rb"\g<1>%d" % value, packet)
+    return XMP_REMOVED.sub(b"", packet)
+
+
 def _make_writable(tags: MutableMapping[int, Any], group: int | None = None) -> bool:
     """Removes what Pillow cannot write, and encodes texts that are not ASCII; returns whether nothing was removed."""
     intact = True
@@ -160,7 +208,10 @@ def _make_writable(tags: MutableMapping[int, Any], group: int | None = None) -> 
 def tiff_metadata(page: TiffPage, warnings: list[str]) -> dict[str, Any]:
     """Returns what `Page` has besides pixels and colour profile, of a TIFF page."""
     exif, dpi = _tiff_exif(page, warnings)
-    return {"exif": exif, "dpi": dpi}
+    tags = {"xmp": page.tags.valueof(XMP_TAG), "iptc": page.tags.valueof(IPTC_TAG)}
+    if isinstance(tags["iptc"], tuple):  # stored as numbers of 32 bits, as Adobe's programs do
+        tags["iptc"] = np.array(tags["iptc"], f"{page.parent.byteorder}u4").tobytes()
+    return {"exif": exif, "dpi": dpi} | {name: tag or None for name, tag in tags.items() if isinstance(tag, bytes)}
 
 
 def _tiff_exif(page: TiffPage, warnings: list[str]) -> tuple[bytes | None, Dpi]:

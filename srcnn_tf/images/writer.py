@@ -19,14 +19,23 @@ from srcnn_tf.errors import RunError
 from srcnn_tf.images.encode import encode_jpeg, encode_png, encode_tiff_strips
 from srcnn_tf.images.formats import AVIF, FORMATS, JPEG, PNG, TIFF, WEBP, Format, problem_with
 from srcnn_tf.images.library_errors import library_errors
-from srcnn_tf.images.metadata import updated_exif, write_tiff_exif
+from srcnn_tf.images.metadata import IPTC_TAG, XMP_TAG, updated_exif, updated_xmp, write_tiff_exif
 from srcnn_tf.images.page import Page, RowStream, as_array, block_rows, channels_of, matching_profile
 from srcnn_tf.system.files import atomic_write
 
-METADATA_NAMES = {"icc_profile": "colour profile", "exif": "EXIF data", "dpi": "resolution", "texts": "texts"}
+METADATA_NAMES = {
+    "icc_profile": "colour profile",
+    "exif": "EXIF data",
+    "dpi": "resolution",
+    "xmp": "XMP",
+    "iptc": "IPTC data",
+    "texts": "texts",
+}
 COMMENT = "Comment"  # the only text of JPEG files, by its keyword in PNG files
 
 MAX_SEGMENT = 65_533  # bytes of metadata in a segment of a JPEG file
+SEGMENT_HEAD = 40  # bytes that begin a segment with XMP or IPTC data, at most
+TOO_LARGE = "its {} larger than JPEG holds (64 kB), and left out"
 MAX_CLASSIC_TIFF = 2**32 - 2**25  # bytes of pixels, with room for tags, up to which BigTIFF is not needed
 # Pixels of a WebP file up to which libwebp's method 4 is used, half a decibel better at the same size than method 2;
 # for 100 megapixels it would take a minute.
@@ -123,7 +132,7 @@ class ImageWriter:
                 resolution=page.dpi,
                 resolutionunit="inch" if page.dpi else None,
                 iccprofile=page.icc_profile,
-                extratags=write_tiff_exif(self._tiff, exif) if exif else [],
+                extratags=[*(write_tiff_exif(self._tiff, exif) if exif else ()), *_tiff_tags(page)],
                 software=False,
                 metadata=None,
             )
@@ -131,12 +140,13 @@ class ImageWriter:
     def _write_single(self, page: Page, file_format: Format, exif: Image.Exif | None, file: BinaryIO) -> None:
         metadata: dict[str, Any] = {"icc_profile": page.icc_profile, "dpi": page.dpi}
         metadata["exif"] = exif.tobytes() if exif else None
-        if file_format is PNG and page.texts:
-            metadata["pnginfo"] = PngImagePlugin.PngInfo()
-            for name, text in page.texts.items():
-                metadata["pnginfo"].add_text(name, text)
-        elif file_format is JPEG and page.texts:
-            metadata["comment"] = page.texts[COMMENT].encode()
+        if file_format is PNG:
+            metadata["pnginfo"] = _png_texts(page)
+        else:
+            metadata["xmp"] = page.xmp
+        if file_format is JPEG:
+            metadata["comment"] = page.texts and page.texts[COMMENT].encode()
+            metadata["extra"] = page.iptc and _iptc_segment(page.iptc)
         metadata = {name: value for name, value in metadata.items() if value}
         if file_format in (PNG, JPEG):
             encoded = encode_png(page.pixels) if file_format is PNG else encode_jpeg(page.pixels, self._quality)
@@ -167,17 +177,44 @@ def _select_metadata(page: Page, file_format: Format, warnings: list[str]) -> tu
             warnings.append(f"{file_format.name} holds no {words}: left out")
             left_out[part] = None
     page = replace(page, **left_out)
+    page = replace(page, xmp=updated_xmp(page, warnings))
     exif = updated_exif(page, warnings)
     if file_format is WEBP or (file_format is AVIF and channels_of(page.pixels) == 2):  # which store it as RGB
         page = replace(page, icc_profile=matching_profile(page.icc_profile, 3, warnings))
     if file_format is JPEG:
         if exif and len(exif.tobytes()) > MAX_SEGMENT:
             exif = None
-            warnings.append("its EXIF data is larger than JPEG holds (64 kB), and left out")
-        page = replace(page, texts=_comment_alone(page.texts or {}, warnings))
+            warnings.append(TOO_LARGE.format("EXIF data is"))
+        for part, words in (("xmp", "XMP is"), ("iptc", "IPTC data is")):
+            if len(getattr(page, part) or b"") > MAX_SEGMENT - SEGMENT_HEAD:
+                left_out[part] = None
+                warnings.append(TOO_LARGE.format(words))
+        page = replace(page, texts=_comment_alone(page.texts or {}, warnings), **left_out)
         if page.dpi and not 1 <= min(page.dpi) <= max(page.dpi) < 2**16:  # whole numbers of 16 bits
             page = replace(page, dpi=None)
     return page, exif
+
+
+def _png_texts(page: Page) -> PngImagePlugin.PngInfo | None:
+    texts = PngImagePlugin.PngInfo()
+    for name, text in (page.texts or {}).items():
+        texts.add_text(name, text)
+    if page.xmp:
+        texts.add_itxt("XML:com.adobe.xmp", page.xmp.decode(errors="replace"))
+    return texts if texts.chunks else None
+
+
+def _iptc_segment(records: bytes) -> bytes:
+    """Returns a segment of a JPEG file with IPTC data as a resource of Photoshop's."""
+    resource = b"8BIM\x04\x04\0\0" + len(records).to_bytes(4) + records + bytes(len(records) % 2)
+    content = b"Photoshop 3.0\0" + resource
+    return b"\xff\xed" + (2 + len(content)).to_bytes(2) + content
+
+
+def _tiff_tags(page: Page) -> list[tuple]:
+    """Returns XMP and IPTC data as tifffile's `extratags`, of types BYTE and UNDEFINED."""
+    tags = ((XMP_TAG, 1, page.xmp), (IPTC_TAG, 7, page.iptc))
+    return [(tag, kind, len(content), content, True) for tag, kind, content in tags if content]
 
 
 def _comment_alone(texts: dict[str, str], warnings: list[str]) -> dict[str, str] | None:

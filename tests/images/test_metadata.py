@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import as_stored, synthetic_image
-from image_files import encoded, exif, exif_tags, noise, read, smooth, write
+from image_files import by_tifffile, encoded, exif, exif_tags, noise, read, smooth, write
 from PIL import Image, ImageOps, PngImagePlugin
 
 from srcnn_tf.config import Config
+from srcnn_tf.images.decode import AVIF
 from srcnn_tf.images.page import Page
 from srcnn_tf.images.read import read_image
 from srcnn_tf.upscaling.image_files import upscale_files
@@ -124,3 +125,101 @@ def test_exif_data_in_a_text_are_kept_as_exif_data():
     info.add_text(*next(iter(raw_profile(exif({0x0110: "A camera"})).items())))
     page, _ = read(encoded(Image.fromarray(synthetic_image(20, 30)), "PNG", pnginfo=info))
     assert (exif_tags(page.exif)[0][0x0110], page.texts) == ("A camera", None)
+
+
+SUBJECT = XMP.format('xmlns:dc="http://purl.org/dc/elements/1.1/" dc:subject="\u00e4 cat"').encode()
+IPTC = b"\x1c\x02\x78\x00\x05A cat\x1c\x02\x05\x00\x01T"
+
+
+def with_xmp(name, xmp=SUBJECT):
+    image = Image.fromarray(smooth(3))
+    if name == "PNG":
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", xmp.decode(), zip=True)
+        return encoded(image, "PNG", pnginfo=info)
+    if name == "ImageMagick":
+        return png_with_texts(**raw_profile(xmp, "xmp"))
+    if name == "TIFF":
+        return by_tifffile(smooth(3), extratags=[(700, 1, len(xmp), xmp, True)])
+    return encoded(image, name, xmp=xmp)
+
+
+@pytest.mark.parametrize("output", ["png", "jpg", "webp", "avif", "tif", "bmp"])
+@pytest.mark.parametrize("name", ["PNG", "ImageMagick", "JPEG", "WEBP", "TIFF", *(["AVIF"] if AVIF else [])])
+def test_xmp_is_kept(name, output, capsys):
+    if output == "avif" and not AVIF:
+        return
+    lines = upscale(with_xmp(name), "a.img", f"b.{output}", capsys)
+    lines = [line for line in lines if "EXIF" not in line]  # tifffile writes its own name
+    assert lines == (["BMP holds no XMP: left out"] if output == "bmp" else [])
+    if output != "bmp":
+        assert bytes(stored(f"b.{output}")["xmp"]) == SUBJECT
+
+
+def test_xmp_says_the_size_and_orientation_of_the_result(capsys):
+    before = """<rdf:Description tiff:ImageWidth="50" tiff:ImageLength='40'
+      exif:PixelXDimension = "50" tiff:Orientation="1"
+      xmpNote:HasExtendedXMP="0123" GPano:FullPanoWidthPixels="100" GPano:InitialViewHeadingDegrees="90"
+      hdrgm:Version="1.0" dc:x="hdrgm">
+      <exif:PixelYDimension> 40 </exif:PixelYDimension><GPano:CroppedAreaTopPixels>13</GPano:CroppedAreaTopPixels>
+      <GPano:CroppedAreaLeftPixels>7</GPano:CroppedAreaLeftPixels>
+      <GPano:FullPanoHeightPixels>50</GPano:FullPanoHeightPixels>
+      <mwg-rs:AppliedToDimensions stDim:w="50" stDim:h="40" stDim:unit="pixel"/><stArea:x>0.5</stArea:x>
+      <Container:Directory><rdf:Seq><Container:Item Item:Length="99"/></rdf:Seq></Container:Directory>
+      <hdrgm:GainMapMax>2</hdrgm:GainMapMax></rdf:Description>"""
+    after = """<rdf:Description tiff:ImageWidth="100" tiff:ImageLength='80'
+      exif:PixelXDimension = "100" tiff:Orientation="1"
+      GPano:FullPanoWidthPixels="200" GPano:InitialViewHeadingDegrees="90" dc:x="hdrgm">
+      <exif:PixelYDimension> 80 </exif:PixelYDimension><GPano:CroppedAreaTopPixels>26</GPano:CroppedAreaTopPixels>
+      <GPano:CroppedAreaLeftPixels>14</GPano:CroppedAreaLeftPixels>
+      <GPano:FullPanoHeightPixels>100</GPano:FullPanoHeightPixels>
+      <mwg-rs:AppliedToDimensions stDim:w="100" stDim:h="80" stDim:unit="pixel"/><stArea:x>0.5</stArea:x>
+      </rdf:Description>"""
+    upscale(with_xmp("WEBP", before.encode()), "a.webp", "b.webp", capsys)
+    assert stored("b.webp")["xmp"].split() == after.encode().split()
+
+
+@pytest.mark.parametrize("xmp", [b"nonsense", SUBJECT.decode().encode("utf-16")])
+def test_xmp_that_is_damaged_is_left_out_with_a_line(xmp, capsys):
+    lines = upscale(with_xmp("JPEG", xmp), "a.jpg", "b.jpg", capsys)
+    assert "its XMP is damaged or not in UTF-8, and left out" in lines
+    assert "xmp" not in stored("b.jpg")
+
+
+def segment(marker, content):
+    return bytes([0xFF, marker]) + (2 + len(content)).to_bytes(2) + content
+
+
+def with_iptc(content):
+    resources = b"8BIM\x04\x25\0\0\0\0\0\x02ab8BIM\x04\x04\0\0" + len(IPTC).to_bytes(4) + IPTC + b"\0" * (len(IPTC) % 2)
+    return content[:2] + segment(0xED, b"Photoshop 3.0\0" + resources) + content[2:]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "bytes", "numbers"])
+def test_iptc_data_are_kept(kind, capsys):
+    padded = IPTC + bytes(-len(IPTC) % 4)
+    if kind == "JPEG":
+        content = with_iptc(encoded(Image.fromarray(smooth(3)), "JPEG", quality=95))
+    elif kind == "bytes":
+        content = by_tifffile(smooth(3), extratags=[(33723, 7, len(padded), padded, True)])
+    else:
+        numbers = tuple(np.frombuffer(padded, "<u4").tolist())
+        content = by_tifffile(smooth(3), byteorder="<", extratags=[(33723, 4, len(numbers), numbers, True)])
+    for output in ("b.jpg", "b.tif"):
+        upscale(content, "a.img", output, capsys)
+        assert read(Path(output).read_bytes())[0].iptc.rstrip(b"\0") == IPTC
+    assert stored("b.jpg")["photoshop"][0x0404].rstrip(b"\0") == IPTC
+    assert stored("b.tif") is not None
+    assert "PNG holds no IPTC data: left out" in upscale(content, "a.img", "b.png", capsys)
+
+
+def test_what_is_too_large_for_a_segment_or_extended_is_left_out_of_jpeg_with_a_line(capsys):
+    large = Page(smooth(3), xmp=b"<" + b"x" * 65_500, iptc=bytes(65_500))
+    assert write("a.jpg", large) == [
+        "its XMP is larger than JPEG holds (64 kB), and left out",
+        "its IPTC data is larger than JPEG holds (64 kB), and left out",
+    ]
+    content = encoded(Image.fromarray(smooth(3)), "JPEG", quality=95)
+    content = content[:2] + segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + bytes(50)) + content[2:]
+    message = "its extended XMP (depth maps, histories and other large parts) is left out"
+    assert message in upscale(content, "a.jpg", "b.jpg", capsys)
