@@ -28,6 +28,7 @@ class Format:
         alpha: whether it holds transparency.
         has_16_bits: whether it holds more than 8 bits.
         metadata: what it holds of `Page`.
+        colors: what it holds of `Page.colors`.
     """
 
     name: str
@@ -36,13 +37,16 @@ class Format:
     alpha: bool = True
     has_16_bits: bool = False
     metadata: tuple[str, ...] = ()
+    colors: frozenset[bytes] = frozenset()
 
 
+COLOR_CHUNKS = frozenset({b"gAMA", b"cHRM", b"sRGB", b"cICP"})  # of PNG
 EVERYWHERE = ("icc_profile", "exif", "xmp")
-PNG = Format("PNG", 1_000_000, has_16_bits=True, metadata=(*EVERYWHERE, "dpi", "texts"))  # libpng's limit
+PNG_METADATA = (*EVERYWHERE, "dpi", "texts")
+PNG = Format("PNG", 1_000_000, has_16_bits=True, metadata=PNG_METADATA, colors=COLOR_CHUNKS)  # libpng's limit
 JPEG = Format("JPEG", 65_500, alpha=False, metadata=(*EVERYWHERE, "dpi", "texts", "iptc"))  # libjpeg's limit
 WEBP = Format("WebP", 16_383, MAX_PIXELS, metadata=EVERYWHERE)
-AVIF = Format("AVIF", 65_536, MAX_PIXELS, metadata=EVERYWHERE)
+AVIF = Format("AVIF", 65_536, MAX_PIXELS, metadata=EVERYWHERE, colors=frozenset({b"cICP"}))
 BMP = Format("BMP", 2**31 - 1, MAX_PIXELS, alpha=False, metadata=("dpi",))
 TIFF = Format("TIFF", 2**31 - 1, has_16_bits=True, metadata=(*EVERYWHERE, "dpi", "iptc"))
 FORMATS = {".bmp": BMP, ".png": PNG, ".jpg": JPEG, ".jpeg": JPEG, ".tif": TIFF, ".tiff": TIFF, ".webp": WEBP}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import struct
 from collections.abc import MutableMapping
 from typing import IO, Any, BinaryIO, cast
 
@@ -16,7 +17,8 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from tifffile import TiffPage, TiffWriter
 
-from srcnn_tf.images.decode import ORIENTATION, load_exif
+from srcnn_tf.images.decode import ORIENTATION, load_exif, png_chunks
+from srcnn_tf.images.formats import COLOR_CHUNKS
 from srcnn_tf.images.page import Dpi, Page
 
 EXIF, GPS, INTEROPERABILITY, SUB_IFDS = 0x8769, 0x8825, 0xA005, 0x014A  # directories within EXIF data
@@ -27,6 +29,14 @@ LUMA_TABLE_SUM = 3688  # of the 64 numbers in table K.1 of the JPEG standard
 # Stands for all lossy WebP files, as they do not say theirs: the default of most encoders is 75 or 80.
 WEBP_QUALITY = 80.0
 WEBP_FRAME_HEADER = 16  # bytes
+# What says of a PNG file (its specification, section 11.3.2) that its values are sRGB's, as those of a file without it.
+SRGB_CHUNKS = {
+    b"gAMA": (45455).to_bytes(4),
+    b"cHRM": struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000),
+    b"cICP": bytes([1, 13, 0, 1]),
+}
+UNKNOWN_OR_SRGB = ((0, 0), (2, 2), (1, 13))  # codes of primaries and transfer
+HIGH_DYNAMIC_RANGE = (16, 18)  # codes of transfer: PQ and HLG
 XMP_TAG, IPTC_TAG, IPTC_RESOURCE = 700, 33723, 0x0404
 EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/"
 # In XMP, by the prefixes that all programs use: sizes of the image, places and sizes in it (of panoramas, and of the
@@ -67,6 +77,7 @@ def image_metadata(image: Image.Image, file: BinaryIO, warnings: list[str]) -> d
         "icc_profile": profile,
         "dpi": _image_dpi(image, exif),
         "xmp": xmp.encode() if isinstance(xmp, str) else xmp,
+        "colors": _colors(image, file, warnings),
         "iptc": _iptc(info.get("photoshop")),
         "texts": {name: text for name, text in texts.items() if name not in TEXTS_READ} or None,
         "jpeg_quality": quality,
@@ -87,6 +98,49 @@ def _raw_profile(texts: dict[str, str], kind: str) -> bytes | None:
     with contextlib.suppress(ValueError):
         return bytes.fromhex("".join(texts.get(f"Raw profile type {kind}", "").split("\n")[3:])) or None
     return None
+
+
+def _colors(image: Image.Image, file: BinaryIO, warnings: list[str]) -> dict[bytes, bytes] | None:
+    """Returns the colour space as `Page.colors`, of PNG, AVIF and HEIC; None if it is sRGB or not known."""
+    colors = {}
+    for name, begin, length in png_chunks(file):
+        if name in COLOR_CHUNKS and length <= 32:
+            file.seek(begin)
+            colors[name] = file.read(length)
+    codes, bits = _coded_colors(image, file)
+    if bits > 8:
+        warnings.append(f"its {bits} bits are read as 8")
+    # A profile says more than the codes, but for high dynamic range.
+    if codes not in UNKNOWN_OR_SRGB and (codes[1] in HIGH_DYNAMIC_RANGE or not image.info.get("icc_profile")):
+        colors[b"cICP"] = bytes([*codes, 0, 1])  # RGB, full range
+    return colors or None
+
+
+def selected_colors(page: Page, held: frozenset[bytes], warnings: list[str]) -> dict[bytes, bytes] | None:
+    """Returns of a page's colour space the parts that a format holds; the others are named if they are not sRGB's."""
+    colors = page.colors or {}
+    left_out = {name: content for name, content in colors.items() if name not in held}
+    if page.icc_profile:  # which says the same as the first three
+        left_out = {name: content for name, content in left_out.items() if name == b"cICP"}
+    if any(SRGB_CHUNKS.get(name) not in (None, content) for name, content in left_out.items()):
+        warnings.append(f"its colour space ({', '.join(sorted(map(bytes.decode, left_out)))}) is left out")
+    return {name: content for name, content in colors.items() if name in held} or None
+
+
+def _coded_colors(image: Image.Image, file: BinaryIO) -> tuple[tuple[int, int], int]:
+    """Returns codes of AVIF and HEIC files for primaries and transfer (ITU-T H.273), and their bits; else 0, 0 and 8."""
+    if image.format == "HEIF":
+        profile = image.info.get("nclx_profile") or {}
+        codes = profile.get("color_primaries", 0), profile.get("transfer_characteristics", 0)
+        return codes, image.info.get("bit_depth", 8)
+    if image.format != "AVIF":
+        return (0, 0), 8
+    file.seek(0)
+    head = file.read(2**20)  # its properties are before its pixels
+    nclx, configuration = (head[begin:] if (begin := head.find(name)) >= 0 else b"" for name in (b"colrnclx", b"av1C"))
+    codes = int.from_bytes(nclx[8:10]), int.from_bytes(nclx[10:12])
+    bits = 8 if not configuration[6:7] or not configuration[6] & 0x40 else 12 if configuration[6] & 0x20 else 10
+    return codes, bits
 
 
 def _iptc(resources: Any) -> bytes | None:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -16,10 +17,10 @@ from tifffile import TiffWriter
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.images.encode import encode_jpeg, encode_png, encode_tiff_strips
+from srcnn_tf.images.encode import encode_jpeg, encode_png, encode_tiff_strips, png_chunk
 from srcnn_tf.images.formats import AVIF, FORMATS, JPEG, PNG, TIFF, WEBP, Format, problem_with
 from srcnn_tf.images.library_errors import library_errors
-from srcnn_tf.images.metadata import IPTC_TAG, XMP_TAG, updated_exif, updated_xmp, write_tiff_exif
+from srcnn_tf.images.metadata import IPTC_TAG, XMP_TAG, selected_colors, updated_exif, updated_xmp, write_tiff_exif
 from srcnn_tf.images.page import Page, RowStream, as_array, block_rows, channels_of, matching_profile
 from srcnn_tf.system.files import atomic_write
 
@@ -152,6 +153,8 @@ class ImageWriter:
             encoded = encode_png(page.pixels) if file_format is PNG else encode_jpeg(page.pixels, self._quality)
             with contextlib.closing(encoded) as parts:
                 file.write(next(parts))
+                if file_format is PNG:
+                    file.writelines(_color_chunks(page))
                 file.write(_encode_metadata(file_format, metadata))
                 file.writelines(parts)
         else:
@@ -161,7 +164,10 @@ class ImageWriter:
             options: dict[str, Any] = {"quality": self._quality}
             if page.is_lossless and file_format is WEBP:
                 options = {"quality": WEBP_EFFORT, "lossless": True, "exact": True}  # with colours below alpha 0
-            image.save(file, file_format.name.upper(), **options, **metadata)
+            if page.colors:  # of AVIF
+                file.write(_with_codes(page.colors[b"cICP"], image, options | metadata))
+            else:
+                image.save(file, file_format.name.upper(), **options, **metadata)
 
 
 class _NoDescriptor(io.BufferedWriter):
@@ -177,7 +183,7 @@ def _select_metadata(page: Page, file_format: Format, warnings: list[str]) -> tu
             warnings.append(f"{file_format.name} holds no {words}: left out")
             left_out[part] = None
     page = replace(page, **left_out)
-    page = replace(page, xmp=updated_xmp(page, warnings))
+    page = replace(page, colors=selected_colors(page, file_format.colors, warnings), xmp=updated_xmp(page, warnings))
     exif = updated_exif(page, warnings)
     if file_format is WEBP or (file_format is AVIF and channels_of(page.pixels) == 2):  # which store it as RGB
         page = replace(page, icc_profile=matching_profile(page.icc_profile, 3, warnings))
@@ -193,6 +199,22 @@ def _select_metadata(page: Page, file_format: Format, warnings: list[str]) -> tu
         if page.dpi and not 1 <= min(page.dpi) <= max(page.dpi) < 2**16:  # whole numbers of 16 bits
             page = replace(page, dpi=None)
     return page, exif
+
+
+def _color_chunks(page: Page) -> Iterator[bytes]:
+    """Yields the chunks with the colour space; of sRGB and a profile, PNG allows one."""
+    for name, content in (page.colors or {}).items():
+        if name != b"sRGB" or not page.icc_profile:
+            yield png_chunk(name, content)
+
+
+def _with_codes(codes: bytes, image: Image.Image, options: dict[str, Any]) -> bytes:
+    """Returns an AVIF file with these codes for primaries and transfer, which Pillow writes as those of sRGB."""
+    encoded = io.BytesIO()
+    image.save(encoded, "AVIF", **options)
+    content = encoded.getvalue()
+    begin = content.index(b"colrnclx") + 8
+    return content[:begin] + bytes([0, codes[0], 0, codes[1]]) + content[begin + 4 :]
 
 
 def _png_texts(page: Page) -> PngImagePlugin.PngInfo | None:

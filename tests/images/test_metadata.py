@@ -1,16 +1,19 @@
 """Metadata is kept where the format of the result holds it and it stays true, else a line names it."""
 
+import struct
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
+import pillow_heif
 import pytest
 import tifffile
 from conftest import as_stored, synthetic_image
-from image_files import by_tifffile, encoded, exif, exif_tags, noise, read, smooth, write
+from image_files import SRGB, by_tifffile, chunk, encoded, exif, exif_tags, noise, read, smooth, write
 from PIL import Image, ImageOps, PngImagePlugin
 
 from srcnn_tf.config import Config
-from srcnn_tf.images.decode import AVIF
+from srcnn_tf.images.decode import AVIF, png_chunks
 from srcnn_tf.images.page import Page
 from srcnn_tf.images.read import read_image
 from srcnn_tf.upscaling.image_files import upscale_files
@@ -223,3 +226,72 @@ def test_what_is_too_large_for_a_segment_or_extended_is_left_out_of_jpeg_with_a_
     content = content[:2] + segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + bytes(50)) + content[2:]
     message = "its extended XMP (depth maps, histories and other large parts) is left out"
     assert message in upscale(content, "a.jpg", "b.jpg", capsys)
+
+
+LINEAR = {b"gAMA": struct.pack(">I", 100_000), b"cHRM": struct.pack(">8I", *range(30_000, 38_000, 1000))}
+HDR = {b"cICP": bytes([9, 16, 0, 1])}
+STANDARD = {b"gAMA": struct.pack(">I", 45_455), b"sRGB": b"\0", b"cICP": bytes([1, 13, 0, 1])}
+
+
+def chunks_of(name):
+    with open(name, "rb") as file:
+        found = {}
+        for kind, begin, length in list(png_chunks(file)):
+            file.seek(begin)
+            found[kind] = file.read(length)
+        return found
+
+
+def png_with_chunks(chunks, **options):
+    content = encoded(Image.fromarray(smooth(3)), "PNG", **options)
+    return content[:33] + b"".join(chunk(name, part) for name, part in chunks.items()) + content[33:]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "options", "lines"),
+    [
+        (LINEAR, {}, ["its colour space (cHRM, gAMA) is left out"]),
+        (HDR, {}, ["its colour space (cICP) is left out"]),
+        (LINEAR | HDR, {"icc_profile": SRGB}, ["its colour space (cICP) is left out"]),
+        (LINEAR, {"icc_profile": SRGB}, []),
+        (STANDARD, {}, []),
+    ],
+)
+def test_the_colour_space_of_png_files_is_kept(chunks, options, lines, capsys):
+    content = png_with_chunks(chunks, **options)
+    assert upscale(content, "a.png", "b.png", capsys) == []
+    assert chunks.items() <= chunks_of("b.png").items()
+    assert stored("b.png").get("icc_profile") == options.get("icc_profile")
+    for output in ("b.jpg", "b.webp", "b.tif", *([] if options else ["b.bmp"])):  # BMP holds no profile
+        assert [line for line in upscale(content, "a.png", output, capsys) if "colour space" in line] == lines
+
+
+@pytest.mark.skipif(not AVIF, reason="Pillow was built without AVIF")
+def test_the_colour_space_of_avif_files_is_kept(capsys):
+    deep = imagecodecs.avif_encode(
+        smooth(3).astype(np.uint16) * 4, bitspersample=10, primaries=9, transfer=16, matrix=9, level=90
+    )
+    ten = "its 10 bits are read as 8"
+    assert upscale(deep, "a.avif", "b.png", capsys) == [ten]
+    assert chunks_of("b.png")[b"cICP"] == HDR[b"cICP"]
+    assert upscale(deep, "a.avif", "b.jpg", capsys) == ["its colour space (cICP) is left out", ten][::-1]
+    assert upscale(deep, "a.avif", "b.avif", capsys) == [ten]
+    assert read(Path("b.avif").read_bytes())[0].colors == HDR
+    with Image.open("b.avif") as image:
+        image.load()
+    assert upscale(png_with_chunks(LINEAR | HDR), "a.png", "c.avif", capsys) == [
+        "its colour space (cHRM, gAMA) is left out"
+    ]
+    assert read(Path("c.avif").read_bytes())[0].colors == HDR
+    assert read(encoded(Image.fromarray(smooth(3)), "AVIF"))[0].colors is None
+
+
+def test_the_colour_space_of_heic_files_is_kept(capsys):
+    image = pillow_heif.from_bytes("RGB;16", (50, 40), (smooth(3).astype(np.uint16) * 257).tobytes())
+    image.save("made.heic", color_primaries=9, transfer_characteristics=16, matrix_coefficients=9)
+    assert upscale(Path("made.heic").read_bytes(), "a.heic", "b.png", capsys) == ["its 10 bits are read as 8"]
+    assert chunks_of("b.png")[b"cICP"] == HDR[b"cICP"]
+    image = pillow_heif.from_pillow(Image.fromarray(smooth(3)))
+    image.save("made.heic", color_primaries=12, transfer_characteristics=13, matrix_coefficients=6)
+    assert upscale(Path("made.heic").read_bytes(), "a.heic", "b.png", capsys) == []
+    assert chunks_of("b.png")[b"cICP"] == bytes([12, 13, 0, 1])
