@@ -39,6 +39,8 @@ END_OF_IMAGE, START_OF_SCAN, START_OF_FRAME = (
     frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC},
 )  # markers of JPEG
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd8\xff]")  # that cannot stand within coded data
+# In XMP by Adobe and Google, in XMP by Apple, in the segment that ISO 21496-1 defines.
+GAIN_MAP = re.compile(rb"hdrgm:|HDRGainMap|urn:iso:std:iso:ts:21496")
 ORIENTATION = 0x0112  # EXIF tag
 GREY_MODES = frozenset({"1", "L", "LA", "La"})
 COLOR_MODES = frozenset({"P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "YCbCr"})
@@ -101,7 +103,7 @@ def open_image(file: BinaryIO, path: str | os.PathLike[str], max_pixels: int, ad
     size = file.seek(0, os.SEEK_END)
     if size > 8 * max_pixels + 2**30:  # some decoders read the whole file first
         raise ValueError(f"a file of {size / 1e9:.1f} GB is too large")
-    formats, brands = PILLOW_FORMATS, _brands(file)
+    formats, brands = PILLOW_FORMATS, brands_of(file)
     if brands and brands[0] in HEIC_BRANDS and not AVIF_BRANDS & set(brands):
         _register_heic()
         formats = ("HEIF",)
@@ -123,7 +125,7 @@ def open_image(file: BinaryIO, path: str | os.PathLike[str], max_pixels: int, ad
     return image
 
 
-def _brands(file: BinaryIO) -> list[bytes]:
+def brands_of(file: BinaryIO) -> list[bytes]:
     """Returns the major brand of an ISO base media file and those it is compatible with; of other files, none."""
     file.seek(0)
     head = file.read(16)
@@ -174,7 +176,7 @@ def decode(
         pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     else:
         raise unsupported(path, f"Pillow mode {image.mode!r}")
-    if (frames := getattr(image, "n_frames", 1)) > 1:
+    if (frames := getattr(image, "n_frames", 1)) > 1 and not any("gain map" in warning for warning in warnings):
         warnings.append(f"only the first of {frames} frames is read")
     return pixels
 
@@ -188,8 +190,9 @@ def _completed(image: Image.Image, file: BinaryIO, warnings: list[str]) -> Image
     """
     file.seek(0)
     content = file.read()
-    end, has_marker, has_all_scans = _end_of_scans(content)
-    if has_marker:
+    end, after, has_all_scans = _end_of_scans(content)
+    if after is not None:
+        _report_rest(image, content[after:].strip(b"\0\xff"), warnings)
         return image
     begun = content[:end].rstrip(b"\0\xff")
     while content[len(begun) : end].startswith(b"\xff\0"):  # a byte of 255 within the coded data
@@ -204,11 +207,23 @@ def _completed(image: Image.Image, file: BinaryIO, warnings: list[str]) -> Image
     return completed[0]
 
 
-def _end_of_scans(content: bytes) -> tuple[int, bool, bool]:
+def _report_rest(image: Image.Image, rest: bytes, warnings: list[str]) -> None:
+    """Says what follows the image in a JPEG file: a gain map, other images, the video of a motion photo."""
+    has_gain_map = bool(rest) and any(GAIN_MAP.search(part) for part in (rest, image.info.get("xmp") or b""))
+    if has_gain_map:
+        warnings.append("its gain map, for displays of high dynamic range, is left out")
+    if b"ftyp" in rest:
+        warnings.append("the video after its end is left out")
+    elif rest and not has_gain_map and getattr(image, "n_frames", 1) == 1:
+        warnings.append(f"{len(rest):,} bytes after its end are left out")
+
+
+def _end_of_scans(content: bytes) -> tuple[int, int | None, bool]:
     """Finds the end of a JPEG file's coded data (ITU-T T.81, B.2).
 
     Returns:
-        Where it is; whether the end marker follows; whether there is a scan for all bits of all coefficients.
+        Where it is; where the end marker ends, or None if there is none; whether there is a scan for all bits of all
+        coefficients.
     """
     position, end, count = 2, len(content), 0
     bits: dict[int, list[int]] = {}  # of each component: the lowest bit of each coefficient, once it is known
@@ -225,7 +240,7 @@ def _end_of_scans(content: bytes) -> tuple[int, bool, bool]:
         elif marker in START_OF_FRAME:
             count = content[begin + 5] if begin + 5 < len(content) else 0
     is_complete = count == len(bits) and not any(map(any, bits.values()))
-    return end, found is not None, is_complete
+    return end, found.end() if found else None, is_complete
 
 
 def load_exif(data: bytes | None) -> Image.Exif:

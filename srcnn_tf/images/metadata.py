@@ -17,7 +17,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from tifffile import TiffPage, TiffWriter
 
-from srcnn_tf.images.decode import ORIENTATION, load_exif, png_chunks
+from srcnn_tf.images.decode import ORIENTATION, brands_of, load_exif, png_chunks
 from srcnn_tf.images.formats import COLOR_CHUNKS
 from srcnn_tf.images.page import Dpi, Page
 
@@ -38,6 +38,11 @@ SRGB_CHUNKS = {
 UNKNOWN_OR_SRGB = ((0, 0), (2, 2), (1, 13))  # codes of primaries and transfer
 HIGH_DYNAMIC_RANGE = (16, 18)  # codes of transfer: PQ and HLG
 XMP_TAG, IPTC_TAG, IPTC_RESOURCE = 700, 33723, 0x0404
+TIFF_TAGS_LEFT_OUT = {
+    "georeference is": (33550, 33922, 34264, 34735),  # GeoTIFF 1.1, section 7.1
+    "layers are": (37724,),  # of Photoshop
+    "colour space (TIFF tags 301, 318, 319) is": (301, 318, 319),
+}
 EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/"
 # In XMP, by the prefixes that all programs use: sizes of the image, places and sizes in it (of panoramas, and of the
 # image that faces were found in), and what refers to other images in the file.
@@ -70,8 +75,7 @@ def image_metadata(image: Image.Image, file: BinaryIO, warnings: list[str]) -> d
     if not profile and "icc_profile" in info:  # None if it is damaged
         profile = b""
     xmp = info.get("xmp") or _raw_profile(texts, "xmp")
-    if any(isinstance(part, bytes) and part.startswith(EXTENDED_XMP) for _, part in getattr(image, "applist", ())):
-        warnings.append("its extended XMP (depth maps, histories and other large parts) is left out")
+    warnings += [f"{words} left out" for words in _parts_left_out(image, file)]
     return {
         "exif": exif,
         "icc_profile": profile,
@@ -83,6 +87,22 @@ def image_metadata(image: Image.Image, file: BinaryIO, warnings: list[str]) -> d
         "jpeg_quality": quality,
         "is_lossless": image.format == "WEBP" and quality is None,
     }
+
+
+def _parts_left_out(image: Image.Image, file: BinaryIO) -> list[str]:
+    """Names what is in a file besides the image, and is not true of others or is not read."""
+    segments = [part for _, part in getattr(image, "applist", ()) if isinstance(part, bytes)]
+    chunks = {name for name, _, _ in png_chunks(file)}
+    auxiliary = " ".join(map(str, image.info.get("aux") or ()))  # of HEIC
+    parts = {
+        "its extended XMP (depth maps, histories and other large parts) is": any(
+            part.startswith(EXTENDED_XMP) for part in segments
+        ),
+        "its content credentials (C2PA) are": b"caBX" in chunks or any(b"c2pa" in part[:200] for part in segments),
+        "its gain map, for displays of high dynamic range, is": "gainmap" in auxiliary or b"tmap" in brands_of(file),
+        "its depth map is": bool(image.info.get("depth_images")),
+    }
+    return [words for words, is_there in parts.items() if is_there]
 
 
 def _decoded(text: bytes) -> str:
@@ -128,7 +148,7 @@ def selected_colors(page: Page, held: frozenset[bytes], warnings: list[str]) -> 
 
 
 def _coded_colors(image: Image.Image, file: BinaryIO) -> tuple[tuple[int, int], int]:
-    """Returns codes of AVIF and HEIC files for primaries and transfer (ITU-T H.273), and their bits; else 0, 0 and 8."""
+    """Returns codes of AVIF and HEIC files for primaries and transfer (ITU-T H.273), and their bits; else 0, 0, 8."""
     if image.format == "HEIF":
         profile = image.info.get("nclx_profile") or {}
         codes = profile.get("color_primaries", 0), profile.get("transfer_characteristics", 0)
@@ -262,6 +282,8 @@ def _make_writable(tags: MutableMapping[int, Any], group: int | None = None) -> 
 def tiff_metadata(page: TiffPage, warnings: list[str]) -> dict[str, Any]:
     """Returns what `Page` has besides pixels and colour profile, of a TIFF page."""
     exif, dpi = _tiff_exif(page, warnings)
+    lost = (words for words, codes in TIFF_TAGS_LEFT_OUT.items() if any(code in page.tags for code in codes))
+    warnings += [f"its {words} left out" for words in lost]
     tags = {"xmp": page.tags.valueof(XMP_TAG), "iptc": page.tags.valueof(IPTC_TAG)}
     if isinstance(tags["iptc"], tuple):  # stored as numbers of 32 bits, as Adobe's programs do
         tags["iptc"] = np.array(tags["iptc"], f"{page.parent.byteorder}u4").tobytes()

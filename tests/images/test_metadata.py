@@ -1,5 +1,6 @@
 """Metadata is kept where the format of the result holds it and it stays true, else a line names it."""
 
+import io
 import struct
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from srcnn_tf.config import Config
 from srcnn_tf.images.decode import AVIF, png_chunks
+from srcnn_tf.images.metadata import image_metadata
 from srcnn_tf.images.page import Page
 from srcnn_tf.images.read import read_image
 from srcnn_tf.upscaling.image_files import upscale_files
@@ -295,3 +297,57 @@ def test_the_colour_space_of_heic_files_is_kept(capsys):
     image.save("made.heic", color_primaries=12, transfer_characteristics=13, matrix_coefficients=6)
     assert upscale(Path("made.heic").read_bytes(), "a.heic", "b.png", capsys) == []
     assert chunks_of("b.png")[b"cICP"] == bytes([12, 13, 0, 1])
+
+
+GAIN_MAP = "its gain map, for displays of high dynamic range, is left out"
+HDRGM = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description hdrgm:Version="1.0" dc:x="1"/></x:xmpmeta>'
+
+
+def mpo(xmp=b"", second=b""):
+    """A JPEG file with another image, of metadata of its own, as phones write gain maps."""
+    image, gains = Image.fromarray(smooth(3)), Image.fromarray(smooth(1)).resize((25, 20))
+    content = encoded(image, "MPO", save_all=True, append_images=[gains], **({"xmp": xmp} if xmp else {}))
+    end = content.rindex(b"\xff\xd8") + 2
+    return content[:end] + segment(0xE1, second) + content[end:] if second else content
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (mpo(HDRGM), GAIN_MAP),
+        (mpo(second=b"http://ns.adobe.com/xap/1.0/\0<x HDRGainMap:HDRGainMapVersion='1'/>"), GAIN_MAP),
+        (mpo(second=b"urn:iso:std:iso:ts:21496:-1\0"), GAIN_MAP),
+        (
+            encoded(Image.fromarray(smooth(3)), "JPEG", xmp=HDRGM) + encoded(Image.fromarray(smooth(1)), "JPEG"),
+            GAIN_MAP,
+        ),
+        (mpo(), "only the first of 2 frames is read"),
+        (
+            encoded(Image.fromarray(smooth(3)), "JPEG") + b"\0\0\0\x18ftypmp42" + bytes(50),
+            "the video after its end is left out",
+        ),
+        (encoded(Image.fromarray(smooth(3)), "JPEG") + b"maker's own", "11 bytes after its end are left out"),
+        (encoded(Image.fromarray(smooth(3)), "JPEG") + bytes(100), None),
+    ],
+)
+def test_what_follows_the_image_in_a_jpeg_file_is_named(content, line, capsys):
+    lines = [line for line in upscale(content, "a.jpg", "b.jpg", capsys) if "weights" not in line]
+    assert lines == ([line] if line else [])
+    assert b"hdrgm:" not in Path("b.jpg").read_bytes()
+
+
+def test_other_parts_of_a_file_are_named(capsys):
+    credentials = "its content credentials (C2PA) are left out"
+    assert upscale(png_with_chunks({b"caBX": b"\0\0\0\x10jumb"}), "a.png", "b.png", capsys) == [credentials]
+    content = encoded(Image.fromarray(smooth(3)), "JPEG")
+    content = content[:2] + segment(0xEB, b"JP\0\1\0\0\0\1\0\0\0\x28jumb\0\0\0\x20jumdc2pa") + content[2:]
+    assert credentials in upscale(content, "a.jpg", "b.jpg", capsys)
+    for tag, line in ((33922, "its georeference is left out"), (37724, "its layers are left out")):
+        content = by_tifffile(smooth(3), extratags=[(tag, 12, 6, (0.0,) * 6, True)])
+        assert line in upscale(content, "a.tif", "b.tif", capsys)
+    content = encoded(Image.fromarray(smooth(3)), "HEIF")
+    with Image.open(io.BytesIO(content)) as image:
+        image.info |= {"aux": {"urn:com:apple:photo:2020:aux:hdrgainmap": [3]}, "depth_images": [object()]}
+        warnings = []
+        image_metadata(image, io.BytesIO(content), warnings)
+    assert warnings == [GAIN_MAP, "its depth map is left out"]
