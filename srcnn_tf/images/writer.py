@@ -161,9 +161,9 @@ class ImageWriter:
             image = Image.fromarray(as_array(page.pixels))
             if file_format is WEBP:
                 metadata["method"] = 4 if image.width * image.height <= MAX_WEBP_METHOD_4 else 2
-            options: dict[str, Any] = {"quality": self._quality}
+            options: dict[str, Any] = {"quality": self._quality, "exact": True}  # of WebP: keep colours below alpha 0
             if page.is_lossless and file_format is WEBP:
-                options = {"quality": WEBP_EFFORT, "lossless": True, "exact": True}  # with colours below alpha 0
+                options |= {"quality": WEBP_EFFORT, "lossless": True}
             if page.colors:  # of AVIF
                 file.write(_with_codes(page.colors[b"cICP"], image, options | metadata))
             else:

@@ -1,5 +1,6 @@
 """Which format results get: that of the image's name, unless it cannot hold them."""
 
+import math
 import struct
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from image_files import by_tifffile, encoded
 from image_files import png as png_file
 from PIL import Image
 
+from srcnn_tf.api import upscale_image
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.images.formats import FORMATS
@@ -145,3 +147,27 @@ def test_lossless_webp_stays_lossless():
     assert b"VP8L" in content
     assert b"VP8L" not in Path("out/c_x3.webp").read_bytes()
     np.testing.assert_array_equal(Image.open("out/a_x3.webp"), Image.open("out/b_x3.png"))
+
+
+@pytest.mark.parametrize(("scale", "reach"), [(2, 25), (3, 25), (4.5, 30)])
+def test_colours_below_alpha_0_are_replaced_beside_visible_pixels_only(scale, reach, monkeypatch):
+    monkeypatch.setattr("srcnn_tf.images.page.BLOCK_BYTES", 3000)
+    colors = np.random.default_rng(0).integers(0, 256, (130, 90, 3), np.uint8)
+    alpha = np.full((130, 90), 255, np.uint8)
+    alpha[20:, 20:] = 0
+    upscaled = upscale_image(np.dstack([colors, alpha]), scale)
+    expected = upscale_image(colors, scale)
+    far = math.ceil((20 + reach) * scale)
+    np.testing.assert_array_equal(upscaled[far:, far:, :3], expected[far:, far:])
+    # No colour below alpha 0 comes into what is visible, even in part.
+    others = colors.copy()
+    others[20:, 20:] = 255 - others[20:, 20:]
+    visible = upscaled[..., 3] > 0
+    np.testing.assert_array_equal(upscale_image(np.dstack([others, alpha]), scale)[visible], upscaled[visible])
+    assert not np.array_equal(upscaled[..., :3], expected)
+
+
+def test_an_image_that_is_transparent_throughout_keeps_its_colours():
+    colors = synthetic_image(30, 40)
+    upscaled = upscale_image(np.dstack([colors, np.zeros((30, 40), np.uint8)]), 2)
+    np.testing.assert_array_equal(upscaled[..., :3], upscale_image(colors, 2))
