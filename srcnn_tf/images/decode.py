@@ -33,14 +33,16 @@ AVIF_BRANDS = {b"avif", b"avis"}
 # Raw files of cameras that are not TIFF: Fujifilm, Olympus, Panasonic, Sigma, Minolta, Canon; "crx " is a brand of it.
 RAW_SIGNATURES = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"\0MRM", b"II\x1a\0\0\0HEAPCCDR")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-END_OF_IMAGE, START_OF_SCAN, START_OF_FRAME = (
-    0xD9,
-    0xDA,
-    frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC},
-)  # markers of JPEG
+# Markers of JPEG (ITU-T T.81, table B.1).
+END_OF_IMAGE, START_OF_SCAN = 0xD9, 0xDA
+START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd8\xff]")  # that cannot stand within coded data
 # In XMP by Adobe and Google, in XMP by Apple, in the segment that ISO 21496-1 defines.
 GAIN_MAP = re.compile(rb"hdrgm:|HDRGainMap|urn:iso:std:iso:ts:21496")
+LUMA_TABLE_SUM = 3688  # of the 64 numbers in table K.1 of the JPEG standard
+# Stands for all lossy WebP files, as they do not say theirs: the default of most encoders is 75 or 80.
+WEBP_QUALITY = 80.0
+WEBP_FRAME_HEADER = 16  # bytes
 ORIENTATION = 0x0112  # EXIF tag
 GREY_MODES = frozenset({"1", "L", "LA", "La"})
 COLOR_MODES = frozenset({"P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "YCbCr"})
@@ -174,6 +176,9 @@ def decode(
     elif image.mode in GREY_MODES | COLOR_MODES:
         mode = ("L" if image.mode in GREY_MODES else "RGB") + ("A" if image.has_transparency_data else "")
         pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+        if image.format == "BMP" and mode == "RGBA" and not pixels[..., 3].any():  # as browsers read it
+            pixels = pixels[..., :3]
+            warnings.append("its alpha, 0 throughout, is left out")
     else:
         raise unsupported(path, f"Pillow mode {image.mode!r}")
     if (frames := getattr(image, "n_frames", 1)) > 1 and not any("gain map" in warning for warning in warnings):
@@ -241,6 +246,33 @@ def _end_of_scans(content: bytes) -> tuple[int, int | None, bool]:
             count = content[begin + 5] if begin + 5 < len(content) else 0
     is_complete = count == len(bits) and not any(map(any, bits.values()))
     return end, found.end() if found else None, is_complete
+
+
+def jpeg_quality(image: Image.Image, file: BinaryIO) -> float | None:
+    """Estimates how strongly an image that Pillow opened is compressed.
+
+    Returns:
+        Of a JPEG file the quality, 1 to 100, at which the tables of the JPEG standard (its annex K), scaled as the
+        Independent JPEG Group's library does, have the same sum as the file's for luma. Of a lossy WebP file
+        `WEBP_QUALITY`, as its quality is not stored. None for all others.
+    """
+    tables = getattr(image, "quantization", None)
+    if image.format in ("JPEG", "MPO") and tables:
+        percent = 100 * sum(next(iter(tables.values()))) / LUMA_TABLE_SUM
+        return max(1.0, (200 - percent) / 2 if percent <= 100 else 5000 / percent)
+    return WEBP_QUALITY if image.format == "WEBP" and _is_lossy_webp(file) else None
+
+
+def _is_lossy_webp(file: BinaryIO) -> bool:
+    """Finds the kind of the first image in a WebP file, after chunks such as a colour profile."""
+    file.seek(12)
+    while len(header := file.read(8)) == 8:
+        name, size = header[:4], int.from_bytes(header[4:], "little")
+        if name in (b"VP8 ", b"VP8L"):
+            return name == b"VP8 "
+        # A frame of an animation has chunks within it.
+        file.seek(WEBP_FRAME_HEADER if name == b"ANMF" else size + size % 2, os.SEEK_CUR)
+    return False
 
 
 def load_exif(data: bytes | None) -> Image.Exif:

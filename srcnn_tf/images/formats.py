@@ -42,13 +42,13 @@ class Format:
 
 COLOR_CHUNKS = frozenset({b"gAMA", b"cHRM", b"sRGB", b"cICP"})  # of PNG
 EVERYWHERE = ("icc_profile", "exif", "xmp")
-PNG_METADATA = (*EVERYWHERE, "dpi", "texts")
+PNG_METADATA = (*EVERYWHERE, "dpi", "aspect", "texts")
 PNG = Format("PNG", 1_000_000, has_16_bits=True, metadata=PNG_METADATA, colors=COLOR_CHUNKS)  # libpng's limit
-JPEG = Format("JPEG", 65_500, alpha=False, metadata=(*EVERYWHERE, "dpi", "texts", "iptc"))  # libjpeg's limit
+JPEG = Format("JPEG", 65_500, alpha=False, metadata=(*EVERYWHERE, "dpi", "aspect", "texts", "iptc"))  # libjpeg's limit
 WEBP = Format("WebP", 16_383, MAX_PIXELS, metadata=EVERYWHERE)
 AVIF = Format("AVIF", 65_536, MAX_PIXELS, metadata=EVERYWHERE, colors=frozenset({b"cICP"}))
 BMP = Format("BMP", 2**31 - 1, MAX_PIXELS, alpha=False, metadata=("dpi",))
-TIFF = Format("TIFF", 2**31 - 1, has_16_bits=True, metadata=(*EVERYWHERE, "dpi", "iptc"))
+TIFF = Format("TIFF", 2**31 - 1, has_16_bits=True, metadata=(*EVERYWHERE, "dpi", "aspect", "iptc"))
 FORMATS = {".bmp": BMP, ".png": PNG, ".jpg": JPEG, ".jpeg": JPEG, ".tif": TIFF, ".tiff": TIFF, ".webp": WEBP}
 if features.check("avif"):
     FORMATS[".avif"] = AVIF

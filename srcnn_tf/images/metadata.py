@@ -6,10 +6,10 @@ TIFF has no EXIF block: there, the texts are tags of the page, and the camera an
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import struct
 from collections.abc import MutableMapping
+from fractions import Fraction
 from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
@@ -17,7 +17,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from tifffile import TiffPage, TiffWriter
 
-from srcnn_tf.images.decode import ORIENTATION, brands_of, load_exif, png_chunks
+from srcnn_tf.images.decode import ORIENTATION, brands_of, jpeg_quality, load_exif, png_chunks
 from srcnn_tf.images.formats import COLOR_CHUNKS
 from srcnn_tf.images.page import Dpi, Page
 
@@ -25,10 +25,6 @@ EXIF, GPS, INTEROPERABILITY, SUB_IFDS = 0x8769, 0x8825, 0xA005, 0x014A  # direct
 WIDTH, HEIGHT, DESCRIPTION = 0xA002, 0xA003, 0x010E
 # Also make, model, software, date, artist, computer and copyright.
 TEXTS = (DESCRIPTION, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x8298)
-LUMA_TABLE_SUM = 3688  # of the 64 numbers in table K.1 of the JPEG standard
-# Stands for all lossy WebP files, as they do not say theirs: the default of most encoders is 75 or 80.
-WEBP_QUALITY = 80.0
-WEBP_FRAME_HEADER = 16  # bytes
 # What says of a PNG file (its specification, section 11.3.2) that its values are sRGB's, as those of a file without it.
 SRGB_CHUNKS = {
     b"gAMA": (45455).to_bytes(4),
@@ -80,6 +76,7 @@ def image_metadata(image: Image.Image, file: BinaryIO, warnings: list[str]) -> d
         "exif": exif,
         "icc_profile": profile,
         "dpi": _image_dpi(image, exif),
+        "aspect": _aspect(info.get("aspect") or (info.get("jfif_unit") == 0 and info.get("jfif_density"))),
         "xmp": xmp.encode() if isinstance(xmp, str) else xmp,
         "colors": _colors(image, file, warnings),
         "iptc": _iptc(info.get("photoshop")),
@@ -178,31 +175,13 @@ def _image_dpi(image: Image.Image, exif: bytes | None) -> Dpi:
     return _exif_dpi(load_exif(exif))
 
 
-def jpeg_quality(image: Image.Image, file: BinaryIO) -> float | None:
-    """Estimates how strongly an image that Pillow opened is compressed.
-
-    Returns:
-        Of a JPEG file the quality, 1 to 100, at which the tables of the JPEG standard (its annex K), scaled as the
-        Independent JPEG Group's library does, have the same sum as the file's for luma. Of a lossy WebP file
-        `WEBP_QUALITY`, as its quality is not stored. None for all others.
-    """
-    tables = getattr(image, "quantization", None)
-    if image.format in ("JPEG", "MPO") and tables:
-        percent = 100 * sum(next(iter(tables.values()))) / LUMA_TABLE_SUM
-        return max(1.0, (200 - percent) / 2 if percent <= 100 else 5000 / percent)
-    return WEBP_QUALITY if image.format == "WEBP" and _is_lossy_webp(file) else None
-
-
-def _is_lossy_webp(file: BinaryIO) -> bool:
-    """Finds the kind of the first image in a WebP file, after chunks such as a colour profile."""
-    file.seek(12)
-    while len(header := file.read(8)) == 8:
-        name, size = header[:4], int.from_bytes(header[4:], "little")
-        if name in (b"VP8 ", b"VP8L"):
-            return name == b"VP8 "
-        # A frame of an animation has chunks within it.
-        file.seek(WEBP_FRAME_HEADER if name == b"ANMF" else size + size % 2, os.SEEK_CUR)
-    return False
+def _aspect(densities: Any) -> Dpi:
+    """Returns pixels per an unknown length as the smallest whole numbers; None if they are equal, or impossible."""
+    try:
+        ratio = Fraction(float(densities[0]) / float(densities[1])).limit_denominator(2**15)
+    except (TypeError, ValueError, ArithmeticError, LookupError):
+        return None
+    return (ratio.numerator, ratio.denominator) if ratio != 1 and 0 < ratio < 2**16 else None
 
 
 def _exif_dpi(exif: Image.Exif) -> Dpi:
@@ -282,12 +261,17 @@ def _make_writable(tags: MutableMapping[int, Any], group: int | None = None) -> 
 def tiff_metadata(page: TiffPage, warnings: list[str]) -> dict[str, Any]:
     """Returns what `Page` has besides pixels and colour profile, of a TIFF page."""
     exif, dpi = _tiff_exif(page, warnings)
+    resolutions = [page.tags.valueof(code) for code in (282, 283)]  # fractions
+    has_unit = page.tags.valueof(296, 2) != 1
+    aspect = None if has_unit or None in resolutions else _aspect([Fraction(*each) for each in resolutions])
     lost = (words for words, codes in TIFF_TAGS_LEFT_OUT.items() if any(code in page.tags for code in codes))
     warnings += [f"its {words} left out" for words in lost]
     tags = {"xmp": page.tags.valueof(XMP_TAG), "iptc": page.tags.valueof(IPTC_TAG)}
     if isinstance(tags["iptc"], tuple):  # stored as numbers of 32 bits, as Adobe's programs do
         tags["iptc"] = np.array(tags["iptc"], f"{page.parent.byteorder}u4").tobytes()
-    return {"exif": exif, "dpi": dpi} | {name: tag or None for name, tag in tags.items() if isinstance(tag, bytes)}
+    return {"exif": exif, "dpi": dpi, "aspect": aspect} | {
+        name: tag or None for name, tag in tags.items() if isinstance(tag, bytes)
+    }
 
 
 def _tiff_exif(page: TiffPage, warnings: list[str]) -> tuple[bytes | None, Dpi]:

@@ -97,7 +97,7 @@ class Page:
         texts: keywords with texts; "Comment" is that of a JPEG or GIF file.
         colors: what the values mean, as PNG chunks: their names (gAMA, cHRM, sRGB, cICP) with their contents.
         size: rows and columns that the image had in the file, upright.
-        jpeg_quality: how strongly a JPEG or WebP file is compressed, see `metadata.jpeg_quality`.
+        jpeg_quality: how strongly a JPEG or WebP file is compressed, see `decode.jpeg_quality`.
         is_lossless: whether it is from a lossless file of a format that is mostly lossy (WebP), and stays so there.
     """
 

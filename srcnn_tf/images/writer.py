@@ -6,6 +6,7 @@ import contextlib
 import io
 import math
 import os
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ METADATA_NAMES = {
     "icc_profile": "colour profile",
     "exif": "EXIF data",
     "dpi": "resolution",
+    "aspect": "aspect ratio of pixels",
     "xmp": "XMP",
     "iptc": "IPTC data",
     "texts": "texts",
@@ -130,8 +132,8 @@ class ImageWriter:
                 extrasamples=["unassalpha"] if channels in (2, 4) else None,
                 compression="adobe_deflate",
                 predictor=True,
-                resolution=page.dpi,
-                resolutionunit="inch" if page.dpi else None,
+                resolution=page.dpi or page.aspect,
+                resolutionunit="inch" if page.dpi else "none" if page.aspect else None,
                 iccprofile=page.icc_profile,
                 extratags=[*(write_tiff_exif(self._tiff, exif) if exif else ()), *_tiff_tags(page)],
                 software=False,
@@ -139,7 +141,7 @@ class ImageWriter:
             )
 
     def _write_single(self, page: Page, file_format: Format, exif: Image.Exif | None, file: BinaryIO) -> None:
-        metadata: dict[str, Any] = {"icc_profile": page.icc_profile, "dpi": page.dpi}
+        metadata: dict[str, Any] = {"icc_profile": page.icc_profile, "dpi": page.dpi or page.aspect}
         metadata["exif"] = exif.tobytes() if exif else None
         if file_format is PNG:
             metadata["pnginfo"] = _png_texts(page)
@@ -155,7 +157,7 @@ class ImageWriter:
                 file.write(next(parts))
                 if file_format is PNG:
                     file.writelines(_color_chunks(page))
-                file.write(_encode_metadata(file_format, metadata))
+                file.write(_encode_metadata(file_format, metadata, has_unit=page.dpi is not None))
                 file.writelines(parts)
         else:
             image = Image.fromarray(as_array(page.pixels))
@@ -247,10 +249,21 @@ def _comment_alone(texts: dict[str, str], warnings: list[str]) -> dict[str, str]
     return kept or None
 
 
-def _encode_metadata(file_format: Format, metadata: dict[str, Any]) -> bytes:
-    """Returns metadata as it stands in a PNG or JPEG file: in one of a single pixel, which Pillow writes with it."""
+def _encode_metadata(file_format: Format, metadata: dict[str, Any], has_unit: bool) -> bytes:
+    """Returns metadata as it stands in a PNG or JPEG file: in one of a single pixel, which Pillow writes with it.
+
+    Args:
+        file_format: PNG or JPEG.
+        metadata: options of Pillow.
+        has_unit: whether the resolution is per inch; else it is the aspect ratio of pixels, and of no unit.
+    """
+    if file_format is PNG and not has_unit and (aspect := metadata.pop("dpi", None)):
+        return png_chunk(b"pHYs", struct.pack(">IIB", *aspect, 0)) + _encode_metadata(file_format, metadata, has_unit)
     small = io.BytesIO()
     Image.new("L", (1, 1)).save(small, file_format.name, **metadata)
     head = small.getvalue()
-    # After the signature and the header chunk, before the data chunk; or after the first marker, before the tables.
-    return head[33 : head.rindex(b"IDAT") - 4] if file_format is PNG else head[2 : head.rindex(b"\xff\xdb")]
+    if file_format is PNG:
+        return head[33 : head.rindex(b"IDAT") - 4]  # after the signature and the header chunk, before the data chunk
+    unit = head.index(b"JFIF\0") + 7
+    head = head if has_unit else head[:unit] + b"\0" + head[unit + 1 :]
+    return head[2 : head.rindex(b"\xff\xdb")]  # after the first marker, before the tables

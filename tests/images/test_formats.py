@@ -124,13 +124,18 @@ def test_a_result_too_large_to_be_encoded_as_a_whole_becomes_one_in_bands():
     assert target_path(Path("a.avif"), Config(input="a.avif", max_megapixels=300)).name == "a_x3.avif"
 
 
-def test_a_bitmap_with_alpha_becomes_png(capsys):
-    pixels = np.dstack([synthetic_image(12, 16), np.full((12, 16), 128, np.uint8)])
+@pytest.mark.parametrize("alpha", [128, 0])
+def test_a_bitmap_with_alpha_becomes_png(alpha, capsys):
+    pixels = np.dstack([synthetic_image(12, 16), np.full((12, 16), alpha, np.uint8)])
     content = np.ascontiguousarray(pixels[::-1, :, [2, 1, 0, 3]]).tobytes()
     head = struct.pack("<IiiHHIIiiII", 108, 16, 12, 1, 32, 3, len(content), 2835, 2835, 0, 0)
     head += struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"BGRs" + bytes(48)
     Path("a.bmp").write_bytes(b"BM" + struct.pack("<IHHI", 122 + len(content), 0, 0, 122) + head + content)
     upscale_files(Config(input="a.bmp", output="out"))
+    if alpha == 0:  # a channel that was never filled
+        assert "a.bmp: its alpha, 0 throughout, is left out" in capsys.readouterr().out
+        assert read_image("out/a_x3.bmp").min() < 255
+        return
     assert "written as a_x3.png" in capsys.readouterr().out
     Image.fromarray(pixels).save("b.png")
     upscale_files(Config(input="b.png", output="out"))

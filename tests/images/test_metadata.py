@@ -351,3 +351,35 @@ def test_other_parts_of_a_file_are_named(capsys):
         warnings = []
         image_metadata(image, io.BytesIO(content), warnings)
     assert warnings == [GAIN_MAP, "its depth map is left out"]
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("source", ["PNG", "JPEG", "TIFF"])
+def test_the_aspect_ratio_of_pixels_is_kept(source, orientation, capsys):
+    ratio = (8, 5) if orientation == 1 else (5, 8)
+    image, metadata = Image.fromarray(smooth(3)), {"exif": exif({0x0112: orientation})}
+    if source == "PNG":
+        content = png_with_chunks({b"pHYs": struct.pack(">IIB", 16, 10, 0)}, **metadata)
+    elif source == "JPEG":
+        content = bytearray(encoded(image, "JPEG", quality=95, dpi=(16, 10), **metadata))
+        content[content.index(b"JFIF\0") + 7] = 0
+    else:
+        tags = [(274, 3, 1, orientation, True)]
+        content = by_tifffile(smooth(3), resolution=(16, 10), resolutionunit="none", extratags=tags)
+    for output in ("b.png", "b.jpg", "b.tif"):
+        lines = upscale(bytes(content), "a.img", output, capsys)
+        assert not any("aspect" in line for line in lines)
+        page, _ = read(Path(output).read_bytes())
+        assert (page.aspect, page.dpi) == (ratio, None)
+    assert stored("b.png")["aspect"] == ratio
+    for output, name in (("b.webp", "WebP"), ("b.bmp", "BMP")):
+        lines = upscale(bytes(content), "a.img", output, capsys)
+        assert f"{name} holds no aspect ratio of pixels: left out" in lines
+
+
+def test_square_pixels_have_no_aspect_ratio():
+    for content in (
+        png_with_chunks({b"pHYs": struct.pack(">IIB", 7, 7, 0)}),
+        encoded(Image.fromarray(smooth(3)), "JPEG"),
+    ):
+        assert read(content)[0].aspect is None
