@@ -73,7 +73,8 @@ def problem_with(
     if len(shape) == 3 and shape[2] in (2, 4) and not file_format.alpha:
         return "no transparency, and the image has it", ".png or .tif"
     if max(shape[:2]) > file_format.max_side:
-        return f"up to {file_format.max_side} rows and columns, and the image has {shape[0]} and {shape[1]}", ".tif"
+        holding = ".tif" if file_format is PNG else ".png or .tif"
+        return f"up to {file_format.max_side} rows and columns, and the image has {shape[0]} and {shape[1]}", holding
     if math.prod(shape[:2]) > max_pixels:
         return f"all pixels in memory, and the image has {math.prod(shape[:2]) / 1e6:,.1f} megapixels", ".png or .tif"
     return None

@@ -115,10 +115,12 @@ def upscale_file(upscaler: Upscaler, config: Config, job: Job, progress: tqdm | 
         ImageReader(source, largest_input(config)) as reader,
         ImageWriter(target, len(reader), config.quality) as writer,
     ):
-        _check_results(source, target, reader.kinds, config)
+        for kind in reader.kinds:  # before any page is decoded
+            _checked_size(source, target, kind.shape, config)
         for page in reader:
             rows, cols = page.pixels.shape[:2]
-            pixels, size = _held_pixels(page.pixels, target, choices), target_size(rows, cols, config)
+            pixels = _held_pixels(page.pixels, target, choices)
+            size = _checked_size(source, target, pixels.shape, config)
             is_compressed = page.jpeg_quality is not None and page.jpeg_quality < JPEG_QUALITY_LIMIT
             try:
                 upscaled = upscaler(pixels, size, is_compressed, progress)
@@ -136,20 +138,20 @@ def upscale_file(upscaler: Upscaler, config: Config, job: Job, progress: tqdm | 
     return [f"{source}: {message}" for message in dict.fromkeys(choices + reader.warnings + writer.warnings)]
 
 
-def _check_results(source: Path, target: Path, kinds: Sequence[Kind], config: Config) -> None:
-    """Raises a RunError if a page would become too large, before any is decoded."""
+def _checked_size(source: Path, target: Path, shape: tuple[int, ...], config: Config) -> tuple[int, int]:
+    """Returns the rows and columns that an image of this shape gets; raises a RunError if they are too many."""
     held = FORMATS.get(target.suffix.lower(), PNG)
     limit = held.max_pixels if config.max_megapixels is None else config.max_megapixels * 1e6
-    for kind in kinds:
-        try:
-            rows, cols = target_size(kind.shape[0], kind.shape[1], config)
-        except RunError as error:
-            raise RunError(f"{source}: {error}") from error
-        if rows * cols > limit:
-            raise RunError(
-                f"{source}: would have {cols} x {rows} pixels, {rows * cols / 1e6:,.2f} megapixels; expected at most "
-                f"{limit / 1e6:,.2f} in {held.name}; allow more with --max_megapixels."
-            )
+    try:
+        rows, cols = target_size(shape[0], shape[1], config)
+    except RunError as error:
+        raise RunError(f"{source}: {error}") from error
+    if rows * cols > limit:
+        raise RunError(
+            f"{source}: would have {cols} x {rows} pixels, {rows * cols / 1e6:,.2f} megapixels; expected at most "
+            f"{limit / 1e6:,.2f} in {held.name}; allow more with --max_megapixels."
+        )
+    return rows, cols
 
 
 def _held_pixels(pixels: Pixels, target: Path, warnings: list[str]) -> Pixels:
