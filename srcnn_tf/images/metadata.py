@@ -19,6 +19,7 @@ from tifffile import TiffPage, TiffWriter
 
 from srcnn_tf.images.decode import ORIENTATION, brands_of, jpeg_quality, load_exif, png_chunks
 from srcnn_tf.images.formats import COLOR_CHUNKS
+from srcnn_tf.images.library_errors import MAX_PROFILE
 from srcnn_tf.images.page import Dpi, Page
 
 EXIF, GPS, INTEROPERABILITY, SUB_IFDS = 0x8769, 0x8825, 0xA005, 0x014A  # directories within EXIF data
@@ -31,9 +32,11 @@ SRGB_CHUNKS = {
     b"cHRM": struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000),
     b"cICP": bytes([1, 13, 0, 1]),
 }
+BMP_V5_HEADER = 124  # bytes
 UNKNOWN_OR_SRGB = ((0, 0), (2, 2), (1, 13))  # codes of primaries and transfer
 HIGH_DYNAMIC_RANGE = (16, 18)  # codes of transfer: PQ and HLG
 XMP_TAG, IPTC_TAG, IPTC_RESOURCE = 700, 33723, 0x0404
+CLIPPING_PATHS = range(2000, 2999)  # among Photoshop's resources
 TIFF_TAGS_LEFT_OUT = {
     "georeference is": (33550, 33922, 34264, 34735),  # GeoTIFF 1.1, section 7.1
     "layers are": (37724,),  # of Photoshop
@@ -50,7 +53,7 @@ XMP_SCALED = re.compile(
 )
 XMP_ROWS = (b"Height", b"Top", b"stDim:h")
 XMP_REMOVED = re.compile(
-    rb"""\s(?:xmpNote:HasExtendedXMP|hdrgm:\w+|HDRGainMap:\w+|GCamera:(?:MotionPhoto|MicroVideo)\w*)\s*=\s*"""
+    rb"""\s(?:xmpNote:HasExtendedXMP|hdrgm:\w+|HDRGainMap:\w+|G(?:Depth|Image|Audio):\w+|GCamera:(?:MotionPhoto|MicroVideo)\w*)\s*=\s*"""
     rb"""(?:"[^"]*"|'[^']*')|<(Container:Directory|hdrgm:\w+|HDRGainMap:\w+)\b(?:[^>]*/>|[^>]*>.*?</\1>)""",
     re.DOTALL,
 )
@@ -67,7 +70,7 @@ def image_metadata(image: Image.Image, file: BinaryIO, warnings: list[str]) -> d
         texts["Comment"] = _decoded(comment)
     exif = info.get("exif") or _raw_profile(texts, "exif") or _raw_profile(texts, "APP1")
     exif = info.get("exif") if exif is None else exif  # b"" if it is damaged
-    profile = info.get("icc_profile") or _raw_profile(texts, "icc") or _raw_profile(texts, "icm")
+    profile = info.get("icc_profile") or _bmp_profile(file) or _raw_profile(texts, "icc") or _raw_profile(texts, "icm")
     if not profile and "icc_profile" in info:  # None if it is damaged
         profile = b""
     xmp = info.get("xmp") or _raw_profile(texts, "xmp")
@@ -97,6 +100,7 @@ def _parts_left_out(image: Image.Image, file: BinaryIO) -> list[str]:
         ),
         "its content credentials (C2PA) are": b"caBX" in chunks or any(b"c2pa" in part[:200] for part in segments),
         "its gain map, for displays of high dynamic range, is": "gainmap" in auxiliary or b"tmap" in brands_of(file),
+        "its clipping paths are": any(code in CLIPPING_PATHS for code in image.info.get("photoshop") or ()),
         "its depth map is": bool(image.info.get("depth_images")),
     }
     return [words for words, is_there in parts.items() if is_there]
@@ -108,6 +112,17 @@ def _decoded(text: bytes) -> str:
         return text.rstrip(b"\0").decode()
     except UnicodeDecodeError:
         return text.rstrip(b"\0").decode("latin-1")
+
+
+def _bmp_profile(file: BinaryIO) -> bytes | None:
+    """Returns the colour profile in a bitmap whose header is a BITMAPV5HEADER; None if it or that is missing."""
+    file.seek(0)
+    head = file.read(14 + BMP_V5_HEADER)
+    if head[:2] != b"BM" or head[14:18] != BMP_V5_HEADER.to_bytes(4, "little") or head[70:74] != b"DEBM":
+        return None
+    begin, length = struct.unpack("<II", head[126:134])
+    file.seek(14 + begin)
+    return file.read(min(length, MAX_PROFILE))
 
 
 def _raw_profile(texts: dict[str, str], kind: str) -> bytes | None:
@@ -266,6 +281,8 @@ def tiff_metadata(page: TiffPage, warnings: list[str]) -> dict[str, Any]:
     aspect = None if has_unit or None in resolutions else _aspect([Fraction(*each) for each in resolutions])
     lost = (words for words, codes in TIFF_TAGS_LEFT_OUT.items() if any(code in page.tags for code in codes))
     warnings += [f"its {words} left out" for words in lost]
+    if page.is_imagej or page.is_ome:
+        warnings.append("its description of planes and sizes (ImageJ, OME) is left out")
     tags = {"xmp": page.tags.valueof(XMP_TAG), "iptc": page.tags.valueof(IPTC_TAG)}
     if isinstance(tags["iptc"], tuple):  # stored as numbers of 32 bits, as Adobe's programs do
         tags["iptc"] = np.array(tags["iptc"], f"{page.parent.byteorder}u4").tobytes()

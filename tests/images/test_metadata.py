@@ -345,6 +345,13 @@ def test_other_parts_of_a_file_are_named(capsys):
     for tag, line in ((33922, "its georeference is left out"), (37724, "its layers are left out")):
         content = by_tifffile(smooth(3), extratags=[(tag, 12, 6, (0.0,) * 6, True)])
         assert line in upscale(content, "a.tif", "b.tif", capsys)
+    tifffile.imwrite("a.tif", smooth(1), imagej=True)
+    line = "its description of planes and sizes (ImageJ, OME) is left out"
+    assert line in upscale(Path("a.tif").read_bytes(), "a.tif", "b.tif", capsys)
+    path = b"Photoshop 3.0\0" + b"8BIM\x07\xd0\0\0\0\0\0\x02ab"
+    content = encoded(Image.fromarray(smooth(3)), "JPEG")
+    content = content[:2] + segment(0xED, path) + content[2:]
+    assert "its clipping paths are left out" in upscale(content, "a.jpg", "b.jpg", capsys)
     content = encoded(Image.fromarray(smooth(3)), "HEIF")
     with Image.open(io.BytesIO(content)) as image:
         image.info |= {"aux": {"urn:com:apple:photo:2020:aux:hdrgainmap": [3]}, "depth_images": [object()]}
@@ -383,3 +390,14 @@ def test_square_pixels_have_no_aspect_ratio():
         encoded(Image.fromarray(smooth(3)), "JPEG"),
     ):
         assert read(content)[0].aspect is None
+
+
+def test_the_colour_profile_of_a_bitmap_is_read(capsys):
+    pixels = smooth(3, cols=52)
+    content = encoded(Image.fromarray(pixels), "BMP")[54:]
+    head = struct.pack("<IiiHHIIiiII", 124, 52, 40, 1, 24, 0, len(content), 2835, 2835, 0, 0) + bytes(16) + b"DEBM"
+    head += bytes(36 + 12 + 4) + struct.pack("<III", 124 + len(content), len(SRGB), 0)
+    content = b"BM" + struct.pack("<IHHI", 138 + len(content) + len(SRGB), 0, 0, 138) + head + content + SRGB
+    assert upscale(content, "a.bmp", "b.png", capsys) == []
+    assert stored("b.png")["icc_profile"] == SRGB
+    assert upscale(content, "a.bmp", "b.bmp", capsys) == ["BMP holds no colour profile: left out"]
