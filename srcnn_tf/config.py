@@ -126,7 +126,11 @@ class Config:
         None, "Upscale or test images on the workers of this Dask scheduler, tcp://host:8786; local: one per core."
     )
     quality: int = flag(95, "Quality of JPEG, WebP and AVIF files, 1 to 100.", limits=(1, 100))
-    max_megapixels: float = flag(200.0, "Largest upscaled image, in millions of pixels.")
+    max_megapixels: float | None = flag(
+        None,
+        "Largest upscaled image, in millions of pixels. Default: 200 where all of it has to be in memory (WebP, AVIF, "
+        "BMP, videos), else 2000.",
+    )
 
     def __post_init__(self) -> None:
         """Fills in the defaults that depend on other fields, and checks all values."""
@@ -212,8 +216,9 @@ class Config:
                 f"{label_size} pixels with {self.architecture}; give --label_size={label_size} or leave it out."
             )
         for name in ("learning_rate", "max_megapixels"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise UsageError(f"--{name}={getattr(self, name)}: expected a number above 0.")
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise UsageError(f"--{name}={value}: expected a number above 0.")
         if not 0 <= self.validation_split < 1:
             raise UsageError(f"--validation_split={self.validation_split}: expected 0 or more, and less than 1.")
 

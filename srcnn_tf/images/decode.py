@@ -1,48 +1,122 @@
-"""Decodes BMP, GIF, JPEG, PNG, WebP, AVIF and HEIC files with Pillow, and PNG files of 16 bits with imagecodecs."""
+"""Decodes BMP, GIF, JPEG, PNG, WebP, AVIF and HEIC files with Pillow, and PNG files of 16 bits with imagecodecs.
+
+Damage that costs no pixel is mended first: a JPEG file without its end marker, a PNG file with a wrong checksum of a
+part that it can do without.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 import os
+import re
 import stat
+import zlib
+from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
-from srcnn_tf.images.page import check_size, cmyk_to_rgb, unsupported
+from srcnn_tf.images.formats import Kind
+from srcnn_tf.images.page import check_size, cmyk_to_rgb, raw_file, unsupported
 
 AVIF = features.check("avif")
 HEIC = find_spec("pillow_heif") is not None
 PILLOW_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP", *(["AVIF"] if AVIF else []))  # by content, not by extension
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}  # ISO/IEC 23008-12, annex B
+AVIF_BRANDS = {b"avif", b"avis"}
+# Raw files of cameras that are not TIFF: Fujifilm, Olympus, Panasonic, Sigma, Minolta, Canon; "crx " is a brand of it.
+RAW_SIGNATURES = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"\0MRM", b"II\x1a\0\0\0HEAPCCDR")
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# Markers of JPEG (ITU-T T.81, table B.1).
+END_OF_IMAGE, START_OF_SCAN = 0xD9, 0xDA
+START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+MARKER = re.compile(rb"\xff[^\x00\xd0-\xd8\xff]")  # that cannot stand within coded data
+# In XMP by Adobe and Google, in XMP by Apple, in the segment that ISO 21496-1 defines.
+GAIN_MAP = re.compile(rb"hdrgm:|HDRGainMap|urn:iso:std:iso:ts:21496")
+LUMA_TABLE_SUM = 3688  # of the 64 numbers in table K.1 of the JPEG standard
+# Stands for all lossy WebP files, as they do not say theirs: the default of most encoders is 75 or 80.
+WEBP_QUALITY = 80.0
+WEBP_FRAME_HEADER = 16  # bytes
 ORIENTATION = 0x0112  # EXIF tag
 GREY_MODES = frozenset({"1", "L", "LA", "La"})
 COLOR_MODES = frozenset({"P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "YCbCr"})
 
 
-def open_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """Opens a regular file that is not empty; opening a pipe would wait forever."""
+def open_file(path: str | os.PathLike[str], warnings: list[str]) -> BinaryIO:
+    """Opens a regular file that is not empty, or a mended copy in memory; opening a pipe would wait forever."""
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("it is not a file")
     if status.st_size == 0:
         raise ValueError("it is empty")
-    return open(path, "rb")
+    file = open(path, "rb")  # noqa: SIM115 - the caller closes it
+    try:
+        mended = _without_damaged_chunks(file, warnings)
+    except BaseException:
+        file.close()
+        raise
+    if mended is None:
+        return file
+    file.close()
+    return mended
+
+
+def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Yields the name of each chunk of a PNG file, where its content begins, and its length; of other files, none."""
+    file.seek(0)
+    position = len(PNG_SIGNATURE)
+    if file.read(position) != PNG_SIGNATURE:
+        return
+    while len(head := file.read(8)) == 8:
+        length, name = int.from_bytes(head[:4]), head[4:]
+        yield name, position + 8, length
+        position += 12 + length
+        file.seek(position)
+
+
+def _without_damaged_chunks(file: BinaryIO, warnings: list[str]) -> BinaryIO | None:
+    """Returns a copy of a PNG file without ancillary chunks whose checksum is wrong; None if there are none."""
+    damaged = []
+    for name, begin, length in png_chunks(file):
+        if name[0] & 0x20:  # ancillary: the image can be decoded without it (PNG specification, section 5.4)
+            file.seek(begin)
+            content, checksum = file.read(length), file.read(4)
+            if len(checksum) == 4 and zlib.crc32(name + content) != int.from_bytes(checksum):
+                damaged.append((begin - 8, begin + length + 4))
+                warnings.append(f"the checksum of its {name.decode('latin-1')} chunk is wrong: left out")
+    if not damaged:
+        return None
+    file.seek(0)
+    content, kept, position = file.read(), [], 0
+    for begin, end in damaged:
+        kept.append(content[position:begin])
+        position = end
+    return io.BytesIO(b"".join([*kept, content[position:]]))
 
 
 def open_image(file: BinaryIO, path: str | os.PathLike[str], max_pixels: int, advice: str) -> Image.Image:
     """Opens an image with Pillow, which decodes no pixel yet, and checks the size that the file declares."""
-    if os.fstat(file.fileno()).st_size > 8 * max_pixels + 2**30:  # some decoders read the whole file first
-        raise ValueError(f"a file of {os.fstat(file.fileno()).st_size / 1e9:.1f} GB is too large")
-    file.seek(0)
-    head, formats = file.read(12), PILLOW_FORMATS
-    if head[4:8] == b"ftyp" and head[8:] in HEIC_BRANDS:
+    size = file.seek(0, os.SEEK_END)
+    if size > 8 * max_pixels + 2**30:  # some decoders read the whole file first
+        raise ValueError(f"a file of {size / 1e9:.1f} GB is too large")
+    formats, brands = PILLOW_FORMATS, brands_of(file)
+    if brands and brands[0] in HEIC_BRANDS and not AVIF_BRANDS & set(brands):
         _register_heic()
         formats = ("HEIF",)
+    elif AVIF_BRANDS & set(brands) and brands[0] not in HEIC_BRANDS | AVIF_BRANDS:  # which Pillow does not accept
+        file.seek(0)
+        content = file.read()
+        file = io.BytesIO(content[:8] + b"avif" + content[12:])
+    file.seek(0)
+    head = file.read(16)
+    if head.startswith(RAW_SIGNATURES) or b"crx " in brands:
+        raise raw_file(path)
     file.seek(0)
     try:
         image = Image.open(file, formats=formats)
@@ -51,6 +125,16 @@ def open_image(file: BinaryIO, path: str | os.PathLike[str], max_pixels: int, ad
         raise ValueError(f"not {names}, GIF, JPEG, PNG, TIFF or WebP, or damaged at its beginning") from None
     check_size(path, image.height, image.width, max_pixels, advice)
     return image
+
+
+def brands_of(file: BinaryIO) -> list[bytes]:
+    """Returns the major brand of an ISO base media file and those it is compatible with; of other files, none."""
+    file.seek(0)
+    head = file.read(16)
+    if head[4:8] != b"ftyp":
+        return []
+    compatible = file.read(min(int.from_bytes(head[:4]), 1024) - 16)
+    return [head[8:12], *(compatible[begin : begin + 4] for begin in range(0, len(compatible), 4))]
 
 
 def _register_heic() -> None:
@@ -62,6 +146,16 @@ def _register_heic() -> None:
     pillow_heif.register_heif_opener()
 
 
+def kind_of(image: Image.Image, file: BinaryIO) -> Kind:
+    """Returns what `decode` will return of an image that Pillow opened, which has no pixel decoded yet."""
+    file.seek(24)
+    is_deep = image.format == "PNG" and file.read(1) == b"\x10"  # the bit depth in its header
+    is_grey = image.mode in GREY_MODES or image.mode.startswith("I")
+    channels = (1 if is_grey else 3) + image.has_transparency_data
+    shape = (image.height, image.width, channels)[: 2 if channels == 1 else 3]
+    return Kind(shape, np.dtype(np.uint16 if is_deep else np.uint8))
+
+
 def decode(
     image: Image.Image, file: BinaryIO, path: str | os.PathLike[str], warnings: list[str]
 ) -> NDArray[np.uint8 | np.uint16]:
@@ -69,6 +163,8 @@ def decode(
 
     A palette becomes RGB, or RGBA if it has transparency; 1 to 7 bits become 8; CMYK becomes RGB.
     """
+    if image.format in ("JPEG", "MPO"):
+        image = _completed(image, file, warnings)
     image.load()  # also where Pillow's pixels are not used: it reads the metadata that follows them
     file.seek(24)
     if image.format == "PNG" and file.read(1) != b"\x08":  # the bit depth in its header
@@ -80,11 +176,103 @@ def decode(
     elif image.mode in GREY_MODES | COLOR_MODES:
         mode = ("L" if image.mode in GREY_MODES else "RGB") + ("A" if image.has_transparency_data else "")
         pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+        if image.format == "BMP" and mode == "RGBA" and not pixels[..., 3].any():  # as browsers read it
+            pixels = pixels[..., :3]
+            warnings.append("its alpha, 0 throughout, is left out")
     else:
         raise unsupported(path, f"Pillow mode {image.mode!r}")
-    if (frames := getattr(image, "n_frames", 1)) > 1:
+    if (frames := getattr(image, "n_frames", 1)) > 1 and not any("gain map" in warning for warning in warnings):
         warnings.append(f"only the first of {frames} frames is read")
     return pixels
+
+
+def _completed(image: Image.Image, file: BinaryIO, warnings: list[str]) -> Image.Image:
+    """Opens a JPEG file that lacks its end marker, or has other bytes in its place, with one; returns others as given.
+
+    Raises:
+        ValueError: it lacks blocks too. What follows the last block does not count, while bits that are missing from a
+            block are taken from it. So it is complete if it decodes to the same pixels whatever follows.
+    """
+    file.seek(0)
+    content = file.read()
+    end, after, has_all_scans = _end_of_scans(content)
+    if after is not None:
+        _report_rest(image, content[after:].strip(b"\0\xff"), warnings)
+        return image
+    begun = content[:end].rstrip(b"\0\xff")
+    while content[len(begun) : end].startswith(b"\xff\0"):  # a byte of 255 within the coded data
+        begun += b"\xff\0"
+    decoded, completed = set(), []
+    for filling in (b"", *(np.random.default_rng(seed).bytes(256).replace(b"\xff", b"") for seed in range(2))):
+        completed.append(Image.open(io.BytesIO(begun + filling + b"\xff\xd9"), formats=("JPEG",)))
+        decoded.add(hashlib.sha256(completed[-1].tobytes()).digest())
+    if not has_all_scans or len(decoded) > 1:
+        raise ValueError("its image data is truncated")
+    warnings.append("it has no end marker, but all of its pixels")
+    return completed[0]
+
+
+def _report_rest(image: Image.Image, rest: bytes, warnings: list[str]) -> None:
+    """Says what follows the image in a JPEG file: a gain map, other images, the video of a motion photo."""
+    has_gain_map = bool(rest) and any(GAIN_MAP.search(part) for part in (rest, image.info.get("xmp") or b""))
+    if has_gain_map:
+        warnings.append("its gain map, for displays of high dynamic range, is left out")
+    if b"ftyp" in rest:
+        warnings.append("the video after its end is left out")
+    elif rest and not has_gain_map and getattr(image, "n_frames", 1) == 1:
+        warnings.append(f"{len(rest):,} bytes after its end are left out")
+
+
+def _end_of_scans(content: bytes) -> tuple[int, int | None, bool]:
+    """Finds the end of a JPEG file's coded data (ITU-T T.81, B.2).
+
+    Returns:
+        Where it is; where the end marker ends, or None if there is none; whether there is a scan for all bits of all
+        coefficients.
+    """
+    position, end, count = 2, len(content), 0
+    bits: dict[int, list[int]] = {}  # of each component: the lowest bit of each coefficient, once it is known
+    while (found := MARKER.search(content, position)) and content[found.start() + 1] != END_OF_IMAGE:
+        position = found.start()
+        marker, begin = content[position + 1], position + 4
+        position += 2 + int.from_bytes(content[position + 2 : begin])
+        if marker == START_OF_SCAN and position <= len(content):
+            first, last, lowest = content[position - 3 : position]
+            for name in content[begin + 1 : position - 3 : 2]:
+                bits.setdefault(name, [1] * 64)[first : last + 1] = [lowest & 15] * (last + 1 - first)
+            found = MARKER.search(content, position)
+            end = found.start() if found else len(content)
+        elif marker in START_OF_FRAME:
+            count = content[begin + 5] if begin + 5 < len(content) else 0
+    is_complete = count == len(bits) and not any(map(any, bits.values()))
+    return end, found.end() if found else None, is_complete
+
+
+def jpeg_quality(image: Image.Image, file: BinaryIO) -> float | None:
+    """Estimates how strongly an image that Pillow opened is compressed.
+
+    Returns:
+        Of a JPEG file the quality, 1 to 100, at which the tables of the JPEG standard (its annex K), scaled as the
+        Independent JPEG Group's library does, have the same sum as the file's for luma. Of a lossy WebP file
+        `WEBP_QUALITY`, as its quality is not stored. None for all others.
+    """
+    tables = getattr(image, "quantization", None)
+    if image.format in ("JPEG", "MPO") and tables:
+        percent = 100 * sum(next(iter(tables.values()))) / LUMA_TABLE_SUM
+        return max(1.0, (200 - percent) / 2 if percent <= 100 else 5000 / percent)
+    return WEBP_QUALITY if image.format == "WEBP" and _is_lossy_webp(file) else None
+
+
+def _is_lossy_webp(file: BinaryIO) -> bool:
+    """Finds the kind of the first image in a WebP file, after chunks such as a colour profile."""
+    file.seek(12)
+    while len(header := file.read(8)) == 8:
+        name, size = header[:4], int.from_bytes(header[4:], "little")
+        if name in (b"VP8 ", b"VP8L"):
+            return name == b"VP8 "
+        # A frame of an animation has chunks within it.
+        file.seek(WEBP_FRAME_HEADER if name == b"ANMF" else size + size % 2, os.SEEK_CUR)
+    return False
 
 
 def load_exif(data: bytes | None) -> Image.Exif:
@@ -97,7 +285,22 @@ def load_exif(data: bytes | None) -> Image.Exif:
     return Image.Exif()
 
 
-def exif_orientation(exif: bytes | None) -> int:
-    """Returns the orientation in EXIF data, 1 to 8; 1 if there is none or an impossible one."""
-    value = load_exif(exif).get(ORIENTATION)
+def orientation_of(image: Image.Image) -> int:
+    """Returns the orientation where Pillow finds it, 1 to 8; 1 if there is none or an impossible one.
+
+    That is in EXIF data, also those in a text of a PNG file, or else in XMP.
+    """
+    with contextlib.suppress(Exception):  # SyntaxError, struct.error and more
+        return valid_orientation(image.getexif().get(ORIENTATION))
+    return 1
+
+
+def valid_orientation(value: Any) -> int:
+    """Returns an orientation, or 1 in place of an impossible one."""
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def xmp_orientation(packet: Any) -> int | None:
+    """Returns the orientation in XMP, found as Pillow finds it; None if there is none."""
+    found = re.search(rb'tiff:Orientation(?:="|>)([0-9])', packet) if isinstance(packet, bytes) else None
+    return int(found[1]) if found else None

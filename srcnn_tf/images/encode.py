@@ -75,15 +75,15 @@ def encode_png(pixels: Pixels) -> Generator[bytes]:
     """
     rows, cols = pixels.shape[:2]
     bits, color = 8 * pixels.dtype.itemsize, PNG_COLORS[channels_of(pixels)]
-    yield b"\x89PNG\r\n\x1a\n" + _png_chunk(b"IHDR", struct.pack(">IIBBBBB", cols, rows, bits, color, 0, 0, 0))
-    yield _png_chunk(b"IDAT", b"\x78\x01")  # the header of a zlib stream
+    yield b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", struct.pack(">IIBBBBB", cols, rows, bits, color, 0, 0, 0))
+    yield png_chunk(b"IDAT", b"\x78\x01")  # the header of a zlib stream
     checksum = 1
     strips = _strips(pixels, block_rows(pixels.shape, pixels.dtype), above=1)
     for filtered, chunk in map_in_threads(_encode_png_strip, strips, cores()):
         checksum = zlib.adler32(filtered, checksum)
         yield chunk
-    yield _png_chunk(b"IDAT", b"\x03\x00" + checksum.to_bytes(4))  # the last block, an empty one
-    yield _png_chunk(b"IEND", b"")
+    yield png_chunk(b"IDAT", b"\x03\x00" + checksum.to_bytes(4))  # the last block, an empty one
+    yield png_chunk(b"IEND", b"")
 
 
 def _encode_png_strip(strip: NDArray) -> tuple[bytes, bytes]:
@@ -104,7 +104,7 @@ def _encode_png_strip(strip: NDArray) -> tuple[bytes, bytes]:
     # In photographs, repetitions of more than a byte cost more than they save; in grey stored as RGB, they do not.
     sample = filtered[:SAMPLE_BYTES]
     strategy = min((zlib.Z_RLE, zlib.Z_FILTERED), key=lambda strategy: len(_deflate(sample, strategy)))
-    return filtered, _png_chunk(b"IDAT", _deflate(filtered, strategy))
+    return filtered, png_chunk(b"IDAT", _deflate(filtered, strategy))
 
 
 def _deflate(content: bytes, strategy: int) -> bytes:
@@ -112,7 +112,8 @@ def _deflate(content: bytes, strategy: int) -> bytes:
     return compressor.compress(content) + compressor.flush(zlib.Z_SYNC_FLUSH)
 
 
-def _png_chunk(kind: bytes, content: bytes) -> bytes:
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    """Returns a chunk of a PNG file, with its length and checksum."""
     return struct.pack(">I", len(content)) + kind + content + zlib.crc32(kind + content).to_bytes(4)
 
 

@@ -91,19 +91,43 @@ class Page:
         icc_profile: for grey or RGB, as the pixels are.
         exif: as `PIL.Image.Exif.tobytes` returns it. Its orientation has been applied to the pixels already.
         dpi: pixels per inch, horizontal and vertical.
-        jpeg_quality: how strongly a JPEG or WebP file is compressed, see `metadata.jpeg_quality`.
+        aspect: pixels per unit, horizontal and vertical, of pixels that are not square, where the unit is not known.
+        xmp: the packet of XMP as it was read, of an image of `size`.
+        iptc: records as IPTC-IIM defines them.
+        texts: keywords with texts; "Comment" is that of a JPEG or GIF file.
+        colors: what the values mean, as PNG chunks: their names (gAMA, cHRM, sRGB, cICP) with their contents.
+        size: rows and columns that the image had in the file, upright.
+        jpeg_quality: how strongly a JPEG or WebP file is compressed, see `decode.jpeg_quality`.
+        is_lossless: whether it is from a lossless file of a format that is mostly lossy (WebP), and stays so there.
     """
 
     pixels: Pixels
     icc_profile: bytes | None = None
     exif: bytes | None = None
     dpi: Dpi = None
+    aspect: Dpi = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    texts: dict[str, str] | None = None
+    colors: dict[bytes, bytes] | None = None
+    size: tuple[int, int] | None = None
     jpeg_quality: float | None = None
+    is_lossless: bool = False
 
 
 def channels_of(pixels: Pixels) -> int:
     """Returns 1 for grey, 2 for grey and alpha, 3 for RGB, 4 for RGBA."""
     return 1 if len(pixels.shape) == 2 else pixels.shape[2]
+
+
+def without_opaque_alpha(pixels: Pixels) -> Pixels:
+    """Returns grey or RGB alone if there is alpha and it is opaque throughout, else what is given."""
+    if channels_of(pixels) not in (2, 4):
+        return pixels
+    array = as_array(pixels)
+    if array[..., -1].min() < np.iinfo(array.dtype).max:
+        return array
+    return np.ascontiguousarray(array[..., 0] if array.shape[2] == 2 else array[..., :3])
 
 
 def check_size(path: str | os.PathLike[str], rows: int, cols: int, max_pixels: int, advice: str) -> None:
@@ -124,6 +148,15 @@ def unsupported(path: str | os.PathLike[str], kind: str) -> RunError:
     """Returns the error for an intact image of a kind that would be read wrongly."""
     return RunError(
         f"{path}: this kind of image ({kind}) is not supported; convert it to grey or RGB of 8 or 16 bits first."
+    )
+
+
+def raw_file(path: str | os.PathLike[str], camera: str = "") -> RunError:
+    """Returns the error for the raw data of a camera, beside which there may be a thumbnail."""
+    of = f" {' '.join(camera.split())}" if camera.strip(" \0") else ""
+    return RunError(
+        f"{path}: holds the raw data of a camera{of}, which have to be developed: expected an image. Save it as TIFF "
+        "of 16 bits with darktable, RawTherapee or the camera maker's program, and upscale that."
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcnn_tf.images import tiff
-from srcnn_tf.images.decode import AVIF, HEIC, decode, exif_orientation, open_file, open_image
+from srcnn_tf.images.decode import AVIF, HEIC, decode, open_file, open_image, orientation_of
 from srcnn_tf.images.library_errors import library_errors, quiet
 from srcnn_tf.images.page import as_array, oriented
 
@@ -35,13 +35,13 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     Raises:
         RunError: the file is no image, is damaged, too large, or of a kind that would be read wrongly.
     """
-    with library_errors(path), open_file(path) as file:
+    with library_errors(path), open_file(path, []) as file:
         if tiff.is_tiff(file):
             with tiff.open_tiff(file, path, MAX_PIXELS, ADVICE, []) as pages:
                 pixels, orientation = as_array(tiff.decode_page(path, pages[0], [])), tiff.orientation_of(pages[0])
         else:
             with open_image(file, path, MAX_PIXELS, ADVICE) as image:
-                pixels, orientation = decode(image, file, path, []), exif_orientation(image.info.get("exif"))
+                pixels, orientation = decode(image, file, path, []), orientation_of(image)
     pixels = oriented(pixels, orientation)
     if pixels.ndim == 3:
         pixels = pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
@@ -53,7 +53,7 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
 def declared_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Returns the rows and columns that an image file declares, before orienting it; 0 and 0 if it cannot be read."""
     try:
-        with quiet(), open_file(path) as file:
+        with quiet(), open_file(path, []) as file:
             if tiff.is_tiff(file):
                 return tiff.first_page_size(file)
             with open_image(file, path, sys.maxsize, "") as image:

@@ -8,6 +8,7 @@ images nor exhaust the memory, everything a file declares is checked before a pa
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import os
 import struct
@@ -18,9 +19,11 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tifffile import TiffFile, TiffPage
+from tifffile import TiffFile, TiffPage, TiffPages
 from tifffile.tifffile import jpeg_shape
 
+from srcnn_tf.images.decode import valid_orientation, xmp_orientation
+from srcnn_tf.images.formats import Kind
 from srcnn_tf.images.library_errors import library_errors
 from srcnn_tf.images.page import (
     Pixels,
@@ -29,6 +32,7 @@ from srcnn_tf.images.page import (
     block_rows,
     check_size,
     cmyk_to_rgb,
+    raw_file,
     unpremultiplied,
     unsupported,
 )
@@ -48,6 +52,10 @@ JPEG = 7
 COMPRESSIONS = frozenset({1, 2, 3, 4, 5, JPEG, 8, 32773, 32946, 34925, 50000})
 PREMULTIPLIED, ALPHA = 1, 2  # kinds of extra samples
 REDUCED, MASK = 1, 4  # bits of NewSubfileType
+MAKER, MODEL, XMP, DNG_VERSION = 271, 272, 700, 50706  # tags
+RAW_COLORS = (32803, 34892)  # photometric interpretations: a colour filter array, and linear raw data
+CR2_HEAD = b"\x10\0\0\0CR\2"  # after the first four bytes of Canon's files
+MAX_SUB_DIRECTORIES = 16
 
 
 def is_tiff(file: BinaryIO) -> bool:
@@ -73,6 +81,7 @@ def open_tiff(
         count = _count_pages(tiff)
         for index in range(count):
             page = cast(TiffPage, tiff.pages[index])
+            _refuse_raw(path, page)
             if page.subfiletype & (REDUCED | MASK):
                 continue
             check_size(path, page.imagelength, page.imagewidth, max_pixels, advice)
@@ -80,12 +89,51 @@ def open_tiff(
             stored += _check_segments(page, size)
             if stored > 16 * size:  # many pages, or parts of one, that share the same bytes
                 raise ValueError(f"its parts have {stored} bytes, the file has {size}")
-            pages.append(page)
+            pages += _planes(tiff, page, size) if count == 1 else [page]
         if not pages:
             raise ValueError("no page in it is an image of full size")
         if skipped := count - len(pages):
             warnings.append(f"{skipped} of its {count} pages are reduced copies or masks, and left out")
         yield pages
+
+
+def _refuse_raw(path: str | os.PathLike[str], page: TiffPage) -> None:
+    """Raises a RunError for raw files of cameras (DNG, NEF, CR2, ARW, PEF, ...), whose pages are but thumbnails."""
+    pages, file = [page], page.parent.filehandle
+    with contextlib.suppress(Exception):  # damaged sub-directories, which are not needed
+        for index in range(min(len(page.subifds or ()), MAX_SUB_DIRECTORIES)):
+            pages.append(cast(TiffPage, cast(TiffPages, page.pages)[index]))
+    file.seek(4)
+    is_raw = DNG_VERSION in page.tags or file.read(7) == CR2_HEAD
+    is_raw = is_raw or any(262 in each.tags and each.photometric in RAW_COLORS for each in pages)
+    full = [each for each in pages[1:] if not each.subfiletype & (REDUCED | MASK)]
+    is_thumbnail = any(each.imagelength * each.imagewidth > page.imagelength * page.imagewidth for each in full)
+    camera = page.tags.valueof(MODEL) or page.tags.valueof(MAKER)
+    if is_raw or (is_thumbnail and camera):
+        raise raw_file(path, str(camera or ""))
+    if is_thumbnail:
+        raise unsupported(path, "a thumbnail of an image in a sub-directory")
+
+
+def _planes(tiff: TiffFile, page: TiffPage, size: int) -> list[TiffPage]:
+    """Returns the only page of a file, once for each plane of a stack that is stored under it, as ImageJ does."""
+    count = 1
+    with contextlib.suppress(Exception):  # the description, a text, may say anything
+        if page.is_imagej:
+            count = int((tiff.imagej_metadata or {}).get("images", 1))
+        elif page.is_shaped and tiff.series[0].dataoffset == page.dataoffsets[0]:
+            count = tiff.series[0].size // page.size
+    if count <= 1 or not page.is_final:
+        return [page]
+    plane_size = math.prod(page.shaped) * page.bitspersample // 8
+    if count > MAX_PAGES or page.dataoffsets[0] + count * plane_size > size:
+        raise ValueError(f"it says that it has {count} planes: more than are in it, or than {MAX_PAGES}")
+    planes = [page]
+    for index in range(1, count):
+        plane = copy.copy(page)
+        plane._index, plane.dataoffsets = (index,), (page.dataoffsets[0] + index * plane_size,)
+        planes.append(plane)
+    return planes
 
 
 def first_page_size(file: BinaryIO) -> tuple[int, int]:
@@ -179,6 +227,9 @@ def decode_page(path: str | os.PathLike[str], page: TiffPage, warnings: list[str
         RunError; an array if the page is CMYK or has alpha.
     """
     channels, is_premultiplied = _select_channels(page, warnings)
+    shape, dtype = kind_of(page)
+    if page.photometric == CMYK:
+        shape = (*shape[:2], SAMPLES[CMYK])
     palette = None
     if page.photometric == PALETTE:
         # Of the 16 bits of its colours, some writers fill the upper eight, others repeat them in the lower ones.
@@ -206,15 +257,19 @@ def decode_page(path: str | os.PathLike[str], page: TiffPage, warnings: list[str
                 join = partial(_join_parts, page, decode)
                 yield from map_in_threads(lambda parts: convert(join(parts)), _read_parts(page, step), cores())
 
-    count = 3 if page.photometric == PALETTE else len(channels)
-    shape = (page.imagelength, page.imagewidth, count)[: 2 if count == 1 else 3]
-    dtype = np.dtype(np.uint8 if page.bitspersample <= 8 else np.uint16)
     step = block_rows(shape, dtype)
     pixels = RowStream(shape, dtype, blocks())
     if page.photometric == CMYK:
         image = Image.frombytes("CMYK", (page.imagewidth, page.imagelength), as_array(pixels).tobytes())
         return cmyk_to_rgb(image, profile_of(page), warnings)
-    return as_array(pixels) if count in (2, 4) else pixels
+    return as_array(pixels) if len(channels) in (2, 4) else pixels
+
+
+def kind_of(page: TiffPage) -> Kind:
+    """Returns the shape and dtype of what `decode_page` returns."""
+    count = 3 if page.photometric in (PALETTE, CMYK) else len(_select_channels(page, [])[0])
+    shape = (page.imagelength, page.imagewidth, count)[: 2 if count == 1 else 3]
+    return Kind(shape, np.dtype(np.uint8 if page.bitspersample <= 8 else np.uint16))
 
 
 def _select_channels(page: TiffPage, warnings: list[str]) -> tuple[list[int], bool]:
@@ -279,9 +334,8 @@ def _to_full_range(samples: NDArray, bits: int) -> NDArray[np.uint8 | np.uint16]
 
 
 def orientation_of(page: TiffPage) -> int:
-    """Returns the orientation tag, 1 to 8."""
-    value = page.tags.valueof(274, 1)
-    return value if value in range(1, 9) else 1
+    """Returns the orientation tag, or else that in XMP, 1 to 8."""
+    return valid_orientation(page.tags.valueof(274) or xmp_orientation(page.tags.valueof(XMP)))
 
 
 def profile_of(page: TiffPage) -> bytes | None:

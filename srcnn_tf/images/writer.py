@@ -6,52 +6,45 @@ import contextlib
 import io
 import math
 import os
-from dataclasses import dataclass, replace
+import struct
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-import numpy as np
 from numpy.typing import DTypeLike
-from PIL import Image, features
+from PIL import Image, PngImagePlugin
 from tifffile import TiffWriter
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.images.encode import encode_jpeg, encode_png, encode_tiff_strips
+from srcnn_tf.images.encode import encode_jpeg, encode_png, encode_tiff_strips, png_chunk
+from srcnn_tf.images.formats import AVIF, FORMATS, JPEG, PNG, TIFF, WEBP, Format, problem_with
 from srcnn_tf.images.library_errors import library_errors
-from srcnn_tf.images.metadata import updated_exif, write_tiff_exif
+from srcnn_tf.images.metadata import IPTC_TAG, XMP_TAG, selected_colors, updated_exif, updated_xmp, write_tiff_exif
 from srcnn_tf.images.page import Page, RowStream, as_array, block_rows, channels_of, matching_profile
 from srcnn_tf.system.files import atomic_write
 
+METADATA_NAMES = {
+    "icc_profile": "colour profile",
+    "exif": "EXIF data",
+    "dpi": "resolution",
+    "aspect": "aspect ratio of pixels",
+    "xmp": "XMP",
+    "iptc": "IPTC data",
+    "texts": "texts",
+}
+COMMENT = "Comment"  # the only text of JPEG files, by its keyword in PNG files
 
-@dataclass(frozen=True)
-class Format:
-    """What an image format can hold."""
-
-    name: str
-    max_side: int  # rows or columns
-    alpha: bool = True
-    has_16_bits: bool = False
-    metadata: tuple[str, ...] = ("icc_profile", "exif", "dpi")  # of Page
-
-
-PNG = Format("PNG", 1_000_000, has_16_bits=True)  # libpng's limit
-JPEG = Format("JPEG", 65_500, alpha=False)  # libjpeg's limit
-WEBP = Format("WebP", 16_383, metadata=("icc_profile", "exif"))
-AVIF = Format("AVIF", 65_536, metadata=("icc_profile", "exif"))
-BMP = Format("BMP", 2**31 - 1, alpha=False, metadata=("dpi",))
-TIFF = Format("TIFF", 2**31 - 1, has_16_bits=True)
-FORMATS = {".bmp": BMP, ".png": PNG, ".jpg": JPEG, ".jpeg": JPEG, ".tif": TIFF, ".tiff": TIFF, ".webp": WEBP}
-if features.check("avif"):
-    FORMATS[".avif"] = AVIF
-OUTPUT_EXTENSIONS = frozenset(FORMATS)
-METADATA_NAMES = {"icc_profile": "colour profile", "exif": "EXIF data", "dpi": "resolution"}
-
-MAX_JPEG_EXIF = 65_533  # bytes in a segment
+MAX_SEGMENT = 65_533  # bytes of metadata in a segment of a JPEG file
+SEGMENT_HEAD = 40  # bytes that begin a segment with XMP or IPTC data, at most
+TOO_LARGE = "its {} larger than JPEG holds (64 kB), and left out"
 MAX_CLASSIC_TIFF = 2**32 - 2**25  # bytes of pixels, with room for tags, up to which BigTIFF is not needed
 # Pixels of a WebP file up to which libwebp's method 4 is used, half a decibel better at the same size than method 2;
 # for 100 megapixels it would take a minute.
 MAX_WEBP_METHOD_4 = 25_000_000
+
+WEBP_EFFORT = 75  # of a lossless file, 0 to 100: libwebp's default
 
 
 class ImageWriter:
@@ -62,7 +55,7 @@ class ImageWriter:
     Args:
         path: the file; its folder is created if necessary.
         page_count: number of pages; more than one for TIFF only.
-        quality: of JPEG, WebP and AVIF, 1 to 100. The other formats are lossless.
+        quality: of JPEG, WebP and AVIF, 1 to 100. The other formats are lossless, as is WebP of a lossless WebP file.
 
     Attributes:
         warnings: what the format cannot hold and was left out.
@@ -93,19 +86,9 @@ class ImageWriter:
         if file_format is None:
             known = ", ".join(sorted(FORMATS))
             raise RunError(f"{self._path}: no image format to write has this extension; use one of {known}.")
-        pages = max(self._page_count, self._written + 1)
-        if pages > 1 and file_format is not TIFF:
-            problem = f"one page, and there are {pages}; use the extension .tif"
-        elif np.dtype(dtype) == np.uint16 and not file_format.has_16_bits:
-            problem = "8 bits, and the image has 16; use the extension .png or .tif"
-        elif len(shape) == 3 and shape[2] in (2, 4) and not file_format.alpha:
-            problem = "no transparency, and the image has it; use the extension .png or .tif"
-        elif max(shape[:2]) > file_format.max_side:
-            size = f"{shape[0]} and {shape[1]}"
-            problem = f"up to {file_format.max_side} rows and columns, and the image has {size}; use the extension .tif"
-        else:
-            return
-        raise RunError(f"{self._path}: {file_format.name} holds {problem}.")
+        problem = problem_with(file_format, shape, dtype, max(self._page_count, self._written + 1))
+        if problem is not None:
+            raise RunError(f"{self._path}: {file_format.name} holds {problem[0]}; use the extension {problem[1]}.")
 
     def write(self, page: Page) -> None:
         """Writes a page. Rows that are computed when they are read are, once from top to bottom."""
@@ -149,29 +132,44 @@ class ImageWriter:
                 extrasamples=["unassalpha"] if channels in (2, 4) else None,
                 compression="adobe_deflate",
                 predictor=True,
-                resolution=page.dpi,
-                resolutionunit="inch" if page.dpi else None,
+                resolution=page.dpi or page.aspect,
+                resolutionunit="inch" if page.dpi else "none" if page.aspect else None,
                 iccprofile=page.icc_profile,
-                extratags=write_tiff_exif(self._tiff, exif) if exif else [],
+                extratags=[*(write_tiff_exif(self._tiff, exif) if exif else ()), *_tiff_tags(page)],
                 software=False,
                 metadata=None,
             )
 
     def _write_single(self, page: Page, file_format: Format, exif: Image.Exif | None, file: BinaryIO) -> None:
-        metadata: dict[str, Any] = {"icc_profile": page.icc_profile, "dpi": page.dpi}
+        metadata: dict[str, Any] = {"icc_profile": page.icc_profile, "dpi": page.dpi or page.aspect}
         metadata["exif"] = exif.tobytes() if exif else None
+        if file_format is PNG:
+            metadata["pnginfo"] = _png_texts(page)
+        else:
+            metadata["xmp"] = page.xmp
+        if file_format is JPEG:
+            metadata["comment"] = page.texts and page.texts[COMMENT].encode()
+            metadata["extra"] = page.iptc and _iptc_segment(page.iptc)
         metadata = {name: value for name, value in metadata.items() if value}
         if file_format in (PNG, JPEG):
             encoded = encode_png(page.pixels) if file_format is PNG else encode_jpeg(page.pixels, self._quality)
             with contextlib.closing(encoded) as parts:
                 file.write(next(parts))
-                file.write(_encode_metadata(file_format, metadata))
+                if file_format is PNG:
+                    file.writelines(_color_chunks(page))
+                file.write(_encode_metadata(file_format, metadata, has_unit=page.dpi is not None))
                 file.writelines(parts)
         else:
             image = Image.fromarray(as_array(page.pixels))
             if file_format is WEBP:
                 metadata["method"] = 4 if image.width * image.height <= MAX_WEBP_METHOD_4 else 2
-            image.save(file, file_format.name.upper(), quality=self._quality, **metadata)
+            options: dict[str, Any] = {"quality": self._quality, "exact": True}  # of WebP: keep colours below alpha 0
+            if page.is_lossless and file_format is WEBP:
+                options |= {"quality": WEBP_EFFORT, "lossless": True}
+            if page.colors:  # of AVIF
+                file.write(_with_codes(page.colors[b"cICP"], image, options | metadata))
+            else:
+                image.save(file, file_format.name.upper(), **options, **metadata)
 
 
 class _NoDescriptor(io.BufferedWriter):
@@ -187,22 +185,85 @@ def _select_metadata(page: Page, file_format: Format, warnings: list[str]) -> tu
             warnings.append(f"{file_format.name} holds no {words}: left out")
             left_out[part] = None
     page = replace(page, **left_out)
+    page = replace(page, colors=selected_colors(page, file_format.colors, warnings), xmp=updated_xmp(page, warnings))
     exif = updated_exif(page, warnings)
     if file_format is WEBP or (file_format is AVIF and channels_of(page.pixels) == 2):  # which store it as RGB
         page = replace(page, icc_profile=matching_profile(page.icc_profile, 3, warnings))
     if file_format is JPEG:
-        if exif and len(exif.tobytes()) > MAX_JPEG_EXIF:
+        if exif and len(exif.tobytes()) > MAX_SEGMENT:
             exif = None
-            warnings.append("its EXIF data is larger than JPEG holds (64 kB), and left out")
+            warnings.append(TOO_LARGE.format("EXIF data is"))
+        for part, words in (("xmp", "XMP is"), ("iptc", "IPTC data is")):
+            if len(getattr(page, part) or b"") > MAX_SEGMENT - SEGMENT_HEAD:
+                left_out[part] = None
+                warnings.append(TOO_LARGE.format(words))
+        page = replace(page, texts=_comment_alone(page.texts or {}, warnings), **left_out)
         if page.dpi and not 1 <= min(page.dpi) <= max(page.dpi) < 2**16:  # whole numbers of 16 bits
             page = replace(page, dpi=None)
     return page, exif
 
 
-def _encode_metadata(file_format: Format, metadata: dict[str, Any]) -> bytes:
-    """Returns metadata as it stands in a PNG or JPEG file: in one of a single pixel, which Pillow writes with it."""
+def _color_chunks(page: Page) -> Iterator[bytes]:
+    """Yields the chunks with the colour space; of sRGB and a profile, PNG allows one."""
+    for name, content in (page.colors or {}).items():
+        if name != b"sRGB" or not page.icc_profile:
+            yield png_chunk(name, content)
+
+
+def _with_codes(codes: bytes, image: Image.Image, options: dict[str, Any]) -> bytes:
+    """Returns an AVIF file with these codes for primaries and transfer, which Pillow writes as those of sRGB."""
+    encoded = io.BytesIO()
+    image.save(encoded, "AVIF", **options)
+    content = encoded.getvalue()
+    begin = content.index(b"colrnclx") + 8
+    return content[:begin] + bytes([0, codes[0], 0, codes[1]]) + content[begin + 4 :]
+
+
+def _png_texts(page: Page) -> PngImagePlugin.PngInfo | None:
+    texts = PngImagePlugin.PngInfo()
+    for name, text in (page.texts or {}).items():
+        texts.add_text(name, text)
+    if page.xmp:
+        texts.add_itxt("XML:com.adobe.xmp", page.xmp.decode(errors="replace"))
+    return texts if texts.chunks else None
+
+
+def _iptc_segment(records: bytes) -> bytes:
+    """Returns a segment of a JPEG file with IPTC data as a resource of Photoshop's."""
+    resource = b"8BIM\x04\x04\0\0" + len(records).to_bytes(4) + records + bytes(len(records) % 2)
+    content = b"Photoshop 3.0\0" + resource
+    return b"\xff\xed" + (2 + len(content)).to_bytes(2) + content
+
+
+def _tiff_tags(page: Page) -> list[tuple]:
+    """Returns XMP and IPTC data as tifffile's `extratags`, of types BYTE and UNDEFINED."""
+    tags = ((XMP_TAG, 1, page.xmp), (IPTC_TAG, 7, page.iptc))
+    return [(tag, kind, len(content), content, True) for tag, kind, content in tags if content]
+
+
+def _comment_alone(texts: dict[str, str], warnings: list[str]) -> dict[str, str] | None:
+    """Returns of all texts the one that JPEG holds."""
+    kept = {name: text for name, text in texts.items() if name == COMMENT and len(text.encode()) <= MAX_SEGMENT}
+    if left_out := [name for name in texts if name not in kept]:
+        warnings.append(f"JPEG holds no text but a comment of 64 kB: {', '.join(left_out)} left out")
+    return kept or None
+
+
+def _encode_metadata(file_format: Format, metadata: dict[str, Any], has_unit: bool) -> bytes:
+    """Returns metadata as it stands in a PNG or JPEG file: in one of a single pixel, which Pillow writes with it.
+
+    Args:
+        file_format: PNG or JPEG.
+        metadata: options of Pillow.
+        has_unit: whether the resolution is per inch; else it is the aspect ratio of pixels, and of no unit.
+    """
+    if file_format is PNG and not has_unit and (aspect := metadata.pop("dpi", None)):
+        return png_chunk(b"pHYs", struct.pack(">IIB", *aspect, 0)) + _encode_metadata(file_format, metadata, has_unit)
     small = io.BytesIO()
     Image.new("L", (1, 1)).save(small, file_format.name, **metadata)
     head = small.getvalue()
-    # After the signature and the header chunk, before the data chunk; or after the first marker, before the tables.
-    return head[33 : head.rindex(b"IDAT") - 4] if file_format is PNG else head[2 : head.rindex(b"\xff\xdb")]
+    if file_format is PNG:
+        return head[33 : head.rindex(b"IDAT") - 4]  # after the signature and the header chunk, before the data chunk
+    unit = head.index(b"JFIF\0") + 7
+    head = head if has_unit else head[:unit] + b"\0" + head[unit + 1 :]
+    return head[2 : head.rindex(b"\xff\xdb")]  # after the first marker, before the tables

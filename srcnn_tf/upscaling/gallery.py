@@ -15,7 +15,8 @@ import jinja2
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.images.page import RowStream
+from srcnn_tf.images.formats import FORMATS
+from srcnn_tf.images.page import RowStream, without_opaque_alpha
 from srcnn_tf.images.read import declared_size
 from srcnn_tf.images.reader import ImageReader
 from srcnn_tf.images.resize import resized_bands
@@ -80,8 +81,9 @@ def _interpolate(source: Path, target: Path, size: tuple[int, int], quality: int
     """Writes an image of a given size by bicubic interpolation."""
     with ImageReader(source, 2**62) as reader, ImageWriter(target, 1, quality) as writer:
         page = next(iter(reader))
-        shape = (*size, *page.pixels.shape[2:])
-        writer.write(replace(page, pixels=RowStream(shape, page.pixels.dtype, resized_bands(page.pixels, *size))))
+        pixels = page.pixels if FORMATS[target.suffix.lower()].alpha else without_opaque_alpha(page.pixels)
+        shape = (*size, *pixels.shape[2:])
+        writer.write(replace(page, pixels=RowStream(shape, pixels.dtype, resized_bands(pixels, *size))))
 
 
 def write_page(title: str, columns: Sequence[str], entries: Sequence[Entry], folder: Path, config: Config) -> Path:

@@ -12,13 +12,22 @@ from tqdm import tqdm
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
+from srcnn_tf.images.formats import FORMATS, PNG, Kind
+from srcnn_tf.images.page import Pixels, without_opaque_alpha
 from srcnn_tf.images.read import declared_size
 from srcnn_tf.images.reader import ImageReader
 from srcnn_tf.images.writer import ImageWriter
 from srcnn_tf.system.jobs import print_line, run_jobs
 from srcnn_tf.system.threads import cores
 from srcnn_tf.upscaling.sizes import scaled_size, upscaling_factor
-from srcnn_tf.upscaling.targets import Job, find_jobs, output_folder
+from srcnn_tf.upscaling.targets import (
+    Job,
+    find_jobs,
+    fitting_extension,
+    is_file_named,
+    largest_input,
+    output_folder,
+)
 from srcnn_tf.upscaling.upscaler import Pass, Upscaler
 
 # Of files compressed more, `jpeg` weights restore more than `matlab` ones: chosen on validation images, see
@@ -102,32 +111,64 @@ def upscale_file(upscaler: Upscaler, config: Config, job: Job, progress: tqdm | 
         MemoryError: it is too large for the memory.
     """
     (source, target), choices = job, list[str]()
-    max_pixels = int(config.max_megapixels * 1e6)
-    # That of a size is checked with each page.
-    declared = max_pixels if config.width or config.height else math.floor(max_pixels / config.scale**2)
-    with ImageReader(source, declared) as reader, ImageWriter(target, len(reader), config.quality) as writer:
+    with (
+        ImageReader(source, largest_input(config)) as reader,
+        ImageWriter(target, len(reader), config.quality) as writer,
+    ):
+        for kind in reader.kinds:  # before any page is decoded
+            _checked_size(source, target, kind.shape, config)
         for page in reader:
+            rows, cols = page.pixels.shape[:2]
+            pixels = _held_pixels(page.pixels, target, choices)
+            size = _checked_size(source, target, pixels.shape, config)
+            is_compressed = page.jpeg_quality is not None and page.jpeg_quality < JPEG_QUALITY_LIMIT
             try:
-                rows, cols = page.pixels.shape[:2]
-                size = target_size(rows, cols, config)
-                is_compressed = page.jpeg_quality is not None and page.jpeg_quality < JPEG_QUALITY_LIMIT
-                upscaled = upscaler(page.pixels, size, is_compressed, progress)
+                upscaled = upscaler(pixels, size, is_compressed, progress)
                 if config.degradation == "auto" and page.jpeg_quality is not None:
                     passes = upscaler.passes(upscaling_factor((rows, cols), size), is_compressed)
                     choices += _explain(page.jpeg_quality, passes)
             except RunError as error:
                 raise RunError(f"{source}: {error}") from error
-            if math.prod(upscaled.shape[:2]) > max_pixels:
-                raise RunError(
-                    f"{source}: would have {upscaled.shape[1]} x {upscaled.shape[0]} pixels, expected at most "
-                    f"{max_pixels / 1e6:,.1f} megapixels; allow more with --max_megapixels."
-                )
             # A page that the format cannot hold is refused before it is upscaled.
             writer.check(upscaled.shape, upscaled.dtype)
             writer.write(replace(page, pixels=upscaled))
             del upscaled
-            del page  # one page at a time is in memory
+            del page, pixels  # one page at a time is in memory
+        choices += _other_format(source, target, reader.kinds, config)
     return [f"{source}: {message}" for message in dict.fromkeys(choices + reader.warnings + writer.warnings)]
+
+
+def _checked_size(source: Path, target: Path, shape: tuple[int, ...], config: Config) -> tuple[int, int]:
+    """Returns the rows and columns that an image of this shape gets; raises a RunError if they are too many."""
+    held = FORMATS.get(target.suffix.lower(), PNG)
+    limit = held.max_pixels if config.max_megapixels is None else config.max_megapixels * 1e6
+    try:
+        rows, cols = target_size(shape[0], shape[1], config)
+    except RunError as error:
+        raise RunError(f"{source}: {error}") from error
+    if rows * cols > limit:
+        raise RunError(
+            f"{source}: would have {cols} x {rows} pixels, {rows * cols / 1e6:,.2f} megapixels; expected at most "
+            f"{limit / 1e6:,.2f} in {held.name}; allow more with --max_megapixels."
+        )
+    return rows, cols
+
+
+def _held_pixels(pixels: Pixels, target: Path, warnings: list[str]) -> Pixels:
+    """Returns the pixels, without alpha that is opaque throughout if the format of the target has none."""
+    held = FORMATS.get(target.suffix.lower(), PNG)
+    result = pixels if held.alpha else without_opaque_alpha(pixels)
+    if result.shape != pixels.shape:
+        warnings.append(f"its alpha, opaque throughout, is left out, as {held.name} holds none")
+    return result
+
+
+def _other_format(source: Path, target: Path, kinds: Sequence[Kind], config: Config) -> list[str]:
+    """Says why the result has another format than the name of the image."""
+    extension = source.suffix.lower()
+    if extension == target.suffix.lower() or extension not in FORMATS or is_file_named(config):
+        return []
+    return [f"{fitting_extension(extension, kinds, config)[1]}: written as {target.name}"]
 
 
 def _explain(jpeg_quality: float, passes: Sequence[Pass]) -> list[str]:

@@ -35,7 +35,11 @@ TILE = 512  # rows and columns of a tile of the upscaled image: its planes fit t
 
 
 class PolyphaseModel:
-    """Upscales grey and colour images with one network. The result does not depend on the number of threads."""
+    """Upscales grey and colour images with one network. The result does not depend on the number of threads.
+
+    Attributes:
+        reach: how many small pixels away a result may depend on the image, along each axis.
+    """
 
     def __init__(
         self,
@@ -61,6 +65,7 @@ class PolyphaseModel:
         self._taps = self._interpolation.shape[1] - self._tile  # small pixels that a tile of one needs besides it
         self._margins = before, _ = self._networks[0].margins
         self._first_tap = before + first_tap
+        self.reach = max(self._margins)
 
     def bands(self, pixels: Pixels) -> Iterator[NDArray]:
         """Upscales an image in bands of rows; the next ones are computed while a band is used.

@@ -22,6 +22,9 @@ from srcnn_tf.upscaling.sizes import factors_of_passes, upscaling_factor
 from srcnn_tf.weights.search import WeightsSearch, shipped_weights
 from srcnn_tf.weights.store import find_weights, from_bytes, to_bytes
 
+ALPHA_REACH = 2  # pixels from a visible one up to which bicubic interpolation makes alpha that is not 0
+REDUCTION_REACH = 3  # pixels of the image that an antialiased bicubic reduction by up to 2 reaches
+
 
 class Pass(NamedTuple):
     """A network that upscales by a whole factor, and where its weights are from."""
@@ -133,7 +136,7 @@ def _chain(spec: NetworkSpec, factors: Sequence[int]) -> list[NetworkSpec]:
 def _bands(pixels: Pixels, shape: tuple[int, ...], passes: Sequence[Pass], progress: tqdm | None) -> Iterator[NDArray]:
     """Yields the upscaled image of a given shape, from top to bottom."""
     if channels_of(pixels) in (2, 4):
-        pixels = _fill_transparent(pixels[: pixels.shape[0]])
+        pixels = _fill_transparent(pixels[: pixels.shape[0]], _filters_reach(passes))
     dtype, factor = pixels.dtype, math.prod(each.spec.scale for each in passes)
     is_reduced = (factor * pixels.shape[0], factor * pixels.shape[1]) != shape[:2]
     if len(passes) > 1 or is_reduced:
@@ -175,13 +178,43 @@ def _from_float(values: Floats, dtype: np.dtype) -> NDArray:
     return values.clip(0, 1).astype(dtype) if dtype.kind == "f" else to_integers(values, dtype)
 
 
-def _fill_transparent(pixels: NDArray) -> NDArray:
-    """Gives fully transparent pixels the nearest visible colour, so that none bleeds into what is visible."""
+def _filters_reach(passes: Sequence[Pass]) -> int:
+    """Returns how many pixels away an upscaled pixel that is not fully transparent may depend on the image."""
+    reach, scale = ALPHA_REACH + REDUCTION_REACH, 1
+    for each in passes:
+        reach += math.ceil(each.network.reach / scale)
+        scale *= each.spec.scale
+    return reach
+
+
+def _fill_transparent(pixels: NDArray, reach: int) -> RowStream:
+    """Gives fully transparent pixels the nearest visible colour, so that none bleeds into what is visible.
+
+    Those further from any visible pixel than `reach`, along the diagonal, keep theirs, which may have a meaning: a
+    texture has a height in alpha.
+    """
+    margin = math.ceil(math.sqrt(2) * reach)
+    step = max(margin, block_rows(pixels.shape, pixels.dtype))
+
+    def blocks() -> Iterator[NDArray]:
+        for begin in range(0, len(pixels), step):
+            first = max(0, begin - margin)
+            filled = _filled(pixels[first : begin + step + margin], margin)
+            yield filled[begin - first : begin - first + step]
+
+    return RowStream(pixels.shape, pixels.dtype, blocks())
+
+
+def _filled(pixels: NDArray, reach: int) -> NDArray:
+    """Gives fully transparent pixels up to `reach` from a visible one its colour."""
     from scipy import ndimage  # takes 0.15 s, which most images do not need
 
     transparent = pixels[..., -1] == 0
     if not transparent.any() or transparent.all():
         return pixels
-    # Of the whole image, since the nearest visible pixel may be anywhere.
-    rows, cols = ndimage.distance_transform_edt(transparent, return_distances=False, return_indices=True)
-    return np.concatenate([pixels[rows, cols, :-1], pixels[..., -1:]], axis=-1)
+    distance, nearest = ndimage.distance_transform_edt(transparent, return_indices=True)
+    is_filled = transparent & (distance <= reach)
+    rows, cols = nearest[:, is_filled]
+    filled = pixels.copy()
+    filled[is_filled, :-1] = pixels[rows, cols, :-1]
+    return filled

@@ -55,7 +55,7 @@ def upscale_video(config: Config) -> None:
     metadata, frame_count = _inspect(source)
     cols, rows = metadata["size"]
     size = target_size(rows, cols, config)
-    if size[0] * size[1] > config.max_megapixels * 1e6:
+    if size[0] * size[1] > (config.max_megapixels or 200) * 1e6:
         raise RunError(f"{source}: frames of {size[1]} x {size[0]} pixels are more than --max_megapixels allows.")
     upscaler = make_upscaler(config)
     rate = _frame_rate(metadata["fps"])

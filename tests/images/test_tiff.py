@@ -194,7 +194,7 @@ UNSUPPORTED = {
     "inks other than CMYK": lambda: tiff(4, 5, [bytes(80)], (8,) * 4, 5, more=[(332, 3, [2])]),
     "MINISBLACK: 1> with 5 samples": lambda: tiff(4, 5, [bytes(100)], (8,) * 5),
     "of (5, 6, 5) bits": lambda: tiff(4, 5, [bytes(40)], (5, 6, 5), 2),
-    "CFA": lambda: tiff(4, 5, [bytes(20)], photometric=32803),
+    "photometric interpretation <PHOTOMETRIC.CIELAB": lambda: tiff(4, 5, [bytes(60)], (8,) * 3, 8),
     "a volume": lambda: tiff(4, 5, [bytes(20)], more=[(32997, 4, [2])]),
 }
 

@@ -12,9 +12,10 @@ from image_files import GREY, SRGB, exif, exif_tags, noise, read, row_stream, sm
 from PIL import Image, JpegImagePlugin
 
 from srcnn_tf.errors import RunError
+from srcnn_tf.images.formats import OUTPUT_EXTENSIONS
 from srcnn_tf.images.page import Page, RowStream, as_array
 from srcnn_tf.images.reader import ImageReader
-from srcnn_tf.images.writer import OUTPUT_EXTENSIONS, ImageWriter
+from srcnn_tf.images.writer import ImageWriter
 from srcnn_tf.system.threads import map_in_threads
 
 DETAILS = {0xA002: 7, 0xA003: 9, 0x829A: 0.004, 0xA432: (24.0, 70.0, 2.8, 4.0)}
