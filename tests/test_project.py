@@ -228,7 +228,7 @@ def test_the_chinese_readme_has_the_commands_figures_and_links_of_the_english_on
     english, chinese = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md"))
     for pattern in (r"^```.*?^```", r"^    .*?$"):  # commands, and what they print
         assert re.findall(pattern, chinese, re.M | re.S) == re.findall(pattern, english, re.M | re.S)
-    # Ordinary words in the one may be figures in the other, as `twice`; those with a point or three digits are measured.
+    # Words of the one may be figures in the other, as `twice`; those with a point or three digits are measured.
     figure = r"\d+\.\d+|\d{3,}"
     assert sorted(re.findall(figure, chinese)) == sorted(re.findall(figure, english))
     links = [set(re.findall(r"\]\(([^)]+)\)", text)) for text in (chinese, english)]

@@ -174,7 +174,8 @@ data, label = (np.random.default_rng(0).random((7, side, side, 1)).astype(np.flo
 weights = []
 for workers in (Workers(tf.distribute.get_strategy()), both):
     state = create_state(config, recipe)
-    compile_steps(state, config, Settings(recipe, workers, 7))(data, label, np.arange(7)[np.newaxis], np.ones(1, np.float32))
+    steps = compile_steps(state, config, Settings(recipe, workers, 7))
+    steps(data, label, np.arange(7)[np.newaxis], np.ones(1, np.float32))
     weights.append([variable.numpy() for variable in state.overparameterization.trained_variables()])
 start = [variable.numpy() for variable in create_state(config, recipe).overparameterization.trained_variables()]
 assert max(np.abs(one - before).max() for one, before in zip(weights[0], start)) > 1e-3
