@@ -30,6 +30,7 @@ HEIC = find_spec("pillow_heif") is not None
 PILLOW_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP", *(["AVIF"] if AVIF else []))  # by content, not by extension
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}  # ISO/IEC 23008-12, annex B
 AVIF_BRANDS = {b"avif", b"avis"}
+COMMON_BRANDS = {b"mif1", b"msf1"}  # of AVIF and HEIC: the compatible brands decide
 # Raw files of cameras that are not TIFF: Fujifilm, Olympus, Panasonic, Sigma, Minolta, Canon; "crx " is a brand of it.
 RAW_SIGNATURES = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"\0MRM", b"II\x1a\0\0\0HEAPCCDR")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -106,10 +107,11 @@ def open_image(file: BinaryIO, path: str | os.PathLike[str], max_pixels: int, ad
     if size > 8 * max_pixels + 2**30:  # some decoders read the whole file first
         raise ValueError(f"a file of {size / 1e9:.1f} GB is too large")
     formats, brands = PILLOW_FORMATS, brands_of(file)
-    if brands and brands[0] in HEIC_BRANDS and not AVIF_BRANDS & set(brands):
+    is_avif = bool(AVIF_BRANDS & set(brands)) and brands[0] not in HEIC_BRANDS - COMMON_BRANDS
+    if brands and brands[0] in HEIC_BRANDS and not is_avif:
         _register_heic()
         formats = ("HEIF",)
-    elif AVIF_BRANDS & set(brands) and brands[0] not in HEIC_BRANDS | AVIF_BRANDS:  # which Pillow does not accept
+    elif is_avif and brands[0] not in COMMON_BRANDS | AVIF_BRANDS:  # which Pillow does not accept
         file.seek(0)
         content = file.read()
         file = io.BytesIO(content[:8] + b"avif" + content[12:])

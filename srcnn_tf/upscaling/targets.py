@@ -13,7 +13,7 @@ from pathlib import Path
 from srcnn_tf.config import Config
 from srcnn_tf.datasets.samples import exclude_results
 from srcnn_tf.errors import RunError
-from srcnn_tf.images.formats import FORMATS, MAX_PIXELS, OUTPUT_EXTENSIONS, Kind, holding_extension
+from srcnn_tf.images.formats import FORMATS, MAX_PIXELS, OUTPUT_EXTENSIONS, TIFF, Kind, holding_extension
 from srcnn_tf.images.read import IMAGE_EXTENSIONS
 from srcnn_tf.images.reader import page_kinds
 from srcnn_tf.system.jobs import print_line
@@ -84,7 +84,8 @@ def target_path(source: Path, config: Config) -> Path:
         return Path(output)
     target = Path(output, source.relative_to(given) if given.is_dir() else name).with_name(name)
     held = FORMATS.get(extension.lower())
-    if held is None or (target.is_file() and not config.overwrite):  # a video, or made by an earlier run
+    # A video, what holds every image, or made by an earlier run.
+    if held in (None, TIFF) or (target.is_file() and not config.overwrite):
         return target
     kinds = page_kinds(source, largest_input(config), without_alpha=not held.alpha)
     return target.with_suffix(fitting_extension(extension, kinds, config)[0])
