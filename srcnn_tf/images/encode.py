@@ -1,13 +1,13 @@
-"""Encodes JPEG, PNG and TIFF in strips of rows, in parallel threads, while later rows are still computed.
+"""Encodes JPEG, PNG and TIFF band by band, in parallel threads, while later rows are still computed.
 
-Each strip is encoded by itself. Together they are one ordinary image:
+Each band is encoded by itself. Together they are one ordinary image:
 
 - JPEG: restart markers divide the coded data. After one, the prediction of mean values starts anew, and nothing else in
-  baseline JPEG depends on earlier blocks (ITU-T T.81, F.1.1.5). So strips of whole blocks decode to the very pixels
+  baseline JPEG depends on earlier blocks (ITU-T T.81, F.1.1.5). So bands of whole blocks decode to the very pixels
   that the encoder gives for the whole image.
 - PNG: the one zlib stream is made of parts that end with an empty block at a byte boundary, after which another can
-  follow (RFC 1951, 3.2.4). A filter needs one row above the strip.
-- TIFF stores strips as they are.
+  follow (RFC 1951, 3.2.4). A filter needs one row above the band.
+- TIFF stores bands as its strips.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from srcnn_tf.images.page import Pixels, block_rows, channels_of
+from srcnn_tf.images.page import Pixels, band_rows, channels_of
 from srcnn_tf.system.threads import cores, map_in_threads
 
 FULL_COLOR = 90  # from this JPEG quality on, colour has the resolution of luma, as in Adobe's programs and ImageMagick
@@ -29,7 +29,7 @@ MAX_RESTART_INTERVAL = 65_535  # a number of 16 bits
 # Two to four times as fast as libdeflate's default, 6; TIFF files of upscaled photographs are 1 to 16 % larger with 8
 # bits, and 1 to 4 % smaller with 16.
 DEFLATE_LEVEL = 1
-SAMPLE_BYTES = 2**13  # of a strip, to select how to deflate it
+SAMPLE_BYTES = 2**13  # of a band, to select how to deflate it
 PNG_COLORS = {1: 0, 2: 4, 3: 2, 4: 6}  # colour types, by number of channels
 
 
@@ -44,14 +44,14 @@ def encode_jpeg(pixels: Pixels, quality: int) -> Generator[bytes]:
     sampling = "444" if quality >= FULL_COLOR else "420"
     side = 16 if sampling == "420" and channels_of(pixels) == 3 else 8  # of a group of blocks (MCU)
     groups = math.ceil(cols / side)
-    step = side * min(max(1, block_rows(pixels.shape, pixels.dtype) // side), MAX_RESTART_INTERVAL // groups)
+    step = side * min(max(1, band_rows(pixels.shape, pixels.dtype) // side), MAX_RESTART_INTERVAL // groups)
 
-    def encode(strip: NDArray) -> bytes:  # with the standard Huffman tables, so that one header is for all strips
-        return bytes(imagecodecs.jpeg8_encode(strip, level=quality, subsampling=sampling))
+    def encode(band: NDArray) -> bytes:  # with the standard Huffman tables, so that one header is for all strips
+        return bytes(imagecodecs.jpeg8_encode(band, level=quality, subsampling=sampling))
 
     segments: dict[int, int] = {}  # where those of the header begin, by their markers
     data = 2
-    for number, encoded in enumerate(map_in_threads(encode, _strips(pixels, step), cores())):
+    for number, encoded in enumerate(map_in_threads(encode, _split(pixels, step), cores())):
         if number == 0:
             while 0xDA not in segments:  # the start of scan, after which the data follow
                 segments.setdefault(encoded[data + 1], data)
@@ -78,21 +78,21 @@ def encode_png(pixels: Pixels) -> Generator[bytes]:
     yield b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", struct.pack(">IIBBBBB", cols, rows, bits, color, 0, 0, 0))
     yield png_chunk(b"IDAT", b"\x78\x01")  # the header of a zlib stream
     checksum = 1
-    strips = _strips(pixels, block_rows(pixels.shape, pixels.dtype), above=1)
-    for filtered, chunk in map_in_threads(_encode_png_strip, strips, cores()):
+    bands = _split(pixels, band_rows(pixels.shape, pixels.dtype), above=1)
+    for filtered, chunk in map_in_threads(_encode_png_band, bands, cores()):
         checksum = zlib.adler32(filtered, checksum)
         yield chunk
     yield png_chunk(b"IDAT", b"\x03\x00" + checksum.to_bytes(4))  # the last block, an empty one
     yield png_chunk(b"IEND", b"")
 
 
-def _encode_png_strip(strip: NDArray) -> tuple[bytes, bytes]:
-    """Returns the rows of a strip but its first one as PNG filters them, and a chunk with them deflated."""
+def _encode_png_band(band: NDArray) -> tuple[bytes, bytes]:
+    """Returns the rows of a band but its first one as PNG filters them, and a chunk with them deflated."""
     # libpng filters far faster than NumPy. At level 0 it stores the result, a byte per row larger, in chunks of 8 kB
     # with 17 bytes for their headers; imagecodecs reserves too little for that if the rows are short.
-    size = strip.nbytes + len(strip)
+    size = band.nbytes + len(band)
     options = {"filter": imagecodecs.PNG.FILTER.PAETH, "out": size + size // 256 + 1024}
-    encoded = imagecodecs.png_encode(strip, level=0, **options)
+    encoded = imagecodecs.png_encode(band, level=0, **options)
     parts, begin = [], 8
     while begin < len(encoded):
         end = begin + 8 + int.from_bytes(encoded[begin : begin + 4])
@@ -100,7 +100,7 @@ def _encode_png_strip(strip: NDArray) -> tuple[bytes, bytes]:
             parts.append(encoded[begin + 8 : end])
         begin = end + 4
     filtered = zlib.decompress(b"".join(parts))
-    filtered = filtered[len(filtered) // len(strip) :]
+    filtered = filtered[len(filtered) // len(band) :]
     # In photographs, repetitions of more than a byte cost more than they save; in grey stored as RGB, they do not.
     sample = filtered[:SAMPLE_BYTES]
     strategy = min((zlib.Z_RLE, zlib.Z_FILTERED), key=lambda strategy: len(_deflate(sample, strategy)))
@@ -120,15 +120,15 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 def encode_tiff_strips(pixels: Pixels, step: int) -> Generator[bytes]:
     """Yields strips of `step` rows, deflated with predictor 2 (TIFF 6.0, section 14)."""
 
-    def encode(strip: NDArray) -> bytes:
-        differences = imagecodecs.delta_encode(strip.reshape(*strip.shape[:2], -1), axis=1)
+    def encode(band: NDArray) -> bytes:
+        differences = imagecodecs.delta_encode(band.reshape(*band.shape[:2], -1), axis=1)
         return bytes(imagecodecs.deflate_encode(differences.tobytes(), level=DEFLATE_LEVEL))
 
-    yield from map_in_threads(encode, _strips(pixels, step), cores())
+    yield from map_in_threads(encode, _split(pixels, step), cores())
 
 
-def _strips(pixels: Pixels, step: int, above: int = 0) -> Iterator[NDArray]:
-    """Yields strips of `step` rows, with the rows above; above the image, they are 0."""
+def _split(pixels: Pixels, step: int, above: int = 0) -> Iterator[NDArray]:
+    """Yields bands of `step` rows, with the rows above; above the image, they are 0."""
     yield np.pad(pixels[:step], [(above, 0)] + [(0, 0)] * (len(pixels.shape) - 1))
     for begin in range(step, pixels.shape[0], step):
         yield pixels[begin - above : begin + step].copy()  # contiguous, as encoders need it

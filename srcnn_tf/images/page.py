@@ -16,11 +16,11 @@ from srcnn_tf.errors import RunError
 
 MAX_SIDE = 200_000  # rows or columns; resizing longer ones takes gigabytes, and no real image has them
 Dpi = tuple[float, float] | None  # pixels per inch, horizontal and vertical
-BLOCK_BYTES = 2**20  # of pixels that are encoded, decoded or converted at once
+BAND_BYTES = 2**20  # of pixels that are encoded, decoded or converted at once
 
 
 class RowStream:
-    """Rows of an image that are computed in blocks from top to bottom, and kept only as long as they are needed.
+    """Rows of an image that are computed in bands from top to bottom, and kept only as long as they are needed.
 
     `stream[begin:end]` returns rows like an array does. No slice may begin above the one before it.
 
@@ -29,15 +29,15 @@ class RowStream:
         dtype: of the pixels.
     """
 
-    def __init__(self, shape: tuple[int, ...], dtype: DTypeLike, blocks: Iterator[NDArray]) -> None:
-        """Takes blocks `(any number of rows, cols[, channels])`, which have all rows together."""
+    def __init__(self, shape: tuple[int, ...], dtype: DTypeLike, bands: Iterator[NDArray]) -> None:
+        """Takes bands `(any number of rows, cols[, channels])`, which have all rows together."""
         self.shape, self.dtype = shape, np.dtype(dtype)
-        self._blocks = blocks
+        self._bands = bands
         self._first = 0  # row of the image that `_kept` begins with
         self._kept: list[NDArray] = []
 
     def __getitem__(self, rows: slice) -> NDArray:
-        """Returns the rows from `rows.start` to before `rows.stop`; computes blocks until it has them."""
+        """Returns the rows from `rows.start` to before `rows.stop`; computes bands until it has them."""
         begin, end, _ = rows.indices(self.shape[0])
         if begin < self._first:
             raise ValueError(f"row {begin} was asked for after row {self._first}")
@@ -45,29 +45,29 @@ class RowStream:
             self._first += len(self._kept.pop(0))
         last = self._first + sum(map(len, self._kept))
         while last < end:
-            block = next(self._blocks)
-            last += len(block)
+            band = next(self._bands)
+            last += len(band)
             if last <= begin:
                 self._first = last
             else:
-                self._kept.append(block)
+                self._kept.append(band)
         if last == self.shape[0]:
-            next(self._blocks, None)  # ends it; a Ctrl-C during `close` could be lost, as errors there are ignored
+            next(self._bands, None)  # ends it; a Ctrl-C during `close` could be lost, as errors there are ignored
         kept = self._kept[0] if len(self._kept) == 1 else np.concatenate(self._kept)
         return kept[begin - self._first : end - self._first]
 
     def close(self) -> None:
-        """Ends the threads that compute blocks ahead, if there are any; needed only before the last row."""
-        if isinstance(self._blocks, Generator):
-            self._blocks.close()
+        """Ends the threads that compute bands ahead, if there are any; needed only before the last row."""
+        if isinstance(self._bands, Generator):
+            self._bands.close()
 
 
 Pixels = NDArray | RowStream  # what can be sliced by rows from top to bottom
 
 
-def block_rows(shape: tuple[int, ...], dtype: np.dtype) -> int:
-    """Returns how many rows of such an image have BLOCK_BYTES; at least 1."""
-    return max(1, BLOCK_BYTES // (math.prod(shape[1:]) * dtype.itemsize))
+def band_rows(shape: tuple[int, ...], dtype: np.dtype) -> int:
+    """Returns how many rows of such an image have BAND_BYTES; at least 1."""
+    return max(1, BAND_BYTES // (math.prod(shape[1:]) * dtype.itemsize))
 
 
 def as_array(pixels: Pixels) -> NDArray:
@@ -75,7 +75,7 @@ def as_array(pixels: Pixels) -> NDArray:
     if not isinstance(pixels, RowStream):
         return pixels
     array = np.empty(pixels.shape, pixels.dtype)
-    step = block_rows(pixels.shape, pixels.dtype)
+    step = band_rows(pixels.shape, pixels.dtype)
     for begin in range(0, len(array), step):
         array[begin : begin + step] = pixels[begin : begin + step]
     return array

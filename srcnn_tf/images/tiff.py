@@ -29,7 +29,7 @@ from srcnn_tf.images.page import (
     Pixels,
     RowStream,
     as_array,
-    block_rows,
+    band_rows,
     check_size,
     cmyk_to_rgb,
     raw_file,
@@ -247,7 +247,7 @@ def decode_page(path: str | os.PathLike[str], page: TiffPage, warnings: list[str
             pixels = unpremultiplied(pixels)
         return pixels[..., 0] if len(channels) == 1 else pixels
 
-    def blocks() -> Iterator[NDArray]:
+    def bands() -> Iterator[NDArray]:
         with library_errors(path):
             if page.is_final:
                 yield from map_in_threads(convert, _read_rows(page, step), cores())
@@ -257,8 +257,8 @@ def decode_page(path: str | os.PathLike[str], page: TiffPage, warnings: list[str
                 join = partial(_join_parts, page, decode)
                 yield from map_in_threads(lambda parts: convert(join(parts)), _read_parts(page, step), cores())
 
-    step = block_rows(shape, dtype)
-    pixels = RowStream(shape, dtype, blocks())
+    step = band_rows(shape, dtype)
+    pixels = RowStream(shape, dtype, bands())
     if page.photometric == CMYK:
         image = Image.frombytes("CMYK", (page.imagewidth, page.imagelength), as_array(pixels).tobytes())
         return cmyk_to_rgb(image, profile_of(page), warnings)
@@ -290,9 +290,9 @@ def _read_rows(page: TiffPage, step: int) -> Iterator[NDArray]:
     planes, _, rows, cols, samples = page.shaped
     dtype, read = np.dtype(f"{page.parent.byteorder}u{page.bitspersample // 8}"), page.parent.filehandle.read_array
     for begin in range(0, rows, step):
-        block = min(step, rows - begin), cols, samples
+        shape = min(step, rows - begin), cols, samples
         offsets = [(plane * rows + begin) * cols * samples * dtype.itemsize for plane in range(planes)]
-        parts = [read(dtype, math.prod(block), page.dataoffsets[0] + offset).reshape(block) for offset in offsets]
+        parts = [read(dtype, math.prod(shape), page.dataoffsets[0] + offset).reshape(shape) for offset in offsets]
         yield np.concatenate(parts, axis=2)
 
 

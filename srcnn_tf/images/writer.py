@@ -22,7 +22,7 @@ from srcnn_tf.images.encode import encode_jpeg, encode_png, encode_tiff_strips, 
 from srcnn_tf.images.formats import AVIF, FORMATS, JPEG, PNG, TIFF, WEBP, Format, problem_with
 from srcnn_tf.images.library_errors import library_errors
 from srcnn_tf.images.metadata import IPTC_TAG, XMP_TAG, selected_colors, updated_exif, updated_xmp, write_tiff_exif
-from srcnn_tf.images.page import Page, RowStream, as_array, block_rows, channels_of, matching_profile
+from srcnn_tf.images.page import Page, RowStream, as_array, band_rows, channels_of, matching_profile
 from srcnn_tf.system.files import atomic_write
 
 METADATA_NAMES = {
@@ -120,7 +120,7 @@ class ImageWriter:
             big = self._page_count * math.prod(shape) * dtype.itemsize > MAX_CLASSIC_TIFF
             self._tiff = self._stack.enter_context(TiffWriter(path, bigtiff=big, byteorder="<"))
         channels = channels_of(page.pixels)
-        step = block_rows(shape, dtype)
+        step = band_rows(shape, dtype)
         with contextlib.closing(encode_tiff_strips(page.pixels, step)) as strips:
             self._tiff.write(
                 strips,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from srcnn_tf.images.color import Floats, to_integers
-from srcnn_tf.images.page import Pixels, RowStream, block_rows, channels_of
+from srcnn_tf.images.page import Pixels, RowStream, band_rows, channels_of
 from srcnn_tf.images.resize import resized_bands
 from srcnn_tf.spec import NetworkSpec
 from srcnn_tf.upscaling.polyphase import PolyphaseModel
@@ -156,7 +156,7 @@ def _bands(pixels: Pixels, shape: tuple[int, ...], passes: Sequence[Pass], progr
 
 
 def _split(pixels: Pixels) -> Iterator[NDArray]:
-    step = block_rows(pixels.shape, pixels.dtype)
+    step = band_rows(pixels.shape, pixels.dtype)
     return (pixels[begin : begin + step] for begin in range(0, pixels.shape[0], step))
 
 
@@ -194,7 +194,7 @@ def _fill_transparent(pixels: NDArray, reach: int) -> RowStream:
     texture has a height in alpha.
     """
     margin = math.ceil(math.sqrt(2) * reach)
-    step = max(margin, block_rows(pixels.shape, pixels.dtype))
+    step = max(margin, band_rows(pixels.shape, pixels.dtype))
 
     def blocks() -> Iterator[NDArray]:
         for begin in range(0, len(pixels), step):

@@ -28,7 +28,7 @@ def image(channels, rows, cols):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("rows", "cols"), SHAPES)
 def test_strips_of_jpeg_decode_to_the_pixels_of_the_whole(rows, cols, channels, quality, block_bytes, monkeypatch):
-    monkeypatch.setattr("srcnn_tf.images.page.BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("srcnn_tf.images.page.BAND_BYTES", block_bytes)
     pixels = image(channels, rows, cols)
     strips = b"".join(encode_jpeg(row_stream(pixels), quality))
     whole = imagecodecs.jpeg8_encode(pixels, level=quality, subsampling="444" if quality >= 90 else "420")
@@ -40,7 +40,7 @@ def test_strips_of_jpeg_decode_to_the_pixels_of_the_whole(rows, cols, channels, 
 @pytest.mark.parametrize(("quality", "side"), [(95, 8), (80, 16)])
 @pytest.mark.parametrize(("rows", "cols"), [(300, 65_500), (65_500, 20)])
 def test_restart_intervals_of_the_largest_jpegs_have_16_bits(rows, cols, quality, side, monkeypatch):
-    monkeypatch.setattr("srcnn_tf.images.page.BLOCK_BYTES", 2**40)
+    monkeypatch.setattr("srcnn_tf.images.page.BAND_BYTES", 2**40)
     pixels = np.tile(image(3, 10, 20), (rows // 10, cols // 20, 1))
     strips = b"".join(encode_jpeg(pixels, quality))
     whole = imagecodecs.jpeg8_encode(pixels, level=quality, subsampling="444" if quality >= 90 else "420")
@@ -64,7 +64,7 @@ def png_chunks(content):
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize(("rows", "cols"), [(1, 1), (2, 1), (5000, 1), (1, 5000), (61, 47)])
 def test_strips_of_png_are_one_image(rows, cols, channels, dtype, block_bytes, monkeypatch):
-    monkeypatch.setattr("srcnn_tf.images.page.BLOCK_BYTES", block_bytes if rows < 100 else 3000)
+    monkeypatch.setattr("srcnn_tf.images.page.BAND_BYTES", block_bytes if rows < 100 else 3000)
     pixels = noise(channels, dtype, rows, cols)
     content = b"".join(encode_png(row_stream(pixels)))
     np.testing.assert_array_equal(imagecodecs.png_decode(content).reshape(pixels.shape), pixels)
@@ -91,7 +91,7 @@ def test_a_png_is_no_larger_than_one_of_a_single_stream():
     ids=["jpeg", "png", "tiff"],
 )
 def test_only_a_few_blocks_are_in_memory(encode, monkeypatch):
-    monkeypatch.setattr("srcnn_tf.images.page.BLOCK_BYTES", 8 * 50)  # strips of eight rows
+    monkeypatch.setattr("srcnn_tf.images.page.BAND_BYTES", 8 * 50)  # strips of eight rows
     made = []
 
     def blocks():

@@ -156,7 +156,7 @@ def test_lossless_webp_stays_lossless():
 
 @pytest.mark.parametrize(("scale", "reach"), [(2, 25), (3, 25), (4.5, 30)])
 def test_colours_below_alpha_0_are_replaced_beside_visible_pixels_only(scale, reach, monkeypatch):
-    monkeypatch.setattr("srcnn_tf.images.page.BLOCK_BYTES", 3000)
+    monkeypatch.setattr("srcnn_tf.images.page.BAND_BYTES", 3000)
     colors = np.random.default_rng(0).integers(0, 256, (130, 90, 3), np.uint8)
     alpha = np.full((130, 90), 255, np.uint8)
     alpha[20:, 20:] = 0

@@ -27,7 +27,7 @@ from srcnn_tf.upscaling.image_files import upscale_files
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """A few rows are decoded at once, also of the small images of these tests."""
-    monkeypatch.setattr("srcnn_tf.images.page.BLOCK_BYTES", 500)
+    monkeypatch.setattr("srcnn_tf.images.page.BAND_BYTES", 500)
 
 
 def pixels_of(content):

@@ -32,7 +32,7 @@ def all_at_once(pixels):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("extension", [".png", ".tif", ".TIFF", ".bmp"])
 def test_lossless_formats_keep_every_bit(shape, dtype, extension, given, monkeypatch):
-    monkeypatch.setattr("srcnn_tf.images.page.BLOCK_BYTES", 1000)
+    monkeypatch.setattr("srcnn_tf.images.page.BAND_BYTES", 1000)
     if extension == ".bmp" and (dtype == np.uint16 or shape[2:] in ((2,), (4,))):
         return
     pixels = np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
@@ -225,7 +225,7 @@ def test_a_damaged_tag_is_left_out_alone():
 @pytest.mark.parametrize("missing", [1, 1000, None])
 @pytest.mark.parametrize("extension", sorted(OUTPUT_EXTENSIONS))
 def test_a_full_disk_leaves_nothing_behind(extension, missing, given, monkeypatch):
-    monkeypatch.setattr("srcnn_tf.images.page.BLOCK_BYTES", 5000)
+    monkeypatch.setattr("srcnn_tf.images.page.BAND_BYTES", 5000)
     write(f"c{extension}", noise(3, rows=300))
     size = Path(f"c{extension}").stat().st_size
     Path(f"c{extension}").unlink()
@@ -243,7 +243,7 @@ def test_a_full_disk_leaves_nothing_behind(extension, missing, given, monkeypatc
 @pytest.mark.parametrize("error", [RunError("a strip is damaged"), MemoryError(), KeyboardInterrupt()], ids=repr)
 @pytest.mark.parametrize("extension", sorted(OUTPUT_EXTENSIONS))
 def test_an_error_while_rows_are_computed_comes_through_and_leaves_nothing_behind(extension, error, monkeypatch):
-    monkeypatch.setattr("srcnn_tf.images.page.BLOCK_BYTES", 1000)
+    monkeypatch.setattr("srcnn_tf.images.page.BAND_BYTES", 1000)
 
     def compute(number):
         if number == 25:
