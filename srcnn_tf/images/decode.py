@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
 from srcnn_tf.images.formats import Kind
-from srcnn_tf.images.page import check_size, cmyk_to_rgb, raw_file, unsupported
+from srcnn_tf.images.page import check_size, cmyk_to_rgb, raw_file, to_full_range, unsupported
 
 AVIF = features.check("avif")
 HEIC = find_spec("pillow_heif") is not None
@@ -152,6 +152,7 @@ def kind_of(image: Image.Image, file: BinaryIO) -> Kind:
     """Returns what `decode` will return of an image that Pillow opened, which has no pixel decoded yet."""
     file.seek(24)
     is_deep = image.format == "PNG" and file.read(1) == b"\x10"  # the bit depth in its header
+    is_deep = is_deep or coded_bits(image, file) > 8
     is_grey = image.mode in GREY_MODES or image.mode.startswith("I")
     channels = (1 if is_grey else 3) + image.has_transparency_data
     shape = (image.height, image.width, channels)[: 2 if channels == 1 else 3]
@@ -163,13 +164,17 @@ def decode(
 ) -> NDArray[np.uint8 | np.uint16]:
     """Decodes the first frame to pixels as `Page` has them, not yet oriented.
 
-    A palette becomes RGB, or RGBA if it has transparency; 1 to 7 bits become 8; CMYK becomes RGB.
+    A palette becomes RGB, or RGBA if it has transparency; 1 to 7 bits become 8, 10 and 12 bits 16; CMYK becomes RGB.
     """
+    bits = coded_bits(image, file)
     if image.format in ("JPEG", "MPO"):
         image = _completed(image, file, warnings)
-    image.load()  # also where Pillow's pixels are not used: it reads the metadata that follows them
+    if bits <= 8:
+        image.load()  # also where Pillow's pixels are not used: it reads the metadata that follows them
     file.seek(24)
-    if image.format == "PNG" and file.read(1) != b"\x08":  # the bit depth in its header
+    if bits > 8:
+        pixels = _decode_deep(image, file, bits)
+    elif image.format == "PNG" and file.read(1) != b"\x08":  # the bit depth in its header
         # Pillow reduces 16-bit colour to 8 bits, and mistakes which grey of 2 or 4 bits is transparent.
         file.seek(0)
         pixels = imagecodecs.png_decode(file.read())
@@ -186,6 +191,34 @@ def decode(
     if (frames := getattr(image, "n_frames", 1)) > 1 and not any("gain map" in warning for warning in warnings):
         warnings.append(f"only the first of {frames} frames is read")
     return pixels
+
+
+def coded_bits(image: Image.Image, file: BinaryIO) -> int:
+    """Returns the bits of each sample of an AVIF or HEIC file, 8, 10 or 12; of others, 8."""
+    if image.format == "HEIF":
+        return int(image.info.get("bit_depth", 8))
+    flags = image_properties(file, b"av1C")[2:3] if image.format == "AVIF" else b""  # AV1 in ISOBMFF, section 2.3
+    return 8 if not flags or not flags[0] & 0x40 else 12 if flags[0] & 0x20 else 10
+
+
+def image_properties(file: BinaryIO, name: bytes) -> bytes:
+    """Returns what follows a name in the first megabyte of an AVIF file, where its properties are; else nothing."""
+    file.seek(0)
+    return file.read(2**20).partition(name)[2]
+
+
+def _decode_deep(image: Image.Image, file: BinaryIO, bits: int) -> NDArray[np.uint8 | np.uint16]:
+    """Decodes 10 or 12 bits, which Pillow reduces to 8, to 16 bits of full range."""
+    file.seek(0)
+    if image.format == "AVIF":
+        samples = imagecodecs.avif_decode(file.read(), index=0)
+    else:
+        import pillow_heif
+
+        samples = np.asarray(pillow_heif.open_heif(file, convert_hdr_to_8bit=False, hdr_to_16bit=False))
+    if samples.shape[:2] != (image.height, image.width):
+        raise ValueError(f"it declares {image.width} x {image.height} pixels, and has another size")
+    return to_full_range(samples, bits)
 
 
 def _completed(image: Image.Image, file: BinaryIO, warnings: list[str]) -> Image.Image:

@@ -40,7 +40,7 @@ class Format:
     colors: frozenset[bytes] = frozenset()
 
 
-COLOR_CHUNKS = frozenset({b"gAMA", b"cHRM", b"sRGB", b"cICP"})  # of PNG
+COLOR_CHUNKS = frozenset({b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI"})  # of PNG
 EVERYWHERE = ("icc_profile", "exif", "xmp")
 PNG_METADATA = (*EVERYWHERE, "dpi", "aspect", "texts")
 PNG = Format("PNG", 1_000_000, has_16_bits=True, metadata=PNG_METADATA, colors=COLOR_CHUNKS)  # libpng's limit

@@ -17,7 +17,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from tifffile import TiffPage, TiffWriter
 
-from srcnn_tf.images.decode import ORIENTATION, brands_of, jpeg_quality, load_exif, png_chunks
+from srcnn_tf.images.decode import ORIENTATION, brands_of, image_properties, jpeg_quality, load_exif, png_chunks
 from srcnn_tf.images.formats import COLOR_CHUNKS
 from srcnn_tf.images.library_errors import MAX_PROFILE
 from srcnn_tf.images.page import Dpi, Page
@@ -81,7 +81,7 @@ def image_metadata(image: Image.Image, file: BinaryIO, warnings: list[str]) -> d
         "dpi": _image_dpi(image, exif),
         "aspect": _aspect(info.get("aspect") or (info.get("jfif_unit") == 0 and info.get("jfif_density"))),
         "xmp": xmp.encode() if isinstance(xmp, str) else xmp,
-        "colors": _colors(image, file, warnings),
+        "colors": _colors(image, file),
         "iptc": _iptc(info.get("photoshop")),
         "texts": {name: text for name, text in texts.items() if name not in TEXTS_READ} or None,
         "jpeg_quality": quality,
@@ -132,16 +132,14 @@ def _raw_profile(texts: dict[str, str], kind: str) -> bytes | None:
     return None
 
 
-def _colors(image: Image.Image, file: BinaryIO, warnings: list[str]) -> dict[bytes, bytes] | None:
+def _colors(image: Image.Image, file: BinaryIO) -> dict[bytes, bytes] | None:
     """Returns the colour space as `Page.colors`, of PNG, AVIF and HEIC; None if it is sRGB or not known."""
     colors = {}
     for name, begin, length in png_chunks(file):
         if name in COLOR_CHUNKS and length <= 32:
             file.seek(begin)
             colors[name] = file.read(length)
-    codes, bits = _coded_colors(image, file)
-    if bits > 8:
-        warnings.append(f"its {bits} bits are read as 8")
+    codes = _coded_colors(image, file)
     # A profile says more than the codes, but for high dynamic range.
     if codes not in UNKNOWN_OR_SRGB and (codes[1] in HIGH_DYNAMIC_RANGE or not image.info.get("icc_profile")):
         colors[b"cICP"] = bytes([*codes, 0, 1])  # RGB, full range
@@ -159,20 +157,13 @@ def selected_colors(page: Page, held: frozenset[bytes], warnings: list[str]) -> 
     return {name: content for name, content in colors.items() if name in held} or None
 
 
-def _coded_colors(image: Image.Image, file: BinaryIO) -> tuple[tuple[int, int], int]:
-    """Returns codes of AVIF and HEIC files for primaries and transfer (ITU-T H.273), and their bits; else 0, 0, 8."""
+def _coded_colors(image: Image.Image, file: BinaryIO) -> tuple[int, int]:
+    """Returns the codes of an AVIF or HEIC file for primaries and transfer (ITU-T H.273); else 0 and 0."""
     if image.format == "HEIF":
         profile = image.info.get("nclx_profile") or {}
-        codes = profile.get("color_primaries", 0), profile.get("transfer_characteristics", 0)
-        return codes, image.info.get("bit_depth", 8)
-    if image.format != "AVIF":
-        return (0, 0), 8
-    file.seek(0)
-    head = file.read(2**20)  # its properties are before its pixels
-    nclx, configuration = (head[begin:] if (begin := head.find(name)) >= 0 else b"" for name in (b"colrnclx", b"av1C"))
-    codes = int.from_bytes(nclx[8:10]), int.from_bytes(nclx[10:12])
-    bits = 8 if not configuration[6:7] or not configuration[6] & 0x40 else 12 if configuration[6] & 0x20 else 10
-    return codes, bits
+        return profile.get("color_primaries", 0), profile.get("transfer_characteristics", 0)
+    codes = image_properties(file, b"colrnclx") if image.format == "AVIF" else b""
+    return int.from_bytes(codes[:2]), int.from_bytes(codes[2:4])
 
 
 def _iptc(resources: Any) -> bytes | None:

@@ -179,6 +179,15 @@ def unpremultiplied(pixels: NDArray[np.uint8 | np.uint16]) -> NDArray[np.uint8 |
     return np.concatenate([divided.astype(pixels.dtype), alpha], axis=-1)
 
 
+def to_full_range(samples: NDArray, bits: int) -> NDArray[np.uint8 | np.uint16]:
+    """Scales samples to 0..255, or to 0..65535 if they have more than eight bits."""
+    full, dtype = (255, np.uint8) if bits <= 8 else (65535, np.uint16)
+    if bits in (8, 16):
+        return samples.astype(dtype, copy=False)
+    table = np.floor(np.arange(2**bits) * (full / (2**bits - 1)) + 0.5).astype(dtype)
+    return table[samples.astype(np.uint16)]
+
+
 def cmyk_to_rgb(image: Image.Image, profile: bytes | None, warnings: list[str]) -> NDArray[np.uint8]:
     """Converts CMYK to sRGB by its ICC profile, or by the plain formula if it has none; uint8 `(rows, cols, 3)`."""
     if profile is None:

@@ -33,6 +33,7 @@ from srcnn_tf.images.page import (
     check_size,
     cmyk_to_rgb,
     raw_file,
+    to_full_range,
     unpremultiplied,
     unsupported,
 )
@@ -238,7 +239,7 @@ def decode_page(path: str | os.PathLike[str], page: TiffPage, warnings: list[str
     def convert(samples: NDArray) -> NDArray:
         if palette is not None:
             return palette[samples[..., 0].astype(np.intp)]
-        pixels = _to_full_range(samples, page.bitspersample)
+        pixels = to_full_range(samples, page.bitspersample)
         if len(channels) < page.samplesperpixel:
             pixels = pixels[..., channels]
         if page.photometric == WHITE_IS_ZERO:
@@ -322,15 +323,6 @@ def _join_parts(page: TiffPage, decode: Callable[..., Any], parts: list[tuple[by
         height, width, count = part.shape
         samples[row - begin : row - begin + height, col : col + width, plane : plane + count] = part
     return samples
-
-
-def _to_full_range(samples: NDArray, bits: int) -> NDArray[np.uint8 | np.uint16]:
-    """Scales samples to 0..255, or to 0..65535 if they have more than eight bits."""
-    full, dtype = (255, np.uint8) if bits <= 8 else (65535, np.uint16)
-    if bits in (8, 16):
-        return samples.astype(dtype, copy=False)
-    table = np.floor(np.arange(2**bits) * (full / (2**bits - 1)) + 0.5).astype(dtype)
-    return table[samples.astype(np.uint16)]
 
 
 def orientation_of(page: TiffPage) -> int:

@@ -254,6 +254,7 @@ def png_with_chunks(chunks, **options):
     [
         (LINEAR, {}, ["its colour space (cHRM, gAMA) is left out"]),
         (HDR, {}, ["its colour space (cICP) is left out"]),
+        (HDR | {b"mDCV": bytes(24), b"cLLI": bytes(8)}, {}, ["its colour space (cICP, cLLI, mDCV) is left out"]),
         (LINEAR | HDR, {"icc_profile": SRGB}, ["its colour space (cICP) is left out"]),
         (LINEAR, {"icc_profile": SRGB}, []),
         (STANDARD, {}, []),
@@ -270,17 +271,13 @@ def test_the_colour_space_of_png_files_is_kept(chunks, options, lines, capsys):
 
 @pytest.mark.skipif(not AVIF, reason="Pillow was built without AVIF")
 def test_the_colour_space_of_avif_files_is_kept(capsys):
-    deep = imagecodecs.avif_encode(
-        smooth(3).astype(np.uint16) * 4, bitspersample=10, primaries=9, transfer=16, matrix=9, level=90
-    )
-    ten = "its 10 bits are read as 8"
-    assert upscale(deep, "a.avif", "b.png", capsys) == [ten]
+    codes = {"primaries": 9, "transfer": 16, "matrix": 9, "level": 95}
+    content = imagecodecs.avif_encode(smooth(3), **codes)
+    assert upscale(content, "a.avif", "b.png", capsys) == []
     assert chunks_of("b.png")[b"cICP"] == HDR[b"cICP"]
-    assert upscale(deep, "a.avif", "b.jpg", capsys) == ["its colour space (cICP) is left out", ten][::-1]
-    assert upscale(deep, "a.avif", "b.avif", capsys) == [ten]
+    assert upscale(content, "a.avif", "b.jpg", capsys) == ["its colour space (cICP) is left out"]
+    assert upscale(content, "a.avif", "b.avif", capsys) == []
     assert read(Path("b.avif").read_bytes())[0].colors == HDR
-    with Image.open("b.avif") as image:
-        image.load()
     assert upscale(png_with_chunks(LINEAR | HDR), "a.png", "c.avif", capsys) == [
         "its colour space (cHRM, gAMA) is left out"
     ]
@@ -288,15 +285,34 @@ def test_the_colour_space_of_avif_files_is_kept(capsys):
     assert read(encoded(Image.fromarray(smooth(3)), "AVIF"))[0].colors is None
 
 
-def test_the_colour_space_of_heic_files_is_kept(capsys):
+@pytest.mark.skipif(not AVIF, reason="Pillow was built without AVIF")
+@pytest.mark.parametrize("bits", [10, 12])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_all_bits_of_avif_files_are_read(channels, bits, capsys):
+    samples = smooth(channels).astype(np.uint16) * 2 ** (bits - 8) + 1
+    lossless = {"pixelformat": "444", "matrix": 0} if channels > 1 else {}
+    page, warnings = read(imagecodecs.avif_encode(samples, bitspersample=bits, level=100, **lossless))
+    expected = np.round(samples * (65535 / (2**bits - 1)))
+    assert (page.pixels.dtype, warnings) == (np.uint16, [])
+    np.testing.assert_array_equal(page.pixels, expected)
+    lines = upscale(Path("a.img").read_bytes(), "a.avif", "out/", capsys)
+    assert lines == ["AVIF holds 8 bits, and the image has 16: written as a_x2.png"]
+
+
+def test_the_bits_and_colour_space_of_heic_files_are_kept(capsys):
     image = pillow_heif.from_bytes("RGB;16", (50, 40), (smooth(3).astype(np.uint16) * 257).tobytes())
-    image.save("made.heic", color_primaries=9, transfer_characteristics=16, matrix_coefficients=9)
-    assert upscale(Path("made.heic").read_bytes(), "a.heic", "b.png", capsys) == ["its 10 bits are read as 8"]
+    codes = {"color_primaries": 9, "transfer_characteristics": 16, "matrix_coefficients": 9}
+    image.save("made.heic", quality=100, chroma=444, **codes)
+    page, _ = read(Path("made.heic").read_bytes())
+    assert np.abs(page.pixels - smooth(3) * 257.0).max() < 700
+    assert upscale(Path("made.heic").read_bytes(), "a.heic", "b.png", capsys) == []
     assert chunks_of("b.png")[b"cICP"] == HDR[b"cICP"]
+    assert Path("b.png").read_bytes()[24] == 16
     image = pillow_heif.from_pillow(Image.fromarray(smooth(3)))
     image.save("made.heic", color_primaries=12, transfer_characteristics=13, matrix_coefficients=6)
     assert upscale(Path("made.heic").read_bytes(), "a.heic", "b.png", capsys) == []
     assert chunks_of("b.png")[b"cICP"] == bytes([12, 13, 0, 1])
+    assert Path("b.png").read_bytes()[24] == 8
 
 
 GAIN_MAP = "its gain map, for displays of high dynamic range, is left out"
