@@ -42,7 +42,7 @@ GROUPS = [
 NO_MODULE = {"test_project.py", "test_fuzz.py", "test_scaling.py", "test_canaries.py", "test_platforms.py"}
 SOURCES = [
     ROOT / "main.py",
-    *(path for folder in ("srcnn_tf", "benchmarks", "tests") for path in (ROOT / folder).rglob("*.py")),
+    *(path for folder in ("srcnn_tf", "benchmarks", "examples", "tests") for path in (ROOT / folder).rglob("*.py")),
 ]
 # What never needs TensorFlow, and must not load it.
 LIGHT = ["images", "datasets", "utils", "config", "errors", "spec", "cli", "api", "system", "upscaling"]
@@ -120,7 +120,7 @@ def test_tests_mirror_the_package():
     paths = [path for path in (ROOT / "tests").rglob("test_*.py") if path.name not in NO_MODULE]
     for path in paths:
         folder, name = path.parent.relative_to(ROOT / "tests"), path.name.removeprefix("test_")
-        if folder.parts[:1] == ("benchmarks",):  # whose names would be those of other tests
+        if folder.parts[:1] in {("benchmarks",), ("examples",)}:  # "benchmark" tells a test from another of its name
             assert (ROOT / folder / name.removeprefix("benchmark_")).is_file(), path
         else:
             assert (PACKAGE / folder / name).is_file(), path
