@@ -18,8 +18,9 @@ from srcnn_tf.config import Config
 from srcnn_tf.images.color import to_uint8
 from srcnn_tf.images.metrics import psnr
 from srcnn_tf.images.resize import imresize
+from srcnn_tf.patch_file import extract_patches
 from srcnn_tf.upscaling.interpolation import merge_interpolation
-from srcnn_tf.utils import extract_patches, imread, merge, preprocess
+from srcnn_tf.utils import imread, merge, preprocess
 from srcnn_tf.weights.search import WeightsSearch
 from srcnn_tf.weights.store import find_weights
 

@@ -14,7 +14,7 @@ from conftest import ROOT, program_environment, synthetic_image
 from PIL import Image
 from skimage import data
 
-from srcnn_tf import utils
+from srcnn_tf import patch_file, utils
 from srcnn_tf.config import Config
 from srcnn_tf.datasets.samples import SAMPLES
 from srcnn_tf.images.color import to_uint8
@@ -60,7 +60,7 @@ def test_it_degrades_like_the_package(example, rows, cols, scale, mode):
 @pytest.mark.parametrize(("rows", "cols"), [(33, 33), (48, 60), (90, 47)])
 def test_its_patches_are_those_of_the_package(example, rows, cols):
     degraded, original = np.random.default_rng(0).random((2, rows, cols))
-    expected = utils.extract_patches(degraded[..., np.newaxis], original[..., np.newaxis], Config())
+    expected = patch_file.extract_patches(degraded[..., np.newaxis], original[..., np.newaxis], Config())
     for patches, others in zip(example.extract_patches(degraded, original), expected, strict=True):
         assert patches.dtype == np.float32
         np.testing.assert_array_equal(patches, others)
