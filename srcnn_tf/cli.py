@@ -138,7 +138,8 @@ def define_flags() -> flags.FlagValues:
     types = typing.get_type_hints(Config)
     for field in dataclasses.fields(Config):
         arguments = [field.name, field.default, field.metadata["description"]]
-        define = definitions.get(field.metadata["type"] or types[field.name], flags.DEFINE_string)
+        kinds = typing.get_args(types[field.name]) or (types[field.name],)  # of `float | None`, the first
+        define = definitions.get(field.metadata["type"] or kinds[0], flags.DEFINE_string)
         if define is flags.DEFINE_string and field.metadata["choices"]:
             define = flags.DEFINE_enum
             arguments.insert(2, field.metadata["choices"])

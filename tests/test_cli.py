@@ -43,6 +43,7 @@ def test_the_flags_are_the_fields_with_their_defaults():
     assert cli.parse(["main.py"]) == Config()
     config = cli.parse(["main.py", "--fetch=Set14,T91", "--learning_rate=0.5", "--c_dim=3", "--recipe", "paper"])
     assert config == Config(fetch="Set14,T91", learning_rate=0.5, c_dim=3, recipe="paper")
+    assert cli.parse(["main.py", "--input=a.png", "--max_megapixels=3"]) == Config(input="a.png", max_megapixels=3.0)
     flags = cli.define_flags()
     for name in Config.__dataclass_fields__:
         assert len(flags[name].help) > 8
