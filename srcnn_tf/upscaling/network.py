@@ -157,12 +157,12 @@ class PhaseNetwork:
 
         # Without the last rows and columns, for which there are no neighbours.
         sides = self._wide.reach
-        restored = restored.reshape(scale, scale, self.channels, -1, cols)
-        restored = restored[..., : restored.shape[3] - before - after, sides[0] : cols - sides[1] - before - after]
-        large = np.empty((self.channels, scale * restored.shape[3], scale * restored.shape[4]), np.float32)
+        phases: NDArray[np.float32] = restored.reshape(scale, scale, self.channels, -1, cols)
+        phases = phases[..., : phases.shape[3] - before - after, sides[0] : cols - sides[1] - before - after]
+        large = np.empty((self.channels, scale * phases.shape[3], scale * phases.shape[4]), np.float32)
         for row_phase in range(scale):  # several times as fast as a transposition
             for col_phase in range(scale):
-                large[:, row_phase::scale, col_phase::scale] = restored[row_phase, col_phase]
+                large[:, row_phase::scale, col_phase::scale] = phases[row_phase, col_phase]
         begin = scale - self._shift if self._shift else 0
         return large[:, begin : large.shape[1] - self._shift, begin : large.shape[2] - self._shift]
 
