@@ -1,4 +1,4 @@
-"""The command line: flags -> `Config` -> train | evaluate | upscale | fetch, and the exit status."""
+"""The command line: flags -> `Config` -> train | evaluate | upscale | export | fetch; exit status."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ python main.py --is_train=True                            train on the images be
 python main.py --is_train=False --image_index=all         test every image below Test/
 python main.py --input=photo.jpg --scale=3                upscale an image, or a folder of images
 python main.py --fetch=T91,Set5,Set14                     download the paper's images into both folders
+python main.py --export=models                            write the network for other programs
 tensorboard --logdir=logs                                 watch the training
 
 python -m srcnn_tf, and srcnn_tf where it is installed, run the same program.

@@ -262,9 +262,9 @@ class Config:
 
     @property
     def flags(self) -> list[str]:
-        """The flags of this run that differ from their defaults, without those that choose what the program does.
+        """The flags of this run that differ from their defaults, without `is_train`, `fetch` and `resume`.
 
-        Nor is there `--resume`: repeated, `--resume=False` would discard the run.
+        Repeated, `--resume=False` would discard the run.
         """
         own = {name: getattr(self, name) for name in ("recipe", "architecture", "image_size", "c_dim", "input")}
         defaults = dataclasses.asdict(Config(**own)) | {name: getattr(Config, name) for name in own}

@@ -25,8 +25,8 @@ def degrade(
     zooms smooth. At some sizes (150 pixels at scale 3, for example) rounding puts samples slightly out of the image,
     and the reference's last rows or columns turn black or dark; here they are mirrored. Elsewhere both are equal.
 
-    `matlab` is the paper's: bicubic as MATLAB's `imresize`, without rounding in between. So is `jpeg`, where the small
-    image is compressed.
+    `matlab` is the paper's: bicubic as MATLAB's `imresize`, without rounding in between. So is `jpeg`, where `compress`
+    compresses the small image.
 
     Args:
         label: `(rows, cols)` or `(rows, cols, channels)`, rows and cols multiples of `scale`.

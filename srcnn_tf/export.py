@@ -72,6 +72,11 @@ class _Padded(NamedTuple):
     margins: tuple[int, int]
     crop: tuple[int, int]
 
+    def kernel(self) -> NDArray[np.float32]:
+        """Returns the filters of all phases as one kernel `(taps, taps, 1, scale * scale * filters)`."""
+        filters = self.filters.astype(np.float32)
+        return filters.transpose(2, 3, 4, 0, 1, 5).reshape(*filters.shape[2:5], -1)
+
 
 def _padded(merged: Merged, scale: int, later: int) -> _Padded:
     """Returns the padding for layers that take `later` large pixels from each side."""
@@ -95,11 +100,6 @@ class _Network:
         self.bicubic = _padded(merge_interpolation(np.ones((1, 1, 1, 1)), scale), scale, 0)
         to_channels, offset, to_colors = channel_matrices(spec.color, 3)
         self.luma, self.offset, self.gain = to_channels[0], float(offset[0, 0]), float(to_colors[0, 0])
-
-    def kernel(self, merged: _Padded) -> NDArray[np.float32]:
-        """Returns the filters of all phases as one kernel `(taps, taps, 1, scale * scale * filters)`."""
-        filters = merged.filters.astype(np.float32)
-        return filters.transpose(2, 3, 4, 0, 1, 5).reshape(*filters.shape[2:5], -1)
 
 
 # --- ONNX ---
@@ -157,7 +157,7 @@ def upscaling_onnx(network: _Network) -> onnx.ModelProto:
     graph, scale = _Graph(), network.scale
     by_channel = graph("Transpose", "input", perm=[1, 0, 2, 3])  # (3, 1, rows, cols)
     mirrored = _mirror(graph, by_channel, network.bicubic.margins)
-    bicubic = graph.convolution(mirrored, network.kernel(network.bicubic))
+    bicubic = graph.convolution(mirrored, network.bicubic.kernel())
     bicubic = graph("DepthToSpace", bicubic, blocksize=scale, mode="DCR")
     bicubic = graph("Transpose", graph.crop(bicubic, *network.bicubic.crop), perm=[1, 0, 2, 3])
 
@@ -165,7 +165,7 @@ def upscaling_onnx(network: _Network) -> onnx.ModelProto:
     luma = graph.convolution("input", to_luma, np.array([network.offset], np.float32))
     features = _mirror(graph, luma, network.restoring.margins)
     phases, ((_, first_bias), (second, second_bias), (last, last_bias)) = scale * scale, network.layers
-    features = graph.convolution(features, network.kernel(network.restoring), np.tile(first_bias, phases))
+    features = graph.convolution(features, network.restoring.kernel(), np.tile(first_bias, phases))
     features, is_pointwise = graph("Relu", features), len(second) == 1
     if is_pointwise:  # of each phase where it is
         kernel, bias = np.tile(second, (1, 1, 1, phases)), np.tile(second_bias, phases)
@@ -243,7 +243,7 @@ def _upscale(network: _Network, image: tf.Tensor) -> tf.Tensor:
             size = tf.shape(channels)[axis]
             index = tf.range(-merged.margins[0], size + merged.margins[1]) % (2 * size)
             channels = tf.gather(channels, tf.minimum(index, 2 * size - 1 - index), axis=axis)
-        return tf.nn.conv2d(channels, network.kernel(merged), 1, "VALID")
+        return tf.nn.conv2d(channels, merged.kernel(), 1, "VALID")
 
     def cropped(large: tf.Tensor, merged: _Padded) -> tf.Tensor:
         (begin, end), shape = merged.crop, tf.shape(large)

@@ -1,7 +1,8 @@
 """The network's three layers, faster than Keras computes them, and with the same result.
 
 On a processor, TensorFlow's convolutions are slow where there are few channels: the first layer has one channel of
-input, and the last one a channel of output. Here both are matrix products of shifted images.
+input, and the last one a channel of output. Here the last layer, and of patches the first one too, are matrix products
+of shifted images.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def is_up_to_date(path: Path, source: str) -> bool:
     try:
         with h5py.File(path, "r") as file:
             count = file["patches_per_image"][()].sum()
-            list(file["warnings"].asstr()[()])
+            list(file["warnings"].asstr()[()])  # raises an error if it is damaged
             return file.attrs["source"] == source and len(file["data"]) == len(file["label"]) == count
     except Exception:  # absent or truncated; a damaged file raises many types
         return False

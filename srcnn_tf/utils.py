@@ -1,7 +1,7 @@
 """The reference's helpers under the reference's names.
 
-Read `input_setup` first: it calls the others in order, from `imread` to `make_data`. Testing uses `prepare_data`,
-`preprocess` and `imsave` too, and TensorBoard's picture of the filters uses `merge`. Arrays are `(rows, cols)` or
+Read `input_setup` first: for each image, it calls `imread`, `preprocess` and `make_data`. Testing uses `prepare_data`,
+`imread`, `preprocess`, `modcrop` and `imsave`; TensorBoard's picture of the filters uses `merge`. Arrays are `(rows, cols)` or
 `(rows, cols, channels)`. Nothing here needs TensorFlow.
 """
 

@@ -46,7 +46,7 @@ def encode_jpeg(pixels: Pixels, quality: int) -> Generator[bytes]:
     groups = math.ceil(cols / side)
     step = side * min(max(1, band_rows(pixels.shape, pixels.dtype) // side), MAX_RESTART_INTERVAL // groups)
 
-    def encode(band: NDArray) -> bytes:  # with the standard Huffman tables, so that one header is for all strips
+    def encode(band: NDArray) -> bytes:  # with the standard Huffman tables, so that one header is for all bands
         return bytes(imagecodecs.jpeg8_encode(band, level=quality, subsampling=sampling))
 
     segments: dict[int, int] = {}  # where those of the header begin, by their markers

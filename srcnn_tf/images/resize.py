@@ -35,7 +35,7 @@ def imresize(image: NDArray, scale: Scale | tuple[Scale, Scale]) -> NDArray:
 
     Returns:
         `(ceil(scale * rows), ceil(scale * cols)[, channels])`, of the same dtype. Unsigned integers are rounded,
-        halves up, and clipped after each pass; floats are neither rounded nor clipped.
+        halves up, and clipped after rows and after columns; floats are neither rounded nor clipped.
     """
     by_rows = scale[0] if isinstance(scale, tuple) else scale
     return imresize_rows(image, scale, 0, math.ceil(by_rows * image.shape[0]))

@@ -1,1 +1,1 @@
-"""What is around the program: `threads`, whole `files`, `devices` (TensorFlow's), and the `jobs` of a folder."""
+"""What is around the program: `threads`, `files` that are complete or absent, `devices` (TensorFlow's), and the `jobs` of a folder."""

@@ -13,10 +13,11 @@ def start_as_identity(weights: list[NDArray], seed: int = 0) -> list[NDArray]:
 
     Pixels are positive, so a random filter responds to nearly all patches with the sign of its weights' sum; where that
     is negative, ReLU lets no gradient through, for good. Here the weights of each filter add up to about 0, but for a
-    few filters of both layers, which pass the image on: with gains g, then 1 / g, and their mean in the last layer.
+    few filters i of the first layer, which are g[i] in the middle; j of the second, which are the mean of
+    h[j] / g[i] over i; and the last layer adds the mean of 1 / h[j] over j. So the image is passed on.
 
     Args:
-        weights: kernels and biases of a model of `model.build_model`, as He's initialization leaves them.
+        weights: is changed; kernels and biases of a model of `model.build_model`, as He's initialization leaves them.
         seed: seed of the random gains.
     """
     (first, _, second, _, last, _), rng = weights, np.random.default_rng(seed)

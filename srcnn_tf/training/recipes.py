@@ -25,7 +25,6 @@ class Recipe:
     cosine_decay: bool = False  # warm-up, then half a cosine down to 0; else a constant learning rate
     overparameterization: int = 1  # its expansion factor, see training.overparameterization
     huber_delta: float | None = None  # of the Huber loss; None: squared error
-    channels: tuple[int, int] = (0, 3)  # the loss is over channels[0] up to, not including, channels[1]
     caffe_loss: bool = False  # learning_rate is for half the sum of squares over a label; for our mean it is larger
     print_steps: bool = False  # print the reference's line every 10 steps; else a progress bar
     require_full_batch: bool = True  # fewer patches than batch_size are an error; else they make one smaller batch

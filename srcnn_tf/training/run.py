@@ -41,7 +41,7 @@ class Run:
         data_hash: fingerprint of the training images.
         workers: who trains.
         saved_step: step of the newest checkpoint.
-        has_infinite_psnr: whether it was said that validation images are left out of the means.
+        reported_infinite_psnr: whether it was said that validation images are left out of the means.
     """
 
     config: Config
@@ -51,7 +51,7 @@ class Run:
     data_hash: str
     workers: Workers
     saved_step: int
-    has_infinite_psnr: bool = False
+    reported_infinite_psnr: bool = False
 
     @property
     def directory(self) -> Path:
@@ -88,7 +88,7 @@ class Run:
         self.save_weights()
 
     def save_weights(self) -> None:
-        """Writes the weights, and the record with their step."""
+        """Writes the weights, the flags that repeat the run, and the record with the step of the weights."""
         save_model(self.state.model, self.config.network, self.directory)
         checkpoint.write_flags(self.directory, self.config.flags)
         checkpoint.write_record(self.directory, self._record())
@@ -128,7 +128,10 @@ class Run:
         )
 
     def validate(self, restore: TiledModel) -> dict[str, float]:
-        """Scores the validation images as testing does; returns the means over the images, under the names of logs."""
+        """Scores the validation images as testing does; returns the means over the images, under the names of logs.
+
+        An image that can no longer be used is removed from the training set's list.
+        """
         scores = []
         for number in list(self.training_set.validation):
             try:
@@ -145,9 +148,9 @@ class Run:
         names = ("held-out/psnr", "held-out/ssim", "held-out/psnr_bicubic")
         # An image that bicubic interpolation restores exactly, as a black one, has an infinite PSNR.
         finite = [one for one in scores if np.isfinite(one).all()]
-        if len(finite) < len(scores) and not self.has_infinite_psnr:
+        if len(finite) < len(scores) and not self.reported_infinite_psnr:
             print(f"Left out of the validation's means: {len(scores) - len(finite)} images with infinite PSNR.")
-            self.has_infinite_psnr = True
+            self.reported_infinite_psnr = True
         return dict(zip(names, np.mean(finite, axis=0).tolist(), strict=True)) if finite else {}
 
 

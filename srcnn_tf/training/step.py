@@ -133,7 +133,7 @@ def loss_and_gradients(
     with tf.GradientTape() as tape:
         tape.watch(weights)
         restored = forward(weights, data, settings.compute_dtype)
-        error = (label - restored)[..., slice(*recipe.channels)]
+        error = label - restored
         losses = tf.square(error) if recipe.huber_delta is None else huber(error, recipe.huber_delta)
         loss = fraction * tf.reduce_mean(losses)
     return [loss, *tape.gradient(loss, weights)]
@@ -223,7 +223,7 @@ def share_sizes(batch_size: int) -> list[int]:
     if has_gpu():
         return [batch_size]
     count = max(1, round(batch_size / PATCHES_PER_SHARE))
-    return [batch_size * (share + 1) // count - batch_size * share // count for share in range(count)]
+    return [batch_size * (number + 1) // count - batch_size * number // count for number in range(count)]
 
 
 CompiledSteps = Callable[[Any, Any, NDArray[np.int64], NDArray[np.float32]], tf.Tensor]

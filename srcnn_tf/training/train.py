@@ -34,6 +34,7 @@ from srcnn_tf.weights.search import WEIGHTS_FILE
 from srcnn_tf.weights.store import read_weights
 
 SAVE_EVERY = 500  # steps between two checkpoints, as in the reference
+STEPS_PER_CALL = PRINT_EVERY  # on a processor; the reference's lines are printed between two calls
 
 
 def train(
@@ -147,7 +148,7 @@ def _train_epochs(
     settings = Settings(run.recipe, workers, batch_size, config.seed, dtype, xla=has_gpu())
     compiled_steps = compile_steps(state, config, settings)
     # A GPU needs less time for a step than Python for a call: there, a call goes as far as a checkpoint allows.
-    steps_per_call = SAVE_EVERY if has_gpu() and not run.recipe.print_steps else PRINT_EVERY
+    steps_per_call = SAVE_EVERY if has_gpu() and not run.recipe.print_steps else STEPS_PER_CALL
     step, losses = int(state.step), list[float]()
 
     for shard in shards(run.training_set, config, run.recipe, step, workers.share(batch_size)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import mimetypes
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -79,7 +80,7 @@ def write_upscaling_page(jobs: Iterable[tuple[Path, Path]], folder: Path, config
 
 def _interpolate(source: Path, target: Path, size: tuple[int, int], quality: int) -> None:
     """Writes an image of a given size by bicubic interpolation."""
-    with ImageReader(source, 2**62) as reader, ImageWriter(target, 1, quality) as writer:
+    with ImageReader(source, sys.maxsize) as reader, ImageWriter(target, 1, quality) as writer:
         page = next(iter(reader))
         pixels = page.pixels if FORMATS[target.suffix.lower()].alpha else without_opaque_alpha(page.pixels)
         shape = (*size, *pixels.shape[2:])

@@ -86,7 +86,7 @@ class PhaseNetwork:
 
         # A layer of 1 x 1 pixels is one product for all phases.
         self._is_pointwise = len(second) == 1
-        self._pointwise = np.ascontiguousarray(second[0, 0].T, np.float32)
+        self._pointwise = np.ascontiguousarray(second[0, 0].T, np.float32)  # else not used
         self._wide = WideLayer(second, scale)
         self._second_bias = second_bias[:, np.newaxis].astype(np.float32)
 

@@ -106,7 +106,8 @@ class PolyphaseModel:
         """Upscales `(rows, cols, channels)` with margins.
 
         Returns:
-            float32 `(channels, scale * rows, scale * cols)` without margins; of integers the values that are to be cut.
+            float32 `(channels, scale * rows, scale * cols)` without margins: in [0, 1], or, for integers, in their range
+            plus 0.5, so that cutting them rounds.
         """
         is_float = tile.dtype.kind == "f"
         full = np.float32(1 if is_float else np.iinfo(tile.dtype).max)

@@ -196,13 +196,13 @@ def _fill_transparent(pixels: NDArray, reach: int) -> RowStream:
     margin = math.ceil(math.sqrt(2) * reach)
     step = max(margin, band_rows(pixels.shape, pixels.dtype))
 
-    def blocks() -> Iterator[NDArray]:
+    def bands() -> Iterator[NDArray]:
         for begin in range(0, len(pixels), step):
             first = max(0, begin - margin)
             filled = _filled(pixels[first : begin + step + margin], margin)
             yield filled[begin - first : begin - first + step]
 
-    return RowStream(pixels.shape, pixels.dtype, blocks())
+    return RowStream(pixels.shape, pixels.dtype, bands())
 
 
 def _filled(pixels: NDArray, reach: int) -> NDArray:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
+from srcnn_tf.images.formats import MAX_PIXELS
 from srcnn_tf.images.page import as_array
 from srcnn_tf.images.resize import imresize
 from srcnn_tf.system.files import atomic_write
@@ -55,7 +56,7 @@ def upscale_video(config: Config) -> None:
     metadata, frame_count = _inspect(source)
     cols, rows = metadata["size"]
     size = target_size(rows, cols, config)
-    if size[0] * size[1] > (config.max_megapixels or 200) * 1e6:
+    if size[0] * size[1] > (config.max_megapixels or MAX_PIXELS / 1e6) * 1e6:
         raise RunError(f"{source}: frames of {size[1]} x {size[0]} pixels are more than --max_megapixels allows.")
     upscaler = make_upscaler(config)
     rate = _frame_rate(metadata["fps"])

@@ -127,7 +127,8 @@ def _read_weights_file(path: Path) -> tuple[list[NDArray[np.float32]], str | Non
     try:
         with h5py.File(path, "r") as file:
             weights = _read_layers(file)
-            if file.attrs.get(SHA256, _digest(weights)) != _digest(weights):
+            digest = _digest(weights)
+            if file.attrs.get(SHA256, digest) != digest:
                 raise ValueError("its checksum is wrong: the file is damaged")
             return weights, file.attrs.get(NETWORK)
     except Exception as error:  # a damaged file raises OSError, KeyError, ValueError, TypeError and more

@@ -33,10 +33,10 @@ def xla(request, monkeypatch):
     return request.param == "GPU"
 
 
-@pytest.mark.parametrize(("c_dim", "channels"), [(1, (0, 3)), (3, (0, 1)), (3, (0, 3))])
-def test_a_step_goes_down_the_gradient_of_the_whole_batch(c_dim, channels, xla):
+@pytest.mark.parametrize("c_dim", [1, 3])
+def test_a_step_goes_down_the_gradient_of_the_whole_batch(c_dim, xla):
     config = Config(recipe="reference", c_dim=c_dim, filters="16,8")
-    recipe = dataclasses.replace(RECIPES["reference"], channels=channels, initialization="he")
+    recipe = dataclasses.replace(RECIPES["reference"], initialization="he")
     state, model = create_state(config, recipe), build_model(config.network, "he")
     # On a processor, the batch is computed in parts of uneven size.
     assert len(set(share_sizes(50))) == (1 if xla else 2)
@@ -47,7 +47,7 @@ def test_a_step_goes_down_the_gradient_of_the_whole_batch(c_dim, channels, xla):
     )
     for batch, rate, actual in zip(batches, rates, losses, strict=True):
         with tf.GradientTape() as tape:
-            error = (model(data[batch]) - label[batch])[..., channels[0] : channels[1]]
+            error = model(data[batch]) - label[batch]
             loss = tf.reduce_mean(tf.square(error))
         assert float(actual) == pytest.approx(float(loss), rel=1e-5)
         gradients = tape.gradient(loss, model.trainable_variables)
