@@ -76,9 +76,9 @@ def build_network() -> keras.Model:
     return keras.Model(degraded, restored)
 
 
-# 6. Training (section 3.3) minimizes the mean squared error of the restored patches, which maximizes their PSNR. In
-#    training, this file leaves the paper: gradient descent, from weights of N(0, 0.001) at a rate of 1e-4, took its authors
-#    about three days on a GPU. Adam, from He's initialization, at a rate that falls from 1e-3, gains in a minute.
+# 6. Training (section 3.3) minimizes the mean squared error of the restored patches, which maximizes their PSNR. Here,
+#    this file leaves the paper: gradient descent, from weights of N(0, 0.001) at a rate of 1e-4, took its authors about
+#    three days on a GPU. Adam, from He's initialization, at a rate that falls from 1e-3, gains in a minute.
 def psnr(original: Any, image: Any) -> Any:
     """Returns the peak signal-to-noise ratio of images in [0, 1], in dB: the higher, the nearer to the original."""
     return -10 * keras.ops.log10(keras.ops.mean((original - image) ** 2))

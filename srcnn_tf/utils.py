@@ -1,8 +1,8 @@
 """The reference's helpers under the reference's names.
 
 Read `input_setup` first: for each image, it calls `imread`, `preprocess` and `make_data`. Testing uses `prepare_data`,
-`imread`, `preprocess`, `modcrop` and `imsave`; TensorBoard's picture of the filters uses `merge`. Arrays are `(rows, cols)` or
-`(rows, cols, channels)`. Nothing here needs TensorFlow.
+`imread`, `preprocess`, `modcrop` and `imsave`; TensorBoard's picture of the filters uses `merge`. Arrays are
+`(rows, cols)` or `(rows, cols, channels)`. Nothing here needs TensorFlow.
 """
 
 from __future__ import annotations

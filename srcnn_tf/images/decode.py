@@ -1,5 +1,6 @@
-"""Decodes BMP, GIF, JPEG, PNG, WebP, AVIF and HEIC files with Pillow, and what it would reduce to 8 bits with
-imagecodecs or pillow-heif.
+"""Decodes BMP, GIF, JPEG, PNG, WebP, AVIF and HEIC files.
+
+Pillow does it. Files that it would reduce to 8 bits go to imagecodecs or pillow-heif.
 
 Damage that costs no pixel is mended first: a JPEG file without its end marker, a PNG file with a wrong checksum of a
 part that it can do without.

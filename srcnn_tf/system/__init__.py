@@ -1,1 +1,4 @@
-"""What is around the program: `threads`, `files` that are complete or absent, `devices` (TensorFlow's), and the `jobs` of a folder."""
+"""What is around the program.
+
+`threads`, `files` that are complete or absent, `devices` (TensorFlow's), and the `jobs` of a folder.
+"""

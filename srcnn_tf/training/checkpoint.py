@@ -142,7 +142,8 @@ def read_record(directory: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         record["config"] = Config(**record["config"])
-        record["recipe"], record["data"]["sha256"], record["data"]["images"], record["step"]  # raises an error if one is absent
+        # An absent key raises an error here.
+        record["recipe"], record["data"]["sha256"], record["data"]["images"], record["step"]
         return record
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(

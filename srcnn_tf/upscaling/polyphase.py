@@ -32,6 +32,7 @@ from srcnn_tf.upscaling.interpolation import interpolation_matrix, mirrored
 from srcnn_tf.upscaling.network import PhaseNetwork
 
 TILE = 512  # rows and columns of a tile of the upscaled image: its planes fit the cache, its margins are a few percent
+WIDE_TILE = 768  # the same with a second layer of more than 1 x 1 pixels, whose margins take longer
 
 
 class PolyphaseModel:
@@ -46,7 +47,7 @@ class PolyphaseModel:
         weights: Sequence[NDArray],
         scale: int,
         color: ColorSpace,
-        tile_size: int = TILE,
+        tile_size: int | None = None,
         self_ensemble: bool = False,
     ) -> None:
         """Merges the interpolation into the first layer.
@@ -55,9 +56,10 @@ class PolyphaseModel:
             weights: kernels and biases of the three layers, in turn, as `weights.store.read_weights` returns them.
             scale: the upscaling factor.
             color: what the channels of the network are.
-            tile_size: side of a tile of the upscaled image, in pixels.
+            tile_size: side of a tile of the upscaled image, in pixels. Default: what is fast.
             self_ensemble: whether to average over the eight flips and transposes.
         """
+        tile_size = tile_size or (TILE if len(weights[2]) == 1 else WIDE_TILE)
         self._scale, self._tile, self._color = scale, max(1, tile_size // scale), color
         oriented = oriented_weights(list(weights)) if self_ensemble else [weights]
         self._networks = [PhaseNetwork(values, scale) for values in oriented]
@@ -106,8 +108,8 @@ class PolyphaseModel:
         """Upscales `(rows, cols, channels)` with margins.
 
         Returns:
-            float32 `(channels, scale * rows, scale * cols)` without margins: in [0, 1], or, for integers, in their range
-            plus 0.5, so that cutting them rounds.
+            float32 `(channels, scale * rows, scale * cols)` without margins: in [0, 1], or, for integers, in
+            their range plus 0.5, so that cutting them rounds.
         """
         is_float = tile.dtype.kind == "f"
         full = np.float32(1 if is_float else np.iinfo(tile.dtype).max)
