@@ -17,6 +17,7 @@ from networks import network, save
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError, UsageError
 from srcnn_tf.system import jobs
+from srcnn_tf.system.files import TEMPORARY
 
 
 @pytest.fixture
@@ -45,8 +46,9 @@ def scheduler(start):
 
 
 def files(folder):
-    """The contents of all files below a folder, by their path in it."""
-    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    """The contents of all files below a folder, by their path in it; without what a killed worker was writing."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(TEMPORARY)]
+    return {path.relative_to(folder): path.read_bytes() for path in paths}
 
 
 @pytest.mark.slow
