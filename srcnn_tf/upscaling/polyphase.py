@@ -31,8 +31,9 @@ from srcnn_tf.upscaling.ensemble import oriented_weights
 from srcnn_tf.upscaling.interpolation import interpolation_matrix, mirrored
 from srcnn_tf.upscaling.network import PhaseNetwork
 
-TILE = 512  # rows and columns of a tile of the upscaled image: its planes fit the cache, its margins are a few percent
-WIDE_TILE = 768  # the same with a second layer of more than 1 x 1 pixels, whose margins take longer
+# Rows and columns of the largest tile of the upscaled image: its planes fit the cache, its margins are a few percent.
+TILE = 512, 512
+WIDE_TILE = 600, 768  # the same with a second layer of more than 1 x 1 pixels, whose margins take longer
 
 
 class PolyphaseModel:
@@ -47,7 +48,7 @@ class PolyphaseModel:
         weights: Sequence[NDArray],
         scale: int,
         color: ColorSpace,
-        tile_size: int | None = None,
+        tile_size: tuple[int, int] | None = None,
         self_ensemble: bool = False,
     ) -> None:
         """Merges the interpolation into the first layer.
@@ -56,15 +57,17 @@ class PolyphaseModel:
             weights: kernels and biases of the three layers, in turn, as `weights.store.read_weights` returns them.
             scale: the upscaling factor.
             color: what the channels of the network are.
-            tile_size: side of a tile of the upscaled image, in pixels. Default: what is fast.
+            tile_size: rows and columns of the largest tile of the upscaled image. Default: what is fast.
             self_ensemble: whether to average over the eight flips and transposes.
         """
         tile_size = tile_size or (TILE if len(weights[2]) == 1 else WIDE_TILE)
-        self._scale, self._tile, self._color = scale, max(1, tile_size // scale), color
+        self._scale, self._color = scale, color
+        self._tile_rows, self._tile_cols = (max(1, side // scale) for side in tile_size)
         oriented = oriented_weights(list(weights)) if self_ensemble else [weights]
         self._networks = [PhaseNetwork(values, scale) for values in oriented]
-        self._interpolation, first_tap = interpolation_matrix(scale, self._tile)
-        self._taps = self._interpolation.shape[1] - self._tile  # small pixels that a tile of one needs besides it
+        largest = max(self._tile_rows, self._tile_cols)
+        self._interpolation, first_tap = interpolation_matrix(scale, largest)
+        self._taps = self._interpolation.shape[1] - largest  # small pixels that a tile of one needs besides it
         self._margins = before, _ = self._networks[0].margins
         self._first_tap = before + first_tap
         self.reach = max(self._margins)
@@ -79,19 +82,18 @@ class PolyphaseModel:
         Yields:
             The bands from top to bottom, `(any number of rows, scale * cols, channels)`, of the same dtype, clipped.
         """
-        (rows, cols), scale, side = pixels.shape[:2], self._scale, self._tile
+        (rows, cols), scale = pixels.shape[:2], self._scale
         before, after = self._margins
+        columns_of_tiles = equal_parts(cols, self._tile_cols)
 
         def tiles() -> Iterator[tuple[NDArray, NDArray, slice]]:
             """Yields each tile with margins, the band that it belongs to, and its columns there."""
-            for top in range(0, rows, side):
-                bottom = min(top + side, rows)
+            for top, bottom in equal_parts(rows, self._tile_rows):
                 lines = mirrored(top - before, bottom + after, rows)
                 small = pixels[lines.min() : lines.max() + 1][lines - lines.min()]
                 small = small.reshape(len(lines), cols, channels_of(pixels))
                 band = np.empty((scale * (bottom - top), scale * cols, small.shape[2]), pixels.dtype)
-                for left in range(0, cols, side):
-                    right = min(left + side, cols)
+                for left, right in columns_of_tiles:
                     columns = slice(scale * left, scale * right)
                     yield small[:, mirrored(left - before, right + after, cols)], band, columns
 
@@ -101,8 +103,8 @@ class PolyphaseModel:
             return band
 
         with one_blas_thread():
-            last = (cols - 1) // side  # tile of a band, which is complete with it
-            yield from islice(map_in_threads(upscale, tiles(), cores()), last, None, last + 1)
+            count = len(columns_of_tiles)  # of tiles of a band, which is complete with the last one
+            yield from islice(map_in_threads(upscale, tiles(), cores()), count - 1, None, count)
 
     def _upscale(self, tile: NDArray) -> NDArray[np.float32]:
         """Upscales `(rows, cols, channels)` with margins.
@@ -154,3 +156,12 @@ class PolyphaseModel:
         by_rows, by_cols = (self._interpolation[: self._scale * size, : size + self._taps] for size in (rows, cols))
         small = channels[:, begin : begin + rows + self._taps, begin : begin + cols + self._taps]
         return np.matmul(by_rows @ small, by_cols.T, dtype=np.float32)
+
+
+def equal_parts(size: int, largest: int) -> list[tuple[int, int]]:
+    """Returns where each of the fewest parts of at most `largest` begins and ends; they differ by at most one.
+
+    With one narrow tile at the end of each band, a thread would compute its margins for little, and the last one alone.
+    """
+    count = -(-size // largest)
+    return [(size * part // count, size * (part + 1) // count) for part in range(count)]

@@ -46,7 +46,7 @@ def test_images_are_upscaled_by_the_mean_over_flips_and_transposes(scale):
     model = random_model()
 
     def upscaled(pixels, **options):
-        upscale = PolyphaseModel(model.get_weights(), scale, LUMA, tile_size=20, **options)
+        upscale = PolyphaseModel(model.get_weights(), scale, LUMA, tile_size=(20, 16), **options)
         return np.concatenate(list(upscale.bands(pixels)))[..., 0]
 
     expected = naive(upscaled, image)
