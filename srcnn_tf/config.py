@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from srcnn_tf.errors import UsageError
-from srcnn_tf.spec import COLOR_SPACES, DEGRADATIONS, Compression, NetworkSpec
+from srcnn_tf.spec import COLOR_SPACES, DEGRADATIONS, JPEG_QUALITIES, Compression, NetworkSpec
 from srcnn_tf.training.recipes import RECIPES
 from srcnn_tf.weights.search import WeightsSearch
 
@@ -88,11 +88,14 @@ class Config:
     filters: str = flag("64,32", "Number of filters in the first two layers, n1,n2.")
     degradation: str = flag(
         None,
-        "How images are degraded. Default: scipy to train and test, matlab to export, auto to upscale: of matlab and "
-        "jpeg what suits the image file.",
+        "How images are degraded. Default: scipy to train and test, matlab to export, auto to upscale: of "
+        "matlab, jpeg and jpeg90 what suits the image file.",
         choices=(*DEGRADATIONS, "auto"),
     )
-    jpeg_quality: str = flag("80", "Quality of the small images in tests with --degradation=jpeg, 1 to 100 or none.")
+    jpeg_quality: str | None = flag(
+        None,
+        "Quality of the small images in tests with --degradation=jpeg or jpeg90, 1 to 100 or none. Default: 80 or 90.",
+    )
     image_index: str = flag("all", "Test image: its index in the list sorted by path, or all.")
     train_dir: str = flag("Train", "Folder of training images, searched with its subfolders.")
     test_dir: str = flag("Test", "Folder of test images, searched with its subfolders.")
@@ -172,7 +175,7 @@ class Config:
                 raise UsageError(f"--{field.name} is empty: expected a value, as in --{field.name}=NAME.")
         if not re.fullmatch(r"all|[0-9]+", self.image_index, re.ASCII):
             raise UsageError(f"--image_index={self.image_index}: expected 'all' or a number from 0.")
-        if not re.fullmatch(r"none|[1-9][0-9]?|100", self.jpeg_quality, re.ASCII):
+        if self.jpeg_quality is not None and not re.fullmatch(r"none|[1-9][0-9]?|100", self.jpeg_quality, re.ASCII):
             raise UsageError(f"--jpeg_quality={self.jpeg_quality}: expected 'none' or a number from 1 to 100.")
         if unknown := [name for name in self.sets if name not in SETS]:
             raise UsageError(
@@ -241,9 +244,9 @@ class Config:
     @property
     def compression(self) -> Compression | None:
         """How the small images of tests and validation are compressed; None if they are not."""
-        if self.degradation != "jpeg" or self.jpeg_quality == "none":
+        if self.degradation not in JPEG_QUALITIES or self.jpeg_quality == "none":
             return None
-        return Compression(int(self.jpeg_quality))
+        return Compression(int(self.jpeg_quality or JPEG_QUALITIES[self.degradation]))
 
     @property
     def image_number(self) -> int | None:

@@ -11,9 +11,9 @@ from srcnn_tf.images.color import LUMA_GAIN, Floats, channels_to_image, luma_wei
 from srcnn_tf.images.resize import imresize, zoom
 from srcnn_tf.spec import ColorSpace, Compression
 
-# What images are compressed with in training, under `jpeg`; chosen on validation images, see docs/experiments.md.
-JPEG_QUALITIES = (40, 100)
-CLEAN_SHARE = 0.05
+# The qualities that images are compressed with in training; chosen on validation images, see docs/experiments.md.
+TRAINING_QUALITIES = {"jpeg": (40, 100), "jpeg90": (75, 100)}
+CLEAN_SHARE = 0.05  # of the training images; they are not compressed
 
 
 def degrade(
@@ -25,8 +25,8 @@ def degrade(
     zooms smooth. At some sizes (150 pixels at scale 3, for example) rounding puts samples slightly out of the image,
     and the reference's last rows or columns turn black or dark; here they are mirrored. Elsewhere both are equal.
 
-    `matlab` is the paper's: bicubic as MATLAB's `imresize`, without rounding in between. So is `jpeg`, where `compress`
-    compresses the small image.
+    `matlab` is the paper's: bicubic as MATLAB's `imresize`, without rounding in between. So are `jpeg` and `jpeg90`,
+    where `compress` compresses the small image.
 
     Args:
         label: `(rows, cols)` or `(rows, cols, channels)`, rows and cols multiples of `scale`.
@@ -67,9 +67,10 @@ def jpeg(channels: Floats, compression: Compression, space: ColorSpace, is_luma:
     return decoded if count == 1 or space.channels == "rgb" else rgb_to_ycbcr(decoded, studio=True)
 
 
-def random_compression(rng: np.random.Generator) -> Compression | None:
-    """Draws how a training image is compressed under `jpeg`; None: not at all."""
-    if rng.random() < CLEAN_SHARE:
+def random_compression(degradation: str, rng: np.random.Generator) -> Compression | None:
+    """Draws how a training image is compressed; None: not at all."""
+    if degradation not in TRAINING_QUALITIES or rng.random() < CLEAN_SHARE:
         return None
-    quality, row, col = (int(rng.integers(*limits, endpoint=True)) for limits in (JPEG_QUALITIES, (0, 7), (0, 7)))
+    limits = TRAINING_QUALITIES[degradation], (0, 7), (0, 7)
+    quality, row, col = (int(rng.integers(*each, endpoint=True)) for each in limits)
     return Compression(quality, (row, col))

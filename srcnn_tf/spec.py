@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from srcnn_tf.errors import UsageError
 
-DEGRADATIONS = ("scipy", "matlab", "jpeg")
+DEGRADATIONS = ("scipy", "matlab", "jpeg", "jpeg90")
+JPEG_QUALITIES = {"jpeg": 80, "jpeg90": 90}  # degradations with compression: the quality of their tests
 COLOR_SPACES = ("ycbcr", "rgb")
 
 

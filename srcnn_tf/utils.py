@@ -190,7 +190,7 @@ def _write_patches(
 ) -> None:
     def extract(item: tuple[int, Path]) -> tuple[NDArray[np.uint8], Floats, Floats] | str:
         number, path = item
-        compression = random_compression(np.random.default_rng(number)) if config.degradation == "jpeg" else None
+        compression = random_compression(config.degradation, np.random.default_rng(number))
         try:
             image = imread(path)
             channels = preprocess(image, config, config.c_dim, compression=compression)

@@ -72,14 +72,14 @@ def test_jpeg_blocks_begin_at_the_offset(offset):
     assert np.abs(255 * compressed[..., 0] - image).max() > 5
 
 
-def test_random_compression_covers_its_range():
+@pytest.mark.parametrize("name", ["jpeg", "jpeg90"])
+def test_random_compression_covers_its_range(name):
     rng = np.random.default_rng(0)
-    drawn = [degradation.random_compression(rng) for _ in range(2000)]
+    drawn = [degradation.random_compression(name, rng) for _ in range(2000)]
     compressed = [compression for compression in drawn if compression]
     assert 0.5 < (len(drawn) - len(compressed)) / (len(drawn) * degradation.CLEAN_SHARE) < 1.5
-    assert {compression.quality for compression in compressed} == set(
-        range(degradation.JPEG_QUALITIES[0], degradation.JPEG_QUALITIES[1] + 1)
-    )
+    lowest, highest = degradation.TRAINING_QUALITIES[name]
+    assert {compression.quality for compression in compressed} == set(range(lowest, highest + 1))
     assert len({compression.block_offset for compression in compressed}) == 64
 
 

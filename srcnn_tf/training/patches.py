@@ -15,6 +15,7 @@ from srcnn_tf import degradation, patch_file, utils
 from srcnn_tf.config import Config
 from srcnn_tf.datasets.samples import is_validation_sample
 from srcnn_tf.errors import RunError
+from srcnn_tf.spec import JPEG_QUALITIES
 from srcnn_tf.system.devices import to_device
 from srcnn_tf.system.threads import map_in_threads
 from srcnn_tf.training.recipes import Recipe
@@ -150,17 +151,17 @@ def epoch_patches(
     """Returns all patches of an epoch, a pure function of seed and epoch.
 
     They are the training file's in the first epoch. From the second one on, in recipes with grid offsets, each image is
-    degraded with another random one, and under `jpeg` with another compression. The labels stay the same.
+    degraded with another random one, and under `jpeg` or `jpeg90` with another compression. The labels stay the same.
 
     Returns:
         `(n, image_size, image_size, c_dim)` data and `(n, label_size, label_size, c_dim)` labels, float32.
     """
     if epoch == 0 or not _changes(config, recipe):
         return utils.read_data(training_set.file)
-    images, is_jpeg = training_set.images, config.degradation == "jpeg"
+    images = training_set.images
     rng = np.random.default_rng([config.seed, epoch, AUGMENTATION_STREAM])
     offsets = rng.integers(config.scale if recipe.grid_offsets else 1, size=(len(images), 2)).tolist()
-    compressions = [degradation.random_compression(rng) if is_jpeg else None for _ in images]
+    compressions = [degradation.random_compression(config.degradation, rng) for _ in images]
     ends = np.cumsum(training_set.counts)
     data, label = (
         np.empty((ends[-1], side, side, config.c_dim), np.float32) for side in (config.image_size, config.label_size)
@@ -174,7 +175,7 @@ def epoch_patches(
 
 def _changes(config: Config, recipe: Recipe) -> bool:
     """Says whether images are degraded in another way in each epoch."""
-    return recipe.grid_offsets or config.degradation == "jpeg"
+    return recipe.grid_offsets or config.degradation in JPEG_QUALITIES
 
 
 def shards(
