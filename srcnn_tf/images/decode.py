@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
-from srcnn_tf.images.formats import Kind
+from srcnn_tf.images.formats.interface import Kind
 from srcnn_tf.images.page import check_size, cmyk_to_rgb, raw_file, to_full_range, unsupported
 
 AVIF = features.check("avif")

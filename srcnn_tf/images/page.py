@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -16,6 +17,7 @@ from srcnn_tf.errors import RunError
 
 MAX_SIDE = 200_000  # rows or columns; resizing longer ones takes gigabytes, and no real image has them
 Dpi = tuple[float, float] | None  # pixels per inch, horizontal and vertical
+COLOR_CHUNKS = frozenset({b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI"})  # of PNG, see `Page.colors`
 BAND_BYTES = 2**20  # of pixels that are encoded, decoded or converted at once
 
 
@@ -218,3 +220,15 @@ def matching_profile(profile: bytes | None, channels: int, warnings: list[str]) 
         return profile
     warnings.append("its colour profile is damaged or for another kind of image, and left out")
     return None
+
+
+def upright_page(
+    pixels: Pixels, orientation: int, profile: bytes | None, metadata: dict[str, Any], warnings: list[str]
+) -> Page:
+    """Returns the upright page, with the profile if it fits the pixels."""
+    if orientation > 1:
+        pixels = oriented(as_array(pixels), orientation)
+    if orientation >= 5:
+        metadata |= {name: metadata[name][::-1] for name in ("dpi", "aspect") if metadata.get(name)}
+    size = pixels.shape[0], pixels.shape[1]
+    return Page(pixels, matching_profile(profile, channels_of(pixels), warnings), size=size, **metadata)

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from srcnn_tf.images import tiff
-from srcnn_tf.images.decode import AVIF, HEIC, decode, open_file, open_image, orientation_of
+from srcnn_tf.images.decode import open_file
+from srcnn_tf.images.formats.registry import INPUT_EXTENSIONS, family_of
 from srcnn_tf.images.library_errors import library_errors, quiet
-from srcnn_tf.images.page import as_array, oriented
+from srcnn_tf.images.page import as_array
 
-IMAGE_EXTENSIONS = frozenset(
-    {".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"}
-    | ({".avif"} if AVIF else set())
-    | ({".heic", ".heif"} if HEIC else set())
-)
+IMAGE_EXTENSIONS = INPUT_EXTENSIONS - {".gif"}  # of training and test images
 MAX_PIXELS = 178_956_970  # Pillow's own limit
 ADVICE = "Make it smaller, or remove it."
 
@@ -35,14 +30,12 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     Raises:
         RunError: the file is no image, is damaged, too large, or of a kind that would be read wrongly.
     """
-    with library_errors(path), open_file(path, []) as file:
-        if tiff.is_tiff(file):
-            with tiff.open_tiff(file, path, MAX_PIXELS, ADVICE, []) as pages:
-                pixels, orientation = as_array(tiff.decode_page(path, pages[0], [])), tiff.orientation_of(pages[0])
-        else:
-            with open_image(file, path, MAX_PIXELS, ADVICE) as image:
-                pixels, orientation = decode(image, file, path, []), orientation_of(image)
-    pixels = oriented(pixels, orientation)
+    with (
+        library_errors(path),
+        open_file(path, []) as file,
+        family_of(file, path).open(file, path, MAX_PIXELS, ADVICE, []) as images,
+    ):
+        pixels = as_array(next(images.pages()).pixels)
     if pixels.ndim == 3:
         pixels = pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
     if pixels.dtype == np.uint16:
@@ -54,10 +47,7 @@ def declared_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Returns the rows and columns that an image file declares, before orienting it; 0 and 0 if it cannot be read."""
     try:
         with quiet(), open_file(path, []) as file:
-            if tiff.is_tiff(file):
-                return tiff.first_page_size(file)
-            with open_image(file, path, sys.maxsize, "") as image:
-                return image.height, image.width
+            return family_of(file, path).size(file, path)
     except Exception:  # `read_image` reports it
         return 0, 0
 

@@ -16,7 +16,7 @@ import jinja2
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.images.formats import FORMATS
+from srcnn_tf.images.formats.registry import FORMATS
 from srcnn_tf.images.page import RowStream, without_opaque_alpha
 from srcnn_tf.images.read import declared_size
 from srcnn_tf.images.reader import ImageReader

@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.images.formats import FORMATS, PNG, Kind
+from srcnn_tf.images.formats.interface import Kind
+from srcnn_tf.images.formats.registry import FORMATS, PNG
 from srcnn_tf.images.page import Pixels, without_opaque_alpha
 from srcnn_tf.images.read import declared_size
 from srcnn_tf.images.reader import ImageReader
@@ -113,7 +114,7 @@ def upscale_file(upscaler: Upscaler, config: Config, job: Job, progress: tqdm | 
     (source, target), choices = job, list[str]()
     with (
         ImageReader(source, largest_input(config)) as reader,
-        ImageWriter(target, len(reader), config.quality) as writer,
+        ImageWriter(target, len(reader), config.quality, reader.images) as writer,
     ):
         for kind in reader.kinds:  # before any page is decoded
             _checked_size(source, target, kind.shape, config)

@@ -13,7 +13,8 @@ from pathlib import Path
 from srcnn_tf.config import Config
 from srcnn_tf.datasets.samples import exclude_results
 from srcnn_tf.errors import RunError
-from srcnn_tf.images.formats import FORMATS, MAX_PIXELS, OUTPUT_EXTENSIONS, TIFF, Kind, holding_extension
+from srcnn_tf.images.formats.interface import MAX_PIXELS, Kind
+from srcnn_tf.images.formats.registry import FORMATS, OUTPUT_EXTENSIONS, holding_extension, output_extension
 from srcnn_tf.images.read import IMAGE_EXTENSIONS
 from srcnn_tf.images.reader import page_kinds
 from srcnn_tf.system.jobs import print_line
@@ -77,15 +78,15 @@ def target_path(source: Path, config: Config) -> Path:
     """
     given, output = Path(config.input or ""), output_folder(config)
     extension = source.suffix
-    if extension.lower() not in OUTPUT_EXTENSIONS | VIDEO_OUTPUT_EXTENSIONS:
-        extension = ".mkv" if extension.lower() in VIDEO_EXTENSIONS else ".png"  # which hold everything
+    if extension.lower() not in VIDEO_OUTPUT_EXTENSIONS:
+        extension = ".mkv" if extension.lower() in VIDEO_EXTENSIONS else output_extension(source)
     name = f"{source.stem}_{_size_name(config)}{extension}"
     if is_file_named(config):
         return Path(output)
     target = Path(output, source.relative_to(given) if given.is_dir() else name).with_name(name)
     held = FORMATS.get(extension.lower())
     # A video, what holds every image, or made by an earlier run.
-    if held in (None, TIFF) or (target.is_file() and not config.overwrite):
+    if held is None or held.has_pages or (target.is_file() and not config.overwrite):
         return target
     kinds = page_kinds(source, largest_input(config), without_alpha=not held.alpha)
     return target.with_suffix(fitting_extension(extension, kinds, config)[0])

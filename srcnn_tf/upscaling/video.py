@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.images.formats import MAX_PIXELS
+from srcnn_tf.images.formats.interface import MAX_PIXELS
 from srcnn_tf.images.page import as_array
 from srcnn_tf.images.resize import imresize
 from srcnn_tf.system.files import atomic_write

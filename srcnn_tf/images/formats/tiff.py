@@ -1,4 +1,4 @@
-"""Reads the pages of TIFF files with tifffile, with 8 or 16 bits.
+"""TIFF: reads and writes its pages with tifffile.
 
 tifffile returns what is stored; what it means is worked out here by TIFF 6.0. tifffile also takes missing data for
 black, believes any size, and follows endless chains of pages. So that damaged or hostile files neither give wrong
@@ -14,28 +14,35 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 from tifffile import TiffFile, TiffPage, TiffPages
 from tifffile.tifffile import jpeg_shape
 
 from srcnn_tf.images.decode import valid_orientation, xmp_orientation
-from srcnn_tf.images.formats import Kind
+from srcnn_tf.images.encode import encode_tiff_strips
+from srcnn_tf.images.formats.interface import Family, Format, Images, Kind, Writer
 from srcnn_tf.images.library_errors import library_errors
+from srcnn_tf.images.metadata import select_metadata, tiff_metadata, tiff_tags, write_tiff_exif
 from srcnn_tf.images.page import (
+    Page,
     Pixels,
     RowStream,
     as_array,
     band_rows,
+    channels_of,
     check_size,
     cmyk_to_rgb,
     raw_file,
     to_full_range,
     unpremultiplied,
     unsupported,
+    upright_page,
 )
 from srcnn_tf.system.threads import cores, map_in_threads
 
@@ -57,6 +64,14 @@ MAKER, MODEL, XMP, DNG_VERSION = 271, 272, 700, 50706  # tags
 RAW_COLORS = (32803, 34892)  # photometric interpretations: a colour filter array, and linear raw data
 CR2_HEAD = b"\x10\0\0\0CR\2"  # after the first four bytes of Canon's files
 MAX_SUB_DIRECTORIES = 16
+MAX_CLASSIC_TIFF = 2**32 - 2**25  # bytes of pixels, with room for tags, up to which BigTIFF is not needed
+TIFF = Format(
+    "TIFF",
+    2**31 - 1,
+    dtypes=("uint8", "uint16"),
+    has_pages=True,
+    metadata=("icc_profile", "exif", "xmp", "dpi", "aspect", "iptc"),
+)
 
 
 def is_tiff(file: BinaryIO) -> bool:
@@ -135,14 +150,6 @@ def _planes(tiff: TiffFile, page: TiffPage, size: int) -> list[TiffPage]:
         plane._index, plane.dataoffsets = (index,), (page.dataoffsets[0] + index * plane_size,)
         planes.append(plane)
     return planes
-
-
-def first_page_size(file: BinaryIO) -> tuple[int, int]:
-    """Returns the rows and columns that the first page declares; raises exceptions of many kinds."""
-    file.seek(0)
-    with TiffFile(file) as tiff:
-        page = cast(TiffPage, tiff.pages[0])
-        return int(page.imagelength), int(page.imagewidth)
 
 
 def _count_pages(tiff: TiffFile) -> int:
@@ -334,3 +341,99 @@ def profile_of(page: TiffPage) -> bytes | None:
     """Returns the ICC profile, if the tag has the right type."""
     profile = page.tags.valueof(34675)
     return profile if isinstance(profile, bytes) else None
+
+
+class TiffImages(Images):
+    """The pages of a TIFF file that are full-size images."""
+
+    def __init__(self, pages: list[TiffPage], path: str | os.PathLike[str], warnings: list[str]) -> None:
+        """Takes pages that were checked."""
+        self._pages, self._path, self._warnings = pages, path, warnings
+        self.kinds = [kind_of(page).upright(orientation_of(page)) for page in pages]
+
+    def pages(self) -> Iterator[Page]:
+        """Yields the pages; the rows of each are to be read before the next one is."""
+        for page in self._pages:
+            warnings: list[str] = []
+            pixels = decode_page(self._path, page, warnings)
+            profile = None if page.photometric == CMYK else profile_of(page)
+            upright = upright_page(pixels, orientation_of(page), profile, tiff_metadata(page, warnings), warnings)
+            prefix = f"page {page.index + 1}: " if len(self._pages) > 1 else ""
+            self._warnings += [prefix + warning for warning in warnings]
+            yield upright
+
+
+class TiffWriter(Writer):
+    """Writes a TIFF file page by page, each in strips that are encoded in parallel."""
+
+    def __init__(self, path: Path, page_count: int) -> None:
+        """Begins no file before the first page."""
+        self._path, self._page_count = path, page_count
+        self._file: tifffile.TiffWriter | None = None
+
+    def __exit__(self, *error: object) -> None:
+        """Closes the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def write(self, page: Page, warnings: list[str]) -> None:
+        """Writes a page with its metadata."""
+        page, exif = select_metadata(page, TIFF, warnings)
+        shape, dtype = page.pixels.shape, page.pixels.dtype
+        if self._file is None:
+            big = self._page_count * math.prod(shape) * dtype.itemsize > MAX_CLASSIC_TIFF
+            self._file = tifffile.TiffWriter(self._path, bigtiff=big, byteorder="<")
+        channels = channels_of(page.pixels)
+        step = band_rows(shape, dtype)
+        with contextlib.closing(encode_tiff_strips(page.pixels, step)) as strips:
+            self._file.write(
+                strips,
+                shape=shape,
+                dtype=dtype,
+                rowsperstrip=step,
+                photometric="minisblack" if channels < 3 else "rgb",
+                planarconfig="contig" if channels > 1 else None,
+                extrasamples=["unassalpha"] if channels in (2, 4) else None,
+                compression="adobe_deflate",
+                predictor=True,
+                resolution=page.dpi or page.aspect,
+                resolutionunit="inch" if page.dpi else "none" if page.aspect else None,
+                iccprofile=page.icc_profile,
+                extratags=[*(write_tiff_exif(self._file, exif) if exif else ()), *tiff_tags(page)],
+                software=False,
+                metadata=None,
+            )
+
+
+class TiffFamily(Family):
+    """TIFF."""
+
+    rank = 30
+    extensions = frozenset({".tif", ".tiff"})
+    outputs = dict.fromkeys((".tif", ".tiff"), TIFF)
+
+    def recognizes(self, file: BinaryIO, path: str | os.PathLike[str]) -> bool:
+        """Looks at the signature."""
+        return is_tiff(file)
+
+    def size(self, file: BinaryIO, path: str | os.PathLike[str]) -> tuple[int, int]:
+        """Returns the rows and columns of the first page."""
+        file.seek(0)
+        with TiffFile(file) as tiff:
+            page = cast(TiffPage, tiff.pages[0])
+            return int(page.imagelength), int(page.imagewidth)
+
+    @contextlib.contextmanager
+    def open(
+        self, file: BinaryIO, path: str | os.PathLike[str], max_pixels: int, advice: str, warnings: list[str]
+    ) -> Iterator[TiffImages]:
+        """Opens the file with tifffile and checks all its pages."""
+        with open_tiff(file, path, max_pixels, advice, warnings) as pages:
+            yield TiffImages(pages, path, warnings)
+
+    def create(self, path: Path, extension: str, page_count: int, quality: int, source: Images | None) -> TiffWriter:
+        """Begins a file."""
+        return TiffWriter(path, page_count)
+
+
+FAMILY = TiffFamily()

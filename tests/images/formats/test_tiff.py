@@ -17,9 +17,9 @@ from PIL import Image
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
+from srcnn_tf.images.formats.tiff import MAX_PAGES
 from srcnn_tf.images.page import RowStream, as_array
 from srcnn_tf.images.reader import ImageReader
-from srcnn_tf.images.tiff import MAX_PAGES
 from srcnn_tf.system.devices import cores
 from srcnn_tf.upscaling.image_files import upscale_files
 
