@@ -18,6 +18,7 @@ from srcnn_tf.weights.search import WeightsSearch
 PATHS = ("train_dir", "test_dir", "checkpoint_dir", "sample_dir", "log_dir", "weights", "input", "output", "export")
 LARGEST_SCALE = 16  # for upscaling
 PAGES = ("linked", "embedded")
+VALUE_RANGES = ("data", "dtype")
 PRECISIONS = ("auto", "float32", "bfloat16")
 # The paper's images, and the field that names the folder they are put below.
 SETS = {"T91": "train_dir", "Set5": "test_dir", "Set14": "test_dir"}
@@ -35,6 +36,26 @@ def check_factor(scale: float) -> None:
     """Raises a UsageError unless images can be upscaled by this factor."""
     if not 1 < scale <= LARGEST_SCALE:
         raise UsageError(f"--scale={scale}: expected a number above 1, up to {LARGEST_SCALE}.")
+
+
+def parse_value_range(setting: str | tuple[float, float] | None) -> str | tuple[float, float] | None:
+    """Returns `data`, `dtype`, a pair of numbers, or None for the default.
+
+    Raises:
+        UsageError: it is none of these, or the first number is not the smaller one.
+    """
+    if setting in (None, *VALUE_RANGES):
+        return setting
+    try:
+        low, high = map(float, setting.split(",") if isinstance(setting, str) else setting)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (low < high and math.isfinite(high - low)):
+        raise UsageError(
+            f"--value_range={setting}: expected two numbers, LOW,HIGH, the first one smaller; "
+            f"or {' or '.join(VALUE_RANGES)}."
+        )
+    return low, high
 
 
 def flag(
@@ -120,6 +141,11 @@ class Config:
         None, "Largest height of the upscaled image, in pixels, instead of --scale.", limits=(1, math.inf)
     )
     self_ensemble: bool = flag(False, "Average over the eight flips and transposes of an image; takes 8 times as long.")
+    value_range: str | None = flag(
+        None,
+        "Values of more than 8 bits that become 0 and 1 for the network: LOW,HIGH; data: their smallest and largest "
+        "one; or dtype: all. Default: those that the file declares, else data.",
+    )
     page: str | None = flag(
         None, "Write index.html to compare upscaled images in a browser, with images linked or embedded.", choices=PAGES
     )
@@ -177,6 +203,7 @@ class Config:
             raise UsageError(f"--image_index={self.image_index}: expected 'all' or a number from 0.")
         if self.jpeg_quality is not None and not re.fullmatch(r"none|[1-9][0-9]?|100", self.jpeg_quality, re.ASCII):
             raise UsageError(f"--jpeg_quality={self.jpeg_quality}: expected 'none' or a number from 1 to 100.")
+        parse_value_range(self.value_range)
         if unknown := [name for name in self.sets if name not in SETS]:
             raise UsageError(
                 f"--fetch={self.fetch}: there is no set {unknown[0]!r}; expected some of {', '.join(SETS)}, "

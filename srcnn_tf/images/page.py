@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from PIL import Image, ImageCms
 
 from srcnn_tf.errors import RunError
+from srcnn_tf.images.value_range import ValueRange
 
 MAX_SIDE = 200_000  # rows or columns; resizing longer ones takes gigabytes, and no real image has them
 Dpi = tuple[float, float] | None  # pixels per inch, horizontal and vertical
@@ -88,8 +89,14 @@ class Page:
     """One image, or one page of a TIFF file, with its metadata.
 
     Attributes:
-        pixels: uint8 or uint16, full range; `(rows, cols)` is grey, `(rows, cols, 2)` grey and alpha, 3 RGB, 4 RGBA.
+        pixels: `(rows, cols)` is grey, `(rows, cols, 2)` grey and alpha, 3 RGB, 4 RGBA; one of `value_range.DTYPES`.
             Colour is not premultiplied by alpha. An array, or rows that are computed when they are sliced.
+        mask: `(rows, cols)` bool, False where there are no data; rows to be sliced like those of `pixels`.
+        nodata: the value that says that there are no data.
+        declared: the range of values that the file declares.
+        limits: smallest and largest value that a result may have, if it is not the dtype's.
+        name: of one page of several, for messages.
+        derivation: how the pixels were made, of an upscaled image.
         icc_profile: for grey or RGB, as the pixels are.
         exif: as `PIL.Image.Exif.tobytes` returns it. Its orientation has been applied to the pixels already.
         dpi: pixels per inch, horizontal and vertical.
@@ -115,6 +122,12 @@ class Page:
     size: tuple[int, int] | None = None
     jpeg_quality: float | None = None
     is_lossless: bool = False
+    mask: Pixels | None = None
+    nodata: float | None = None
+    declared: ValueRange | None = None
+    limits: tuple[float, float] | None = None
+    name: str = ""
+    derivation: str = ""
 
 
 def channels_of(pixels: Pixels) -> int:

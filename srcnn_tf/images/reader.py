@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator
 from typing import Self
@@ -12,7 +13,8 @@ from srcnn_tf.images.decode import open_file
 from srcnn_tf.images.formats.interface import Images, Kind
 from srcnn_tf.images.formats.registry import family_of
 from srcnn_tf.images.library_errors import library_errors
-from srcnn_tf.images.page import Page, RowStream, without_opaque_alpha
+from srcnn_tf.images.page import Page, RowStream, band_rows, without_opaque_alpha
+from srcnn_tf.images.value_range import Setting, ValueRange, data_range, extremes, fixed_range
 
 ADVICE = "Allow more with --max_megapixels, or make it smaller."
 
@@ -45,6 +47,7 @@ class ImageReader:
     def __init__(self, path: str | os.PathLike[str], max_pixels: int) -> None:
         self._path, self._limits = path, (path, max_pixels, ADVICE)
         self._rows: RowStream | None = None  # of the page that is being read
+        self._array_page: Page | None = None  # the only page, if it was decoded to an array
         self.images: Images
         self.warnings: list[str] = []
         self.kinds: list[Kind] = []
@@ -66,20 +69,52 @@ class ImageReader:
             self._rows.close()
         self._stack.close()
 
+    def value_ranges(self, setting: Setting = None) -> list[ValueRange]:
+        """Returns which values of each page become 0 and 1.
+
+        Those of 8 bits are all of their dtype's. Others are those that the file declares, or else the smallest and the
+        largest one, of all pages that belong to one stack, in a pass over the whole file.
+
+        Args:
+            setting: that of `--value_range`.
+        """
+        ranges = [fixed_range(setting, kind.dtype) for kind in self.kinds]
+        if None in ranges:
+            for index, page in enumerate(self):
+                if ranges[index] is None:
+                    ranges[index] = (page.declared if setting is None else None) or _data_range(page)
+        found = [values for values in ranges if values is not None]
+        if not self.images.is_stack or not all(values.is_of_data for values in found):
+            return found
+        return [data_range(min(values.low for values in found), max(values.high for values in found))] * len(found)
+
     def __len__(self) -> int:
         """Returns the number of pages."""
         return len(self.kinds)
 
     def __iter__(self) -> Iterator[Page]:
         """Decodes and yields the pages one by one, so that only one is in memory."""
-        pages = self.images.pages()
+        pages = self.images.pages() if self._array_page is None else iter([self._array_page])
         while True:
             with library_errors(self._path):
                 page = next(pages, None)
             if page is None:
                 return
+            if len(self) == 1 and not isinstance(page.pixels, RowStream):
+                self._array_page = page  # which is in memory
             self._rows = page.pixels if isinstance(page.pixels, RowStream) else None
             yield page
+
+
+def _data_range(page: Page) -> ValueRange:
+    """Returns the range of a page's values, in one pass over its rows."""
+    pixels, low, high = page.pixels, math.inf, -math.inf
+    step = band_rows(pixels.shape, pixels.dtype)
+    for begin in range(0, pixels.shape[0], step):
+        rows = slice(begin, begin + step)
+        least, largest = extremes(pixels[rows], None if page.mask is None else page.mask[rows])
+        low, high = min(low, least), max(high, largest)
+    return data_range(low, high) if low <= high else data_range(0, 0)
 
 
 def page_kinds(path: str | os.PathLike[str], max_pixels: int, without_alpha: bool) -> list[Kind]:

@@ -76,6 +76,11 @@ def resized_bands(image: Pixels, rows: int, cols: int) -> Iterator[NDArray]:
         yield imresize_rows(image, scale, begin, min(begin + BAND_ROWS, rows))
 
 
+def nearest(size: int, new_size: int) -> NDArray[np.int64]:
+    """Returns which of `size` pixels lies nearest to each of `new_size` pixels of the resized image."""
+    return (2 * np.arange(new_size) + 1) * size // (2 * new_size)
+
+
 def zoom(image: Floats, factor: float) -> Floats:
     """Computes SciPy's `ndimage.zoom(image, factor, prefilter=False, mode="mirror")` on each channel, faster.
 

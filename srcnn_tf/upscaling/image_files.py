@@ -17,6 +17,7 @@ from srcnn_tf.images.formats.registry import FORMATS, PNG
 from srcnn_tf.images.page import Pixels, without_opaque_alpha
 from srcnn_tf.images.read import declared_size
 from srcnn_tf.images.reader import ImageReader
+from srcnn_tf.images.value_range import within
 from srcnn_tf.images.writer import ImageWriter
 from srcnn_tf.system.jobs import print_line, run_jobs
 from srcnn_tf.system.threads import cores
@@ -118,15 +119,20 @@ def upscale_file(upscaler: Upscaler, config: Config, job: Job, progress: tqdm | 
     ):
         for kind in reader.kinds:  # before any page is decoded
             _checked_size(source, target, kind.shape, config)
-        for page in reader:
+        ranges = reader.value_ranges(config.value_range)
+        for page, values in zip(reader, ranges, strict=True):
             rows, cols = page.pixels.shape[:2]
             pixels = _held_pixels(page.pixels, target, choices)
             size = _checked_size(source, target, pixels.shape, config)
             is_compressed = page.jpeg_quality is not None and page.jpeg_quality < JPEG_QUALITY_LIMIT
             try:
-                upscaled = upscaler(pixels, size, is_compressed, progress)
+                values = within(values, page.limits)
+                upscaled = upscaler(pixels, size, is_compressed, progress, values, page.mask)
+                passes = upscaler.passes(upscaling_factor((rows, cols), size), is_compressed)
+                if pixels.dtype.itemsize > 1 or config.value_range is not None:
+                    weights = ", ".join(dict.fromkeys(each.source for each in passes))
+                    choices.append(f"{page.name}value range {values}; weights: {weights}")
                 if config.degradation == "auto" and page.jpeg_quality is not None:
-                    passes = upscaler.passes(upscaling_factor((rows, cols), size), is_compressed)
                     choices += _explain(page.jpeg_quality, passes)
             except RunError as error:
                 raise RunError(f"{source}: {error}") from error

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from srcnn_tf.images.color import Floats, to_integers
-from srcnn_tf.images.page import Pixels, RowStream, band_rows, channels_of
+from srcnn_tf.images.page import Pixels, RowStream, channels_of
 from srcnn_tf.images.resize import resized_bands
+from srcnn_tf.images.value_range import ValueRange, dtype_range
 from srcnn_tf.spec import NetworkSpec
+from srcnn_tf.upscaling.measured import ScaledRows, fill_transparent, split
 from srcnn_tf.upscaling.polyphase import PolyphaseModel
 from srcnn_tf.upscaling.sizes import factors_of_passes, upscaling_factor
 from srcnn_tf.weights.search import WeightsSearch, shipped_weights
@@ -98,7 +99,13 @@ class Upscaler:
         return Pass(spec, _network(to_bytes(weights), spec, self._self_ensemble), source)
 
     def __call__(
-        self, pixels: Pixels, size: tuple[int, int], is_compressed: bool = False, progress: tqdm | None = None
+        self,
+        pixels: Pixels,
+        size: tuple[int, int],
+        is_compressed: bool = False,
+        progress: tqdm | None = None,
+        values: ValueRange | None = None,
+        mask: Pixels | None = None,
     ) -> RowStream:
         """Upscales one image, in bands of rows that are computed as they are read.
 
@@ -106,10 +113,13 @@ class Upscaler:
         reduced by antialiased bicubic interpolation. Between these steps values are float32 in [0, 1].
 
         Args:
-            pixels: see `polyphase.PolyphaseModel.bands`.
+            pixels: `(rows, cols)` grey, or `(rows, cols, channels)` with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA)
+                channels; one of `value_range.DTYPES`.
             size: rows and columns of the result.
             is_compressed: see `passes`.
             progress: a progress bar that counts output megapixels.
+            values: those that become 0 and 1. Default: all of the dtype's, 0 to 1 of floats.
+            mask: see `Page.mask`.
 
         Returns:
             `(rows, cols[, channels])`, of the same dtype.
@@ -119,7 +129,8 @@ class Upscaler:
         """
         passes = self.passes(upscaling_factor((pixels.shape[0], pixels.shape[1]), size), is_compressed)
         shape = (*size, *pixels.shape[2:])
-        return RowStream(shape, pixels.dtype, _bands(pixels, shape, passes, progress))
+        values = values or dtype_range(pixels.dtype)
+        return RowStream(shape, pixels.dtype, _bands(pixels, shape, passes, values, mask, progress))
 
 
 @lru_cache(maxsize=8)
@@ -133,49 +144,39 @@ def _chain(spec: NetworkSpec, factors: Sequence[int]) -> list[NetworkSpec]:
     return [replace(later if number else spec, scale=factor) for number, factor in enumerate(factors)]
 
 
-def _bands(pixels: Pixels, shape: tuple[int, ...], passes: Sequence[Pass], progress: tqdm | None) -> Iterator[NDArray]:
+def _bands(
+    pixels: Pixels,
+    shape: tuple[int, ...],
+    passes: Sequence[Pass],
+    values: ValueRange,
+    mask: Pixels | None,
+    progress: tqdm | None,
+) -> Iterator[NDArray]:
     """Yields the upscaled image of a given shape, from top to bottom."""
-    if channels_of(pixels) in (2, 4):
-        pixels = _fill_transparent(pixels[: pixels.shape[0]], _filters_reach(passes))
-    dtype, factor = pixels.dtype, math.prod(each.spec.scale for each in passes)
+    factor = math.prod(each.spec.scale for each in passes)
     is_reduced = (factor * pixels.shape[0], factor * pixels.shape[1]) != shape[:2]
-    if len(passes) > 1 or is_reduced:
-        pixels = _float_stream(pixels)
-    bands = _split(pixels)
+    # The network takes these as they are; all others become floats before it.
+    is_direct = pixels.dtype in (np.uint8, np.uint16) and values == dtype_range(pixels.dtype) and mask is None
+    scaled = None
+    if len(passes) > 1 or is_reduced or not is_direct:
+        scaled = ScaledRows(pixels, values, mask, _filters_reach(passes)) if passes else None
+        pixels = scaled.rows if scaled else pixels
+    if channels_of(pixels) in (2, 4):
+        pixels = fill_transparent(pixels, _filters_reach(passes))
+    bands = split(pixels)
     for each in passes:
         bands, scale = each.network.bands(pixels), each.spec.scale
         pixels = RowStream((scale * pixels.shape[0], scale * pixels.shape[1], *pixels.shape[2:]), pixels.dtype, bands)
     if is_reduced:
         bands = resized_bands(pixels, shape[0], shape[1])
+    begin = 0
     for band in bands:
         if progress is not None:
             # Its total has the first page of a TIFF file only.
             progress.update(min(len(band) * shape[1] / 1e6, progress.total - progress.n))
-        values = band if band.dtype == dtype else _from_float(band, dtype)
-        yield values.reshape(len(band), *shape[1:])
-
-
-def _split(pixels: Pixels) -> Iterator[NDArray]:
-    step = band_rows(pixels.shape, pixels.dtype)
-    return (pixels[begin : begin + step] for begin in range(0, pixels.shape[0], step))
-
-
-def _float_stream(pixels: Pixels) -> RowStream:
-    """Returns `(rows, cols, channels)` in float32, converted as it is read."""
-    shape = (*pixels.shape[:2], channels_of(pixels))
-    bands = (_to_float(band).reshape(len(band), *shape[1:]) for band in _split(pixels))
-    return RowStream(shape, np.float32, bands)
-
-
-def _to_float(pixels: NDArray) -> Floats:
-    """Converts pixels to float32 in [0, 1]."""
-    values = pixels.astype(np.float32)
-    return values if pixels.dtype.kind == "f" else values / np.float32(np.iinfo(pixels.dtype).max)
-
-
-def _from_float(values: Floats, dtype: np.dtype) -> NDArray:
-    """Clips values to [0, 1] and converts them to pixels."""
-    return values.clip(0, 1).astype(dtype) if dtype.kind == "f" else to_integers(values, dtype)
+        result = band if scaled is None else scaled.restore(band, begin, shape)
+        begin += len(band)
+        yield result.reshape(len(band), *shape[1:])
 
 
 def _filters_reach(passes: Sequence[Pass]) -> int:
@@ -185,36 +186,3 @@ def _filters_reach(passes: Sequence[Pass]) -> int:
         reach += math.ceil(each.network.reach / scale)
         scale *= each.spec.scale
     return reach
-
-
-def _fill_transparent(pixels: NDArray, reach: int) -> RowStream:
-    """Gives fully transparent pixels the nearest visible colour, so that none bleeds into what is visible.
-
-    Those further from any visible pixel than `reach`, along the diagonal, keep theirs, which may have a meaning: a
-    texture has a height in alpha.
-    """
-    margin = math.ceil(math.sqrt(2) * reach)
-    step = max(margin, band_rows(pixels.shape, pixels.dtype))
-
-    def bands() -> Iterator[NDArray]:
-        for begin in range(0, len(pixels), step):
-            first = max(0, begin - margin)
-            filled = _filled(pixels[first : begin + step + margin], margin)
-            yield filled[begin - first : begin - first + step]
-
-    return RowStream(pixels.shape, pixels.dtype, bands())
-
-
-def _filled(pixels: NDArray, reach: int) -> NDArray:
-    """Gives fully transparent pixels up to `reach` from a visible one its colour."""
-    from scipy import ndimage  # takes 0.15 s, which most images do not need
-
-    transparent = pixels[..., -1] == 0
-    if not transparent.any() or transparent.all():
-        return pixels
-    distance, nearest = ndimage.distance_transform_edt(transparent, return_indices=True)
-    is_filled = transparent & (distance <= reach)
-    rows, cols = nearest[:, is_filled]
-    filled = pixels.copy()
-    filled[is_filled, :-1] = pixels[rows, cols, :-1]
-    return filled

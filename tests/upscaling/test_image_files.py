@@ -349,10 +349,10 @@ def test_sixteen_bits_alpha_and_pages_are_kept_and_of_an_animation_the_first_fra
     Image.fromarray(np.dstack([synthetic_image(12, 20), synthetic_image(12, 20, seed=1)[..., :1]])).save("alpha.png")
     frames = [Image.new("L", (20, 12), grey) for grey in (50, 100)]
     frames[0].save("frames.gif", save_all=True, append_images=frames[1:])
-    upscale_files(input=".", output="out", scale=2)
+    upscale_files(input=".", output="out", scale=2, value_range="dtype")
     with tifffile.TiffFile("out/pages_x2.tif") as file:
         for upscaled, page in zip(file.pages, pages, strict=True):
-            np.testing.assert_array_equal(upscaled.asarray(), srcnn_tf.upscale_image(page, 2))
+            np.testing.assert_array_equal(upscaled.asarray(), srcnn_tf.upscale_image(page, 2, value_range="dtype"))
     with Image.open("out/alpha_x2.png") as upscaled, Image.open("alpha.png") as image:
         assert upscaled.mode == "RGBA"
         expected = srcnn_tf.upscale_image(np.asarray(image), 2)

@@ -89,8 +89,10 @@ class Images(ABC):
 
     Attributes:
         kinds: shape and dtype that each page will have, known before any is decoded.
+        is_stack: whether all pages are of one thing, so that equal values mean the same.
     """
 
+    is_stack = True
     family: Family  # which opened it; set by `reader.ImageReader`
     kinds: list[Kind]
 
