@@ -69,6 +69,7 @@ METADATA_NAMES = {
     "xmp": "XMP",
     "iptc": "IPTC data",
     "texts": "texts",
+    "nodata": "value for missing data",
 }
 DAMAGED = "some or all of its EXIF data is damaged and left out"
 

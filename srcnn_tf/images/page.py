@@ -241,6 +241,8 @@ def upright_page(
     """Returns the upright page, with the profile if it fits the pixels."""
     if orientation > 1:
         pixels = oriented(as_array(pixels), orientation)
+        if metadata.get("mask") is not None:
+            metadata["mask"] = oriented(as_array(metadata["mask"]), orientation)
     if orientation >= 5:
         metadata |= {name: metadata[name][::-1] for name in ("dpi", "aspect") if metadata.get(name)}
     size = pixels.shape[0], pixels.shape[1]

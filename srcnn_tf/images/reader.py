@@ -13,7 +13,7 @@ from srcnn_tf.images.decode import open_file
 from srcnn_tf.images.formats.interface import Images, Kind
 from srcnn_tf.images.formats.registry import family_of
 from srcnn_tf.images.library_errors import library_errors
-from srcnn_tf.images.page import Page, RowStream, band_rows, without_opaque_alpha
+from srcnn_tf.images.page import Page, Pixels, RowStream, band_rows, without_opaque_alpha
 from srcnn_tf.images.value_range import Setting, ValueRange, data_range, extremes, fixed_range
 
 ADVICE = "Allow more with --max_megapixels, or make it smaller."
@@ -33,6 +33,7 @@ class ImageReader:
     Args:
         path: the file.
         max_pixels: largest size that a page may declare; all pages are checked before any is decoded.
+        advice: what an error says to do about a larger one.
 
     Attributes:
         warnings: what was left out or changed. Iterating adds to it.
@@ -44,8 +45,8 @@ class ImageReader:
             kind that would be read wrongly.
     """
 
-    def __init__(self, path: str | os.PathLike[str], max_pixels: int) -> None:
-        self._path, self._limits = path, (path, max_pixels, ADVICE)
+    def __init__(self, path: str | os.PathLike[str], max_pixels: int, advice: str = ADVICE) -> None:
+        self._path, self._limits = path, (path, max_pixels, advice)
         self._rows: RowStream | None = None  # of the page that is being read
         self._array_page: Page | None = None  # the only page, if it was decoded to an array
         self.images: Images
@@ -81,8 +82,7 @@ class ImageReader:
         ranges = [fixed_range(setting, kind.dtype) for kind in self.kinds]
         if None in ranges:
             for index, page in enumerate(self):
-                if ranges[index] is None:
-                    ranges[index] = (page.declared if setting is None else None) or _data_range(page)
+                ranges[index] = ranges[index] or page_range(page, setting, page.pixels)
         found = [values for values in ranges if values is not None]
         if not self.images.is_stack or not all(values.is_of_data for values in found):
             return found
@@ -106,9 +106,18 @@ class ImageReader:
             yield page
 
 
-def _data_range(page: Page) -> ValueRange:
-    """Returns the range of a page's values, in one pass over its rows."""
-    pixels, low, high = page.pixels, math.inf, -math.inf
+def page_range(page: Page, setting: Setting, pixels: Pixels) -> ValueRange:
+    """Returns which values of a page become 0 and 1: if its data's, in one pass over its rows.
+
+    Args:
+        page: says what it declares, and where it has data.
+        setting: that of `--value_range`.
+        pixels: those of the page.
+    """
+    fixed = fixed_range(setting, pixels.dtype) or (page.declared if setting is None else None)
+    if fixed is not None:
+        return fixed
+    low, high = math.inf, -math.inf
     step = band_rows(pixels.shape, pixels.dtype)
     for begin in range(0, pixels.shape[0], step):
         rows = slice(begin, begin + step)

@@ -138,7 +138,9 @@ class Run:
                 image = self.training_set.image(number)
                 degraded, original = preprocess(image, self.config, compression=self.config.compression)
                 restored, bicubic = (
-                    score_channels(channels, original, self.config.scale, self.config.network.color)
+                    score_channels(
+                        channels, original, self.config.scale, self.config.network.color, image.dtype != np.uint8
+                    )
                     for channels in (restore(degraded), degraded)
                 )
                 scores.append((restored.psnr, restored.ssim, bicubic.psnr))
