@@ -291,11 +291,11 @@ def test_a_bar_counts_megapixels_within_an_image_and_no_more_than_declared(make_
     monkeypatch.setattr(jobs, "tqdm", Bar)
     with pytest.raises(RunError, match="1 of 2"):
         upscale_files(input="in", output="out")
-    np.testing.assert_allclose(updates, [510 * 0.0003, 90 * 0.0003, 0, 0], atol=1e-9)
+    np.testing.assert_allclose(updates, [300 * 0.0003, 300 * 0.0003, 0, 0], atol=1e-9)
     upscale_files(input="pages.tif", output="out")
     counted = updates[4:]
     assert sum(counted) == pytest.approx(0.5625)
-    assert counted[:2] == pytest.approx([510 * 750 / 1e6, 240 * 750 / 1e6])
+    assert counted[:2] == pytest.approx([375 * 750 / 1e6, 375 * 750 / 1e6])
 
 
 def test_too_little_memory_is_reported(make_image, monkeypatch, capsys):
