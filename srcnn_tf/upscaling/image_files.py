@@ -19,6 +19,7 @@ from srcnn_tf.images.read import declared_size
 from srcnn_tf.images.reader import ImageReader
 from srcnn_tf.images.value_range import within
 from srcnn_tf.images.writer import ImageWriter
+from srcnn_tf.spec import JPEG_QUALITIES
 from srcnn_tf.system.jobs import print_line, run_jobs
 from srcnn_tf.system.threads import cores
 from srcnn_tf.upscaling.sizes import scaled_size, upscaling_factor
@@ -30,11 +31,7 @@ from srcnn_tf.upscaling.targets import (
     largest_input,
     output_folder,
 )
-from srcnn_tf.upscaling.upscaler import Pass, Upscaler
-
-# Of files compressed more, `jpeg` weights restore more than `matlab` ones: chosen on validation images, see
-# docs/experiments.md.
-JPEG_QUALITY_LIMIT = 91.5
+from srcnn_tf.upscaling.upscaler import Pass, Upscaler, suited_degradation
 
 
 def upscale_files(config: Config) -> None:
@@ -124,11 +121,11 @@ def upscale_file(upscaler: Upscaler, config: Config, job: Job, progress: tqdm | 
             rows, cols = page.pixels.shape[:2]
             pixels = _held_pixels(page.pixels, target, choices)
             size = _checked_size(source, target, pixels.shape, config)
-            is_compressed = page.jpeg_quality is not None and page.jpeg_quality < JPEG_QUALITY_LIMIT
+            suited = suited_degradation(page.jpeg_quality)
             try:
                 values = within(values, page.limits)
-                upscaled = upscaler(pixels, size, is_compressed, progress, values, page.mask)
-                passes = upscaler.passes(upscaling_factor((rows, cols), size), is_compressed)
+                upscaled = upscaler(pixels, size, suited, progress, values, page.mask)
+                passes = upscaler.passes(upscaling_factor((rows, cols), size), suited)
                 if pixels.dtype.itemsize > 1 or config.value_range is not None:
                     weights = ", ".join(dict.fromkeys(each.source for each in passes))
                     choices.append(f"{page.name}value range {values}; weights: {weights}")
@@ -184,8 +181,8 @@ def _explain(jpeg_quality: float, passes: Sequence[Pass]) -> list[str]:
     if not passes:
         return []
     degradation = passes[0].spec.degradation
-    if degradation == "jpeg":
-        return [f"jpeg weights, as it is compressed ({quality})"]
-    if jpeg_quality < JPEG_QUALITY_LIMIT:
-        return [f"{degradation} weights, as no run has --degradation=jpeg, although it is compressed ({quality})"]
+    if degradation in JPEG_QUALITIES:
+        return [f"{degradation} weights, as it is compressed ({quality})"]
+    if (suited := suited_degradation(jpeg_quality)) in JPEG_QUALITIES:
+        return [f"{degradation} weights, as no run has --degradation={suited}, although it is compressed ({quality})"]
     return [f"{degradation} weights, as it is hardly compressed ({quality})"]

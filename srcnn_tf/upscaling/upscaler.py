@@ -16,7 +16,7 @@ from tqdm import tqdm
 from srcnn_tf.images.page import Pixels, RowStream, channels_of
 from srcnn_tf.images.resize import resized_bands
 from srcnn_tf.images.value_range import ValueRange, dtype_range
-from srcnn_tf.spec import NetworkSpec
+from srcnn_tf.spec import JPEG_QUALITIES, NetworkSpec
 from srcnn_tf.upscaling.measured import ScaledRows, fill_transparent, split
 from srcnn_tf.upscaling.polyphase import PolyphaseModel
 from srcnn_tf.upscaling.sizes import factors_of_passes, upscaling_factor
@@ -25,6 +25,10 @@ from srcnn_tf.weights.store import find_weights, from_bytes, to_bytes
 
 ALPHA_REACH = 2  # pixels from a visible one up to which bicubic interpolation makes alpha that is not 0
 REDUCTION_REACH = 3  # pixels of the image that an antialiased bicubic reduction by up to 2 reaches
+
+
+# JPEG qualities below which weights for a degradation are best, chosen on validation images: see docs/experiments.md.
+AUTOMATIC_LIMITS = {"jpeg": 82.0, "jpeg90": 91.5}
 
 
 class Pass(NamedTuple):
@@ -49,12 +53,12 @@ class Upscaler:
         Args:
             spec: the network; of any scale, as each pass has its own.
             search: where weights are searched.
-            is_automatic: whether images that are compressed get weights for `jpeg`, if there are such.
+            is_automatic: whether images that are compressed get weights for compression, if there are such.
             self_ensemble: whether to average over the eight flips and transposes.
         """
         self._arguments = spec, search, is_automatic, self_ensemble
         self._spec, self._search, self._is_automatic, self._self_ensemble = self._arguments
-        self._passes: dict[tuple[float | Fraction, bool], tuple[Pass, ...]] = {}  # by the arguments of `passes`
+        self._passes: dict[tuple[float | Fraction, str | None], tuple[Pass, ...]] = {}  # by the arguments of `passes`
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the arguments alone."""
@@ -65,29 +69,30 @@ class Upscaler:
         """Where the weights that were loaded are from, separated by commas."""
         return ", ".join(dict.fromkeys(each.source for passes in self._passes.values() for each in passes))
 
-    def passes(self, factor: float | Fraction, is_compressed: bool = False) -> tuple[Pass, ...]:
+    def passes(self, factor: float | Fraction, suited: str | None = None) -> tuple[Pass, ...]:
         """Loads the weights for upscaling by a factor, once.
 
         Args:
             factor: 1 or more.
-            is_compressed: whether the image is, see `is_automatic`.
+            suited: the degradation that suits the image, see `suited_degradation`; it counts if `is_automatic`.
 
         Returns:
             The passes, first to last. What a pass returns has no traces of compression any more, so that only the first
-            one has weights for `jpeg`.
+            one has weights for it.
 
         Raises:
             RunError: there are no such weights, or they belong to another network.
         """
-        key = factor, is_compressed and self._is_automatic
+        key = factor, suited if self._is_automatic else None
         if key not in self._passes:
             self._passes[key] = tuple(self._load(spec) for spec in self._choose(*key))
         return self._passes[key]
 
-    def _choose(self, factor: float | Fraction, is_compressed: bool) -> list[NetworkSpec]:
+    def _choose(self, factor: float | Fraction, suited: str | None) -> list[NetworkSpec]:
         """Returns the networks of the passes: those with weights of the user's own, else those with shipped ones."""
-        first = [replace(self._spec, degradation="jpeg")] if is_compressed else []
-        chains = [_chain(spec, factors_of_passes(factor)) for spec in [*first, self._spec]]
+        names = sorted(JPEG_QUALITIES, key=lambda name: name != suited) if suited in JPEG_QUALITIES else []
+        specs = [*(replace(self._spec, degradation=name) for name in names), self._spec]
+        chains = [_chain(spec, factors_of_passes(factor)) for spec in specs]
         # Weights of the user's own may be for one factor that those of this package do not have.
         single = [[replace(chain[0], scale=max(2, math.ceil(factor)))] for chain in chains if chain]
         own = [chain for chain in single + chains if chain and self._search.own(chain[0])]
@@ -102,7 +107,7 @@ class Upscaler:
         self,
         pixels: Pixels,
         size: tuple[int, int],
-        is_compressed: bool = False,
+        suited: str | None = None,
         progress: tqdm | None = None,
         values: ValueRange | None = None,
         mask: Pixels | None = None,
@@ -116,7 +121,7 @@ class Upscaler:
             pixels: `(rows, cols)` grey, or `(rows, cols, channels)` with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA)
                 channels; one of `value_range.DTYPES`.
             size: rows and columns of the result.
-            is_compressed: see `passes`.
+            suited: see `passes`.
             progress: a progress bar that counts output megapixels.
             values: those that become 0 and 1. Default: all of the dtype's, 0 to 1 of floats.
             mask: see `Page.mask`.
@@ -127,10 +132,16 @@ class Upscaler:
         Raises:
             RunError: the image would become smaller or too large, or there are no weights for this factor.
         """
-        passes = self.passes(upscaling_factor((pixels.shape[0], pixels.shape[1]), size), is_compressed)
+        passes = self.passes(upscaling_factor((pixels.shape[0], pixels.shape[1]), size), suited)
         shape = (*size, *pixels.shape[2:])
         values = values or dtype_range(pixels.dtype)
         return RowStream(shape, pixels.dtype, _bands(pixels, shape, passes, values, mask, progress))
+
+
+def suited_degradation(jpeg_quality: float | None) -> str:
+    """Returns the degradation whose weights suit an image best that was compressed with this quality; None: not."""
+    quality = math.inf if jpeg_quality is None else jpeg_quality
+    return next((name for name, limit in AUTOMATIC_LIMITS.items() if quality < limit), "matlab")
 
 
 @lru_cache(maxsize=8)
@@ -140,7 +151,7 @@ def _network(weights: bytes, spec: NetworkSpec, self_ensemble: bool) -> Polyphas
 
 
 def _chain(spec: NetworkSpec, factors: Sequence[int]) -> list[NetworkSpec]:
-    later = replace(spec, degradation="matlab") if spec.degradation == "jpeg" else spec
+    later = replace(spec, degradation="matlab") if spec.degradation in JPEG_QUALITIES else spec
     return [replace(later if number else spec, scale=factor) for number, factor in enumerate(factors)]
 
 

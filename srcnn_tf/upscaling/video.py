@@ -71,7 +71,7 @@ def upscale_video(config: Config) -> None:
             ):
                 for frame in frames:
                     chroma = [pool.submit(imresize, plane, factors) for plane in frame[1:]]
-                    luma = as_array(upscaler(frame[0], size, is_compressed=True))
+                    luma = as_array(upscaler(frame[0], size, suited="jpeg"))
                     writer.send(np.stack([luma, *(plane.result() for plane in chroma)]))
                     done += 1
                     bar.update()
