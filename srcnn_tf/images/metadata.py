@@ -39,9 +39,9 @@ HIGH_DYNAMIC_RANGE = (16, 18)  # codes of transfer: PQ and HLG
 XMP_TAG, IPTC_TAG, IPTC_RESOURCE = 700, 33723, 0x0404
 CLIPPING_PATHS = range(2000, 2999)  # among Photoshop's resources
 TIFF_TAGS_LEFT_OUT = {
-    "georeference is": (33550, 33922, 34264, 34735),  # GeoTIFF 1.1, section 7.1
-    "layers are": (37724,),  # of Photoshop
-    "colour space (TIFF tags 301, 318, 319) is": (301, 318, 319),
+    "georeference is left out: pip install 'srcnn_tf[geo]' keeps it": (33550, 33922, 34264, 34735),  # GeoTIFF 1.1, 7.1
+    "layers are left out": (37724,),  # of Photoshop
+    "colour space (TIFF tags 301, 318, 319) is left out": (301, 318, 319),
 }
 EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/"
 # In XMP, by the prefixes that all programs use: sizes of the image, places and sizes in it (of panoramas, and of the
@@ -294,7 +294,7 @@ def tiff_metadata(page: TiffPage, warnings: list[str]) -> dict[str, Any]:
     has_unit = page.tags.valueof(296, 2) != 1
     aspect = None if has_unit or None in resolutions else _aspect([Fraction(*each) for each in resolutions])
     lost = (words for words, codes in TIFF_TAGS_LEFT_OUT.items() if any(code in page.tags for code in codes))
-    warnings += [f"its {words} left out" for words in lost]
+    warnings += [f"its {words}" for words in lost]
     if page.is_imagej or page.is_ome:
         warnings.append("its description of planes and sizes (ImageJ, OME) is left out")
     tags = {"xmp": page.tags.valueof(XMP_TAG), "iptc": page.tags.valueof(IPTC_TAG)}

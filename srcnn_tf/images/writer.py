@@ -85,6 +85,9 @@ class ImageWriter:
         temporary = self._stack.enter_context(atomic_write(self._path))
         family, extension = writing_family(self._path, self._source), self._path.suffix.lower()
         source = self._source if self._source is not None and self._source.family is family else None
+        if source is None and self._source is not None and self._source.belongings:
+            name = family.outputs[extension].name
+            self.warnings.append(f"{name} holds no {self._source.belongings}: left out")
         return self._stack.enter_context(family.create(temporary, extension, self._page_count, self._quality, source))
 
     def _errors(self) -> contextlib.AbstractContextManager[None]:

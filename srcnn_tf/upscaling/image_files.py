@@ -124,7 +124,7 @@ def upscale_file(upscaler: Upscaler, config: Config, job: Job, progress: tqdm | 
             suited = suited_degradation(page.jpeg_quality)
             try:
                 values = within(values, page.limits)
-                upscaled = upscaler(pixels, size, suited, progress, values, page.mask)
+                upscaled = upscaler(pixels, size, suited, progress, values, page.mask, page.nodata)
                 passes = upscaler.passes(upscaling_factor((rows, cols), size), suited)
                 if pixels.dtype.itemsize > 1 or config.value_range is not None:
                     weights = ", ".join(dict.fromkeys(each.source for each in passes))

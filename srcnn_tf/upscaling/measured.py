@@ -24,9 +24,11 @@ class ScaledRows:
         rows: `(rows, cols, channels)` float32; values out of the range are below 0 or above 1.
     """
 
-    def __init__(self, pixels: Pixels, values: ValueRange, mask: Pixels | None, reach: int) -> None:
-        """Takes the image, its range, where it has data, and how far away an upscaled pixel may depend on it."""
-        self._pixels, self._values, self._mask = pixels, values, mask
+    def __init__(
+        self, pixels: Pixels, values: ValueRange, mask: Pixels | None, nodata: float | None, reach: int
+    ) -> None:
+        """Takes the image, its range, its `Page.mask` and `Page.nodata`, and how far a result may depend on it."""
+        self._pixels, self._values, self._mask, self._nodata = pixels, values, mask, nodata
         count = channels_of(pixels)
         self._colors = count - (count in (2, 4))
         # Rows with pixels without data, until they are put back: where they begin, the pixels, and which have none.
@@ -52,8 +54,18 @@ class ScaledRows:
         if self._colors < band.shape[2]:
             parts.append(dtype_range(dtype).unscale(band[..., self._colors :].clip(0, 1), dtype))
         restored = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+        if self._nodata is not None:
+            restored[restored == np.array(self._nodata, dtype)] = self._beside(self._nodata)
         self._put_back(restored, begin, shape)
         return restored
+
+    def _beside(self, nodata: float) -> NDArray:
+        """Returns the value next to the one for no data, which no data may get by chance."""
+        dtype = self._pixels.dtype
+        is_above = nodata <= (self._values.low + self._values.high) / 2
+        if dtype.kind == "f":
+            return np.nextafter(np.array(nodata, dtype), np.array(np.inf if is_above else -np.inf, dtype))
+        return np.array(nodata + (1 if is_above else -1)).astype(dtype)
 
     def _split(self) -> Iterator[tuple[int, NDArray]]:
         begin = 0

@@ -111,6 +111,7 @@ class Upscaler:
         progress: tqdm | None = None,
         values: ValueRange | None = None,
         mask: Pixels | None = None,
+        nodata: float | None = None,
     ) -> RowStream:
         """Upscales one image, in bands of rows that are computed as they are read.
 
@@ -125,6 +126,7 @@ class Upscaler:
             progress: a progress bar that counts output megapixels.
             values: those that become 0 and 1. Default: all of the dtype's, 0 to 1 of floats.
             mask: see `Page.mask`.
+            nodata: see `Page.nodata`.
 
         Returns:
             `(rows, cols[, channels])`, of the same dtype.
@@ -135,7 +137,7 @@ class Upscaler:
         passes = self.passes(upscaling_factor((pixels.shape[0], pixels.shape[1]), size), suited)
         shape = (*size, *pixels.shape[2:])
         values = values or dtype_range(pixels.dtype)
-        return RowStream(shape, pixels.dtype, _bands(pixels, shape, passes, values, mask, progress))
+        return RowStream(shape, pixels.dtype, _bands(pixels, shape, passes, values, mask, nodata, progress))
 
 
 def suited_degradation(jpeg_quality: float | None) -> str:
@@ -161,6 +163,7 @@ def _bands(
     passes: Sequence[Pass],
     values: ValueRange,
     mask: Pixels | None,
+    nodata: float | None,
     progress: tqdm | None,
 ) -> Iterator[NDArray]:
     """Yields the upscaled image of a given shape, from top to bottom."""
@@ -170,7 +173,7 @@ def _bands(
     is_direct = pixels.dtype in (np.uint8, np.uint16) and values == dtype_range(pixels.dtype) and mask is None
     scaled = None
     if len(passes) > 1 or is_reduced or not is_direct:
-        scaled = ScaledRows(pixels, values, mask, _filters_reach(passes)) if passes else None
+        scaled = ScaledRows(pixels, values, mask, nodata, _filters_reach(passes)) if passes else None
         pixels = scaled.rows if scaled else pixels
     if channels_of(pixels) in (2, 4):
         pixels = fill_transparent(pixels, _filters_reach(passes))

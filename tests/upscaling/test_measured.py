@@ -103,7 +103,7 @@ def test_pixels_without_data_stay_and_do_not_bleed(scale, monkeypatch):
     rows = []
     for hidden in (0, 77):
         pixels = np.where(empty, hidden, grey).astype(np.int16)
-        scaled = ScaledRows(pixels, dtype_range(np.int16), ~empty, reach=9)
+        scaled = ScaledRows(pixels, dtype_range(np.int16), ~empty, None, reach=9)
         inside = scaled.rows[:90]
         rows.append(inside)
         restored = scaled.restore(inside, 0, (90, 130, 1))[..., 0]

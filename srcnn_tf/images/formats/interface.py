@@ -90,9 +90,11 @@ class Images(ABC):
     Attributes:
         kinds: shape and dtype that each page will have, known before any is decoded.
         is_stack: whether all pages are of one thing, so that equal values mean the same.
+        belongings: what the file has besides its pages, which only a writer of its own family keeps.
     """
 
     is_stack = True
+    belongings = ""
     family: Family  # which opened it; set by `reader.ImageReader`
     kinds: list[Kind]
 
