@@ -97,6 +97,7 @@ class Page:
         limits: smallest and largest value that a result may have, if it is not the dtype's.
         name: of one page of several, for messages.
         derivation: how the pixels were made, of an upscaled image.
+        command: identifies the command that made them.
         icc_profile: for grey or RGB, as the pixels are.
         exif: as `PIL.Image.Exif.tobytes` returns it. Its orientation has been applied to the pixels already.
         dpi: pixels per inch, horizontal and vertical.
@@ -128,6 +129,7 @@ class Page:
     limits: tuple[float, float] | None = None
     name: str = ""
     derivation: str = ""
+    command: str = ""
 
 
 def channels_of(pixels: Pixels) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+import srcnn_tf
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.images.formats.interface import Kind
@@ -135,7 +136,8 @@ def upscale_file(upscaler: Upscaler, config: Config, job: Job, progress: tqdm | 
                 raise RunError(f"{source}: {error}") from error
             # A page that the format cannot hold is refused before it is upscaled.
             writer.check(upscaled.shape, upscaled.dtype)
-            writer.write(replace(page, pixels=upscaled))
+            derivation = _derivation(upscaled.shape, (rows, cols), passes)
+            writer.write(replace(page, pixels=upscaled, derivation=derivation, command=upscaler.command))
             del upscaled
             del page, pixels  # one page at a time is in memory
         choices += _other_format(source, target, reader.kinds, config)
@@ -173,6 +175,16 @@ def _other_format(source: Path, target: Path, kinds: Sequence[Kind], config: Con
     if extension == target.suffix.lower() or extension not in FORMATS or is_file_named(config):
         return []
     return [f"{fitting_extension(extension, kinds, config)[1]}: written as {target.name}"]
+
+
+def _derivation(shape: tuple[int, ...], size: tuple[int, int], passes: Sequence[Pass]) -> str:
+    """Says how an image was upscaled, for formats that record it."""
+    weights = ", ".join(f"x{each.spec.scale} {each.spec.degradation}: {each.source}" for each in passes)
+    networks = ", ".join(dict.fromkeys(each.spec.architecture for each in passes)) or "none"
+    return (
+        f"Upscaled {shape[0] / size[0]:.4g} times, from {size[1]} x {size[0]} to {shape[1]} x {shape[0]} pixels, by "
+        f"srcnn_tf {srcnn_tf.__version__}, network SRCNN {networks}, weights {weights or 'none'}. Not for diagnosis."
+    )
 
 
 def _explain(jpeg_quality: float, passes: Sequence[Pass]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -46,7 +47,12 @@ class Upscaler:
     """
 
     def __init__(
-        self, spec: NetworkSpec, search: WeightsSearch, is_automatic: bool = False, self_ensemble: bool = False
+        self,
+        spec: NetworkSpec,
+        search: WeightsSearch,
+        is_automatic: bool = False,
+        self_ensemble: bool = False,
+        command: str | None = None,
     ) -> None:
         """Loads nothing yet.
 
@@ -55,9 +61,11 @@ class Upscaler:
             search: where weights are searched.
             is_automatic: whether images that are compressed get weights for compression, if there are such.
             self_ensemble: whether to average over the eight flips and transposes.
+            command: identifies all that it upscales, also on other machines. Default: a random one.
         """
-        self._arguments = spec, search, is_automatic, self_ensemble
-        self._spec, self._search, self._is_automatic, self._self_ensemble = self._arguments
+        self.command = command or secrets.token_hex(16)
+        self._arguments = spec, search, is_automatic, self_ensemble, self.command
+        self._spec, self._search, self._is_automatic, self._self_ensemble, _ = self._arguments
         self._passes: dict[tuple[float | Fraction, str | None], tuple[Pass, ...]] = {}  # by the arguments of `passes`
 
     def __reduce__(self) -> tuple[Any, ...]:
