@@ -39,7 +39,14 @@ GROUPS = [
     {"cli"},
 ]
 # These test no single module.
-NO_MODULE = {"test_project.py", "test_fuzz.py", "test_scaling.py", "test_canaries.py", "test_platforms.py"}
+NO_MODULE = {
+    "test_project.py",
+    "test_demo.py",
+    "test_fuzz.py",
+    "test_scaling.py",
+    "test_canaries.py",
+    "test_platforms.py",
+}
 SOURCES = [
     ROOT / "main.py",
     *(path for folder in ("srcnn_tf", "benchmarks", "examples", "tests") for path in (ROOT / folder).rglob("*.py")),
