@@ -35,7 +35,7 @@ const hash = (text) => `'sha256-${createHash("sha256").update(text).digest("base
 const base64 = (path) => readFileSync(path).toString("base64");
 
 await h5wasm.ready;
-const names = readdirSync(WEIGHTS).map((name) => /^(srcnn_x\d_(matlab|jpeg))\.weights\.h5$/.exec(name)?.[1]).filter(Boolean).sort();
+const names = readdirSync(WEIGHTS).map((name) => /^(srcnn_x\d_(matlab|jpeg\d*))\.weights\.h5$/.exec(name)?.[1]).filter(Boolean).sort();
 const parts = { style: readFileSync("style.css", "utf8"), page: await bundle("src/page.ts"), worker: await bundle("src/worker.ts") };
 const policy = `default-src 'none'; script-src ${hash(parts.page)} 'wasm-unsafe-eval'; worker-src blob:; style-src ${hash(parts.style)}; img-src data:`;
 const wasm = base64("node_modules/@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm");

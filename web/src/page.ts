@@ -7,7 +7,7 @@ import { type Picture, readPicture } from "./picture";
 import { type Pool, startPool, upscaleTiles } from "./pool";
 import { makeSource, toImage } from "./source";
 
-const JPEG_QUALITY_LIMIT = 91.5; // files compressed more get `jpeg` weights, as in srcnn_tf/upscaling/image_files.py
+const AUTOMATIC_LIMITS = { jpeg: 82.0, jpeg90: 91.5 }; // of JPEG quality, as in srcnn_tf/upscaling/upscaler.py
 const MAX_PIXELS = matchMedia("(pointer: coarse)").matches ? 4096 ** 2 : 1e8; // of a result: what a phone can hold
 
 const element = <Kind extends HTMLElement>(id: string) => document.getElementById(id) as Kind;
@@ -23,10 +23,12 @@ let stop = new AbortController();
 /** Chooses the network as --degradation=auto does, and says why. */
 function choose({ jpegQuality }: Picture): [NetworkFile, string] {
   const quality = test.checked ? undefined : jpegQuality; // what the page reduces is not compressed
-  const isCompressed = quality !== undefined && quality < JPEG_QUALITY_LIMIT;
+  const suited = Object.entries(AUTOMATIC_LIMITS).find(([, limit]) => quality !== undefined && quality < limit)?.[0];
+  const names = suited ? [suited, ...Object.keys(AUTOMATIC_LIMITS), "matlab"] : ["matlab"];
   const fitting = networks.filter((network) => network.scale === Number(scale.value));
-  const network = fitting.find(({ degradation }) => degradation === (isCompressed ? "jpeg" : "matlab")) ?? fitting[0];
-  const why = `, as it is ${isCompressed ? "" : "hardly "}compressed (JPEG quality ${quality?.toFixed()})`;
+  const wanted = names.map((name) => fitting.find(({ degradation }) => degradation === name));
+  const network = wanted.find((found) => found) ?? fitting[0];
+  const why = `, as it is ${suited ? "" : "hardly "}compressed (JPEG quality ${quality?.toFixed()})`;
   return [network, `${network.degradation} weights${quality && fitting.length > 1 ? why : ""}`];
 }
 
