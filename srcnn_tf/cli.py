@@ -175,16 +175,9 @@ def dispatch(config: Config) -> None:
     if config.input is not None and not Path(config.input).exists():
         raise RunError(f"--input={config.input}: there is no such file or folder.")
     if config.input is not None:
-        from srcnn_tf.upscaling.targets import VIDEO_EXTENSIONS
+        from srcnn_tf.upscaling.image_files import upscale_files
 
-        if Path(config.input).suffix.lower() in VIDEO_EXTENSIONS and Path(config.input).is_file():
-            from srcnn_tf.upscaling.video import upscale_video
-
-            upscale_video(config)
-        else:
-            from srcnn_tf.upscaling.image_files import upscale_files
-
-            upscale_files(config)
+        upscale_files(config)
         return
     from srcnn_tf.system.devices import load_tensorflow, worker_number
 

@@ -19,6 +19,7 @@ PATHS = ("train_dir", "test_dir", "checkpoint_dir", "sample_dir", "log_dir", "we
 LARGEST_SCALE = 16  # for upscaling
 PAGES = ("linked", "embedded")
 VALUE_RANGES = ("data", "dtype")
+CODECS = ("h264", "h265", "av1")  # of videos
 PRECISIONS = ("auto", "float32", "bfloat16")
 # The paper's images, and the field that names the folder they are put below.
 SETS = {"T91": "train_dir", "Set5": "test_dir", "Set14": "test_dir"}
@@ -154,7 +155,11 @@ class Config:
     cluster: str | None = flag(
         None, "Upscale or test images on the workers of this Dask scheduler, tcp://host:8786; local: one per core."
     )
-    quality: int = flag(95, "Quality of JPEG, WebP and AVIF files, 1 to 100.", limits=(1, 100))
+    quality: int = flag(95, "Quality of JPEG, WebP and AVIF files, and of videos, 1 to 100.", limits=(1, 100))
+    codec: str | None = flag(
+        None, "Codec of upscaled videos. Default: h264; h265 if the video has more than 8 bits.", choices=CODECS
+    )
+    deinterlace: bool = flag(True, "Make interlaced videos progressive; False to leave them.")
     max_megapixels: float | None = flag(
         None,
         "Largest upscaled image, in millions of pixels. Default: 200 where all of it has to be in memory (WebP, AVIF, "

@@ -10,8 +10,8 @@ import tomllib
 from collections import Counter
 from pathlib import Path
 
-import imageio_ffmpeg
 import pytest
+from clips import make
 from conftest import ROOT, program_environment
 from networks import find, save
 
@@ -159,10 +159,7 @@ def test_upscaling_loads_no_tensorflow_and_only_what_it_needs(name, make_image, 
     if name == "weights":
         save(find(Config(degradation="matlab"))[0], Config(degradation="matlab"), tmp_path)
     if name == "video":
-        writer = imageio_ffmpeg.write_frames("a.mp4", (32, 32), macro_block_size=1)
-        writer.send(None)
-        writer.send(bytes(32 * 32 * 3))
-        writer.close()
+        make("-f lavfi -i testsrc2=s=32x32:d=0.2 a.mp4")
     report = "import sys; print(*sys.modules, file=open('loaded', 'w'))"
     if name == "cluster":  # what is loaded is asked on the workers
         site = tmp_path / "site"

@@ -25,6 +25,7 @@ from srcnn_tf.system.jobs import print_line, run_jobs
 from srcnn_tf.system.threads import cores
 from srcnn_tf.upscaling.sizes import scaled_size, upscaling_factor
 from srcnn_tf.upscaling.targets import (
+    VIDEO_EXTENSIONS,
     Job,
     find_jobs,
     fitting_extension,
@@ -33,6 +34,7 @@ from srcnn_tf.upscaling.targets import (
     output_folder,
 )
 from srcnn_tf.upscaling.upscaler import Pass, Upscaler, suited_degradation
+from srcnn_tf.upscaling.video.source import is_video
 
 
 def upscale_files(config: Config) -> None:
@@ -53,9 +55,16 @@ def upscale_files(config: Config) -> None:
         upscaler = make_upscaler(config)
         if not (config.width or config.height):
             upscaler.passes(config.scale)  # if there are no weights, that is one error, and not one per image
-        megapixels = {job: _declared_megapixels(job[0], upscaler, config) for job in jobs}
-        print(f"Weights: {upscaler.sources or 'none needed'}", flush=True)
-        for _, messages in run_jobs(partial(upscale_file, upscaler, config), megapixels, config.cluster):
+        if len(jobs) == 1 and is_video_job(jobs[0]):
+            from srcnn_tf.upscaling.video.upscale import upscale_video
+
+            outcomes = iter([(jobs[0], upscale_video(upscaler, config, jobs[0]))])
+            print(f"Weights: {upscaler.sources or 'none needed'}", flush=True)
+        else:
+            megapixels = {job: _declared_megapixels(job[0], upscaler, config) for job in jobs}
+            print(f"Weights: {upscaler.sources or 'none needed'}", flush=True)
+            outcomes = run_jobs(partial(upscale_file, upscaler, config), megapixels, config.cluster)
+        for _, messages in outcomes:
             done += 1
             for message in messages:
                 print_line(message)
@@ -70,6 +79,11 @@ def upscale_files(config: Config) -> None:
     if failed := len(jobs) - done + refused:
         total = len(all_jobs) + refused
         raise RunError(f"{failed} of {total} images could not be upscaled; see the messages above.")
+
+
+def is_video_job(job: Job) -> bool:
+    """Tells whether a job makes a video: of a video, or of an animated image where the result has such a name."""
+    return is_video(job[0], is_animation_wanted=job[1].suffix.lower() in VIDEO_EXTENSIONS)
 
 
 def make_upscaler(config: Config) -> Upscaler:
