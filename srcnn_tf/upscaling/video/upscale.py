@@ -74,12 +74,9 @@ def upscale_video(upscaler: Upscaler, config: Config, job: Job, progress: tqdm |
     except RunError as error:
         raise RunError(f"{path}: {error}") from error
     if config.degradation == "auto" and passes:
+        degree = "much" if suited == "jpeg" else "little"
         bits = source.bits_per_pixel
-        how = (
-            "without loss"
-            if math.isinf(bits)
-            else f"{'much' if is_compressed else 'little'}, {bits:.3f} bits per pixel"
-        )
+        how = "without loss" if math.isinf(bits) else f"{degree}, {bits:.3f} bits per pixel"
         notes.append(f"{passes[0].spec.degradation} weights, as it is compressed {how} ({source.codec})")
     encoding = _choose_encoding(source, size, config, notes)
 
