@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -395,7 +396,7 @@ class DicomFamily(Family):
 
     rank = 10
     extensions = frozenset({".dcm", ".dicom", ".ima"} if PYDICOM else ())
-    outputs = dict.fromkeys((".dcm", ".dicom", ".ima"), DICOM)
+    outputs = MappingProxyType({".dcm": DICOM})
     needs_source = True
 
     def recognizes(self, file: BinaryIO, path: str | os.PathLike[str]) -> bool:
