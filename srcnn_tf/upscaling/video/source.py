@@ -37,7 +37,7 @@ IMAGE_BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"hevc", b"heim", 
 NOT_VIDEOS = frozenset({"tty", "image2", "hls", "dash", "concat", "sdp", "rtsp", "imf"})
 TS_DISCONT = 0x0200  # FFmpeg's flag of a format whose times may jump
 JUMP, JUMP_BACK = 10, 0.25  # seconds: times of joined recordings jump by more; a hole in one is shorter
-GAP = 1  # seconds without any packet that are a hole in a file
+GAP = 1  # seconds without a frame that are a hole, and that a file ends early
 
 # Side data of frames that cannot be given to the encoders, or would be wrong in an upscaled frame.
 LEFT_OUT = {
@@ -270,9 +270,9 @@ def read_packets(container: InputContainer, streams: Sequence[Stream], notes: li
     Args:
         container: an open file.
         streams: of it.
-        notes: gets a line on a hole in the file, and on an early end.
+        notes: gets a line on times that jump, and on an early end.
     """
-    clock = Clock(container, streams)
+    clock = Clock(container)
     packets = container.demux(list(streams))
     while True:
         try:
@@ -285,7 +285,10 @@ def read_packets(container: InputContainer, streams: Sequence[Stream], notes: li
         if packet.size:  # those without content, at the end, would flush the decoders
             clock.shift(packet, notes)
             yield packet
-    seconds = (container.duration or 0) / 1e6
+    durations = [float(one.duration * one.time_base) for one in streams if one.duration and one.time_base]
+    if container.format.name == "avi":  # its durations are what is there; its numbers of frames, what should be
+        durations += [float(one.frames / one.average_rate) for one in container.streams.video if one.average_rate]
+    seconds = max([(container.duration or 0) / 1e6, *durations])
     if seconds - clock.reached > GAP:
         notes.append(f"ends early, at {clock_time(clock.reached)} of {clock_time(seconds)}")
 
@@ -296,14 +299,12 @@ class Clock:
 
     Attributes:
         container: an open file.
-        streams: those whose packets it sees.
         offset: seconds that are added to each time.
         reached: the end of all packets so far, in seconds.
         ends: that of each stream.
     """
 
     container: InputContainer
-    streams: Sequence[Stream]
     offset: float = 0.0
     reached: float = 0.0
     ends: dict[int, float] = field(default_factory=dict)
@@ -312,10 +313,9 @@ class Clock:
         """Begins at the start of the file."""
         self.offset = -(self.container.start_time or 0) / 1e6
         self._jumps = bool(self.container.format.flags & TS_DISCONT)
-        self._is_continuous = any(stream.type == "audio" for stream in self.streams)
 
     def shift(self, packet: Packet, notes: list[str]) -> None:
-        """Shifts the times of a packet, and notes a hole before it."""
+        """Shifts the times of a packet, and notes where they jump."""
         time, base = packet.dts if packet.dts is not None else packet.pts, packet.time_base
         if time is None:
             return
@@ -325,8 +325,6 @@ class Clock:
                 notes.append(f"its times jump at {clock_time(self.ends[index])}, and are continued there")
                 self.offset += self.ends[index] - begin
                 begin = self.ends[index]
-            if self._is_continuous and self.reached and begin > self.reached + GAP:
-                notes.append(f"has a hole from {clock_time(self.reached)} to {clock_time(begin)}")
             self.ends[index] = begin + float((packet.duration or 0) * base)
             shown = self.ends[index] if packet.pts is None else self.ends[index] + float((packet.pts - time) * base)
             self.reached = max(self.reached, shown)
@@ -357,7 +355,6 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, frame:
     notes = [f"left out: {LEFT_OUT[name]}" for name in sides if name in LEFT_OUT]
     if _is_transparent(frame) or stream.metadata.get("alpha_mode") == "1":
         notes.append("left out: its transparency")
-    count = stream.frames or (round(seconds * rate) if container.format.name == "avi" else 0)
     return Source(
         path=path,
         codec=stream.codec_context.codec.canonical_name,
@@ -372,7 +369,7 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, frame:
         has_centered_chroma=stream.codec_context.codec.canonical_name in CENTERED_CHROMA,
         time_base=stream.time_base or 1 / rate,
         rate=rate,
-        frame_count=count or None,
+        frame_count=stream.frames or None,
         seconds=seconds or None,
         bits_per_pixel=_bit_rate(container, stream, seconds) / float(rate * rows * cols),
         mastering=_mastering(frame),
