@@ -26,8 +26,7 @@ function choose({ jpegQuality }: Picture): [NetworkFile, string] {
   const suited = Object.entries(AUTOMATIC_LIMITS).find(([, limit]) => quality !== undefined && quality < limit)?.[0];
   const names = suited ? [suited, ...Object.keys(AUTOMATIC_LIMITS), "matlab"] : ["matlab"];
   const fitting = networks.filter((network) => network.scale === Number(scale.value));
-  const wanted = names.map((name) => fitting.find(({ degradation }) => degradation === name));
-  const network = wanted.find((found) => found) ?? fitting[0];
+  const [network] = names.flatMap((name) => fitting.filter(({ degradation }) => degradation === name)).concat(fitting);
   const why = `, as it is ${suited ? "" : "hardly "}compressed (JPEG quality ${quality?.toFixed()})`;
   return [network, `${network.degradation} weights${quality && fitting.length > 1 ? why : ""}`];
 }

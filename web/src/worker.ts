@@ -1,6 +1,6 @@
 /** The worker: what takes long, so that the page stays responsive. */
 
-import { env, ready, registerKernel, setBackend } from "@tensorflow/tfjs-core";
+import { env, registerKernel, setBackend } from "@tensorflow/tfjs-core";
 import { setWasmPaths } from "@tensorflow/tfjs-backend-wasm/dist/base";
 import { fusedConv2DConfig as wasmConvolution } from "@tensorflow/tfjs-backend-wasm/dist/kernels/FusedConv2D";
 import { setWebGLContext } from "@tensorflow/tfjs-backend-webgl/dist/base";
@@ -10,17 +10,11 @@ import { score, toByte } from "./metrics";
 import { type NetworkFile, makeNetwork } from "./network";
 import { type Edges, type Plane, type Range, crop, resample } from "./resample";
 
-/** A rectangle of the upscaled image, and the parts of the small planes that it depends on. */
-export interface Tile {
-  colors: Plane[]; // one or three
-  luma: Plane;
-  alpha?: Plane;
-  gain: number; // by how much colours change with luma
-  edges: Edges;
-  rows: Range;
-  cols: Range;
-}
+/** Planes that are upscaled, one or three of colours, which change by `gain` where luma changes by 1. */
+export type Source = { colors: Plane[]; luma: Plane; alpha?: Plane; gain: number; edges: Edges };
+export type Tile = Source & { rows: Range; cols: Range }; // parts of the planes, for this part of the upscaled image
 
+const SOFTWARE = "this browser's WebGL uses no graphics card";
 let file: NetworkFile, restore: ReturnType<typeof makeNetwork>;
 
 const api = {
@@ -30,8 +24,7 @@ const api = {
     if (!context) return "this browser has no WebGL 2";
     const names = context.getExtension("WEBGL_debug_renderer_info");
     const renderer = context.getParameter(names?.UNMASKED_RENDERER_WEBGL ?? context.RENDERER);
-    const isSoftware = /swiftshader|llvmpipe|software|basic render/i.test(renderer);
-    if (isSoftware && !isSoftwareWanted) return "this browser's WebGL uses no graphics card";
+    if (!isSoftwareWanted && /swiftshader|llvmpipe|software|basic render/i.test(renderer)) return SOFTWARE;
     setWebGLContext(2, context as unknown as WebGLRenderingContext);
     if (!env().getBool("WEBGL_RENDER_FLOAT32_CAPABLE")) return "this browser's WebGL does not compute in 32 bits";
     registerKernel(webglConvolution);
@@ -44,7 +37,6 @@ const api = {
     setWasmPaths("", true);
     registerKernel(wasmConvolution);
     await setBackend("wasm");
-    await ready();
   },
 
   use(chosen: NetworkFile) {
