@@ -22,6 +22,7 @@ from srcnn_tf.config import Config
 from srcnn_tf.degradation import degrade, jpeg, random_compression
 from srcnn_tf.errors import RunError
 from srcnn_tf.images.color import Floats, to_channels, to_luma, to_three_channels
+from srcnn_tf.images.formats.dicom import is_unnamed_dicom
 from srcnn_tf.images.read import IMAGE_EXTENSIONS, read_image
 from srcnn_tf.images.value_range import Setting
 from srcnn_tf.patch_file import (
@@ -45,8 +46,8 @@ MAX_PATCH_BYTES_IN_MEMORY = 256 * 2**20  # of a training file; one with more is 
 def prepare_data(directory: str | os.PathLike[str], extensions: Collection[str] = IMAGE_EXTENSIONS) -> list[Path]:
     """Lists the image files below a folder, sorted by path.
 
-    Subfolders are searched, and linked folders too (each folder once, so that a circular link ends). Hidden files and
-    folders are skipped. A folder that does not exist has no images.
+    DICOM files need no extension. Subfolders are searched, and linked folders too (each folder once, so that a circular
+    link ends). Hidden files and folders are skipped. A folder that does not exist has no images.
 
     Raises:
         PermissionError: a folder may not be read.
@@ -65,7 +66,10 @@ def prepare_data(directory: str | os.PathLike[str], extensions: Collection[str] 
             subfolders.clear()
             continue
         visited.add(real)
-        found += [Path(folder, name) for name in names if Path(name).suffix.lower() in extensions and name[0] != "."]
+        paths = [Path(folder, name) for name in names if name[0] != "."]
+        found += [path for path in paths if path.suffix.lower() in extensions]
+        if ".dcm" in extensions:  # whose files often have no extension
+            found += [path for path in paths if is_unnamed_dicom(path)]
     return sorted(found, key=lambda path: path.parts)  # on Windows, paths compare without regard to case
 
 

@@ -80,7 +80,8 @@ def target_path(source: Path, config: Config) -> Path:
     extension = source.suffix
     if extension.lower() not in VIDEO_OUTPUT_EXTENSIONS:
         extension = ".mkv" if extension.lower() in VIDEO_EXTENSIONS else output_extension(source)
-    name = f"{source.stem}_{_size_name(config)}{extension}"
+    stem = source.name if source.suffix[1:].isdecimal() else source.stem  # an identifier, of DICOM
+    name = f"{stem}_{_size_name(config)}{extension}"
     if is_file_named(config):
         return Path(output)
     target = Path(output, source.relative_to(given) if given.is_dir() else name).with_name(name)

@@ -436,6 +436,19 @@ class DicomFamily(Family):
         return DicomWriter(path, page_count, source)
 
 
+def is_unnamed_dicom(path: Path) -> bool:
+    """Tells whether a file without an extension, or with a number for one, as in an identifier, is DICOM."""
+    if not (path.suffix == "" or path.suffix[1:].isdecimal()) or path.name == "DICOMDIR":
+        return False
+    try:
+        if not path.is_file():  # opening a pipe would wait forever
+            return False
+        with open(path, "rb") as file:
+            return FAMILY.recognizes(file, path)
+    except OSError:
+        return False
+
+
 def _read(file: BinaryIO, **options: Any) -> Any:
     if not PYDICOM:
         raise ValueError("DICOM needs another package: pip install 'srcnn_tf[dicom]'")
