@@ -43,10 +43,10 @@ export function learn({ workers: [worker] }: Pool, file: NetworkFile, source: So
     const [down, across] = shown.map((at, axis): Range => [at, Math.min(at + SIDE, [rows, cols][axis])]);
     const shares = [down[0] / rows, 1 - across[1] / cols, 1 - down[1] / rows, across[0] / cols];
     box.style.inset = shares.map((share) => `${100 * share}%`).join(" ");
-    const large = [down, across].map((range) => range.map((at) => at * scale) as Range);
+    const [tall, wide] = [down, across].map((range) => range.map((at) => at * scale) as Range);
     const width = across[1] - across[0];
     await worker.use(file);
-    const { bicubic, restored, features } = await worker.upscale(tileOf(source, file, large[0], large[1]), true);
+    const { bicubic, restored, features } = await worker.upscale(file.name, tileOf(source, file, tall, wide), true);
     draw("small", crop(values, cols, down, across), width);
     draw("interpolated", bicubic, scale * width);
     draw("added", restored.map((value, at) => value - bicubic[at]), scale * width, 1, 0.25, -0.25);

@@ -70,8 +70,8 @@ async function run(taken?: File): Promise<void> {
     if (!truth) version.value = "bicubic";
     view.style.setProperty("--cols", String(cols / devicePixelRatio));
     learn(pool, network, source);
-    const lumas = { bicubic: new Uint8Array(rows * cols), SRCNN: new Uint8Array(rows * cols) };
-    const begin = performance.now();
+    const [length, begin] = [originalLuma?.length ?? 0, performance.now()];
+    const lumas = { bicubic: new Uint8Array(length), SRCNN: new Uint8Array(length) };
     await upscaleTiles(pool, network, source, signal, ({ rows: [top], cols: [left, right] }, upscaled, share) => {
       result.putImageData(new ImageData(upscaled.pixels, right - left), left, top);
       for (let at = 0; at < upscaled.restored.length && originalLuma; at++) {

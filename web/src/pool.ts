@@ -42,7 +42,7 @@ export async function upscaleTiles(pool: Pool, file: NetworkFile, source: Source
     await worker.use(file);
     while (next < down * across && !stop.aborted) {
       const tile = tileOf(source, file, range(Math.floor(next / across), rows), range(next++ % across, cols));
-      const upscaled = await worker.upscale(tile);
+      const upscaled = await worker.upscale(file.name, tile);
       if (!stop.aborted) onTile(tile, upscaled, ++done / (down * across));
     }
   }));

@@ -14,8 +14,7 @@ import { type Edges, type Plane, type Range, crop, resample } from "./resample";
 export type Source = { colors: Plane[]; luma: Plane; alpha?: Plane; gain: number; edges: Edges };
 export type Tile = Source & { rows: Range; cols: Range }; // parts of the planes, for this part of the upscaled image
 
-const SOFTWARE = "this browser's WebGL uses no graphics card";
-let file: NetworkFile, restore: ReturnType<typeof makeNetwork>;
+const networks: Record<string, { file: NetworkFile; restore: ReturnType<typeof makeNetwork> }> = {};
 
 const api = {
   /** Starts WebGL, or returns why not. Without a graphics card, it must be wanted. */
@@ -24,7 +23,7 @@ const api = {
     if (!context) return "this browser has no WebGL 2";
     const names = context.getExtension("WEBGL_debug_renderer_info");
     const renderer = context.getParameter(names?.UNMASKED_RENDERER_WEBGL ?? context.RENDERER);
-    if (!isSoftwareWanted && /swiftshader|llvmpipe|software|basic render/i.test(renderer)) return SOFTWARE;
+    if (!isSoftwareWanted && /swiftshader|llvmpipe|software|basic render/i.test(renderer)) return "no graphics card";
     setWebGLContext(2, context as unknown as WebGLRenderingContext);
     if (!env().getBool("WEBGL_RENDER_FLOAT32_CAPABLE")) return "this browser's WebGL does not compute in 32 bits";
     registerKernel(webglConvolution);
@@ -39,18 +38,19 @@ const api = {
     await setBackend("wasm");
   },
 
-  use(chosen: NetworkFile) {
-    if (chosen.name !== file?.name) [file, restore] = [chosen, makeNetwork(chosen)];
+  use(file: NetworkFile) {
+    networks[file.name] ??= { file, restore: makeNetwork(file) };
   },
 
   /** Returns RGBA, luma, and features if wanted. Colour is a residual, as in srcnn_tf/upscaling/polyphase.py. */
-  async upscale(tile: Tile, areFeaturesWanted = false) {
-    const [{ rows, cols, gain }, { margin }] = [tile, file];
+  async upscale(network: string, tile: Tile, areFeaturesWanted = false) {
+    const { file: { scale, margin }, restore } = networks[network];
+    const { rows, cols, gain, edges } = tile;
     const around = ([begin, end]: Range): Range => [begin - margin, end + margin];
-    const interpolated = resample(tile.luma, file.scale, around(rows), around(cols), tile.edges);
+    const interpolated = resample(tile.luma, scale, around(rows), around(cols), edges);
     const [height, width] = [rows[1] - rows[0], cols[1] - cols[0]];
     const pending = restore(interpolated, width + 2 * margin, areFeaturesWanted);
-    const interpolate = (plane: Plane) => resample(plane, file.scale, rows, cols, tile.edges);
+    const interpolate = (plane: Plane) => resample(plane, scale, rows, cols, edges);
     const [colors, alpha] = [tile.colors.map(interpolate), tile.alpha && interpolate(tile.alpha)];
     const bicubic = crop(interpolated, width + 2 * margin, [margin, height + margin], [margin, width + margin]);
     const [restored, ...features] = await pending;
