@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -181,3 +182,30 @@ def test_two_processes_make_one_result():
     assert times("big.mkv") == times("clip.mkv")
     assert "Error" not in describe("big.mkv")
     assert left() == ["big.mkv"]
+
+
+@pytest.mark.linux
+@pytest.mark.parametrize(("name", "total"), [("long.mp4", "15000"), ("long.mkv", "600.0 seconds of video")])
+def test_a_long_film_shows_its_bar_at_once(name, total):
+    """In frames, or in seconds where their number is not known; with the remaining time."""
+    termios = pytest.importorskip("termios")
+    make(pictures(seconds=6), "-c:v libx264 short.mp4")
+    make("-stream_loop 99 -i short.mp4 -c copy", name)
+    terminal, stderr = os.openpty()
+    termios.tcsetwinsize(stderr, (24, 100))
+    command = [sys.executable, ROOT / "main.py", f"--input={name}", "--output=big.mp4", "--scale=2"]
+    process = subprocess.Popen(command, env=program_environment(), stdout=subprocess.DEVNULL, stderr=stderr)
+    os.close(stderr)
+    shown = ""
+    while not re.search(rf"{total}.*?<\d\d:", shown):
+        shown += os.read(terminal, 1000).decode()
+    process.send_signal(signal.SIGTERM)
+    with contextlib.suppress(OSError):  # the other end is closed
+        while os.read(terminal, 1000):
+            pass
+    assert process.wait(timeout=60) == 130
+    os.close(terminal)
+    assert " 0%|" in shown
+    percent = [int(found) for found in re.findall(r"(\d+)%\|", shown)]
+    assert max(percent) <= 1
+    assert not Path("big.mp4").exists()
