@@ -15,8 +15,8 @@ first_call                                  the first `srcnn_tf.upscale_image` o
 9-1-5_x2, 9-1-5_x3, 9-1-5_x4, 9-5-5_x3      the network alone on a grey float32 image, see `benchmarks.network`
 jpg_12, jpg_100, png_12, png_100, tif_1000  upscales a photograph x3 to so many megapixels: the whole process
 small_images                                upscales a folder of 1,000 images of 16 x 16 pixels: the whole process
-video, video_variable                       upscales 300 frames of 640 x 360 pixels x2, of constant and variable rate: the
-                                            whole process, which needs the packages av and imageio-ffmpeg
+video, video_variable                       upscales 300 frames of 640 x 360 pixels x2, of constant and variable rate:
+                                            the whole process, which needs the packages av and imageio-ffmpeg
 testing                                     tests 100 images of 321 x 481 pixels: the whole process
 modern, reference                           trains with this recipe: patches/s, and the whole process
 """
