@@ -11,6 +11,7 @@ from benchmarks.published import BICUBIC, PUBLISHED, SETS, Score
 from srcnn_tf import utils
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
+from srcnn_tf.spec import JPEG_QUALITIES
 from srcnn_tf.testing.evaluate import evaluate
 from srcnn_tf.testing.report import average_scores
 from srcnn_tf.training.recipes import RECIPES
@@ -56,7 +57,7 @@ def test_the_readme_has_the_scores_of_the_shipped_weights():
     for architecture in ("9-1-5", "9-5-5"):
         expected = []
         for config, sidecar in reproduce.shipped():
-            if config.scale == 3 and config.architecture == architecture and config.degradation != "jpeg":
+            if config.scale == 3 and config.architecture == architecture and config.degradation not in JPEG_QUALITIES:
                 scores = [sidecar["scores"][name] for name in SETS]
                 expected += [f"{score['psnr_srcnn']:.2f} ({score['ssim_srcnn']:.3f})" for score in scores]
         (row,) = (line for line in lines if line.startswith(f"| **srcnn_tf {architecture}** |"))
