@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from srcnn_tf.config import check_factor
+from srcnn_tf.config import EDGES, check_factor
+from srcnn_tf.errors import UsageError
 from srcnn_tf.images.page import as_array
 from srcnn_tf.spec import NetworkSpec
 from srcnn_tf.upscaling.sizes import scaled_size
@@ -30,6 +31,7 @@ def upscale_image(
     size: tuple[int, int] | None = None,
     self_ensemble: bool = False,
     degradation: str = "matlab",
+    edges: str = "mirror",
 ) -> NDArray:
     """Upscales an image: bicubic, with its luma restored by the network.
 
@@ -44,13 +46,14 @@ def upscale_image(
         size: rows and columns of the result, instead of `scale`; the aspect ratio may change.
         self_ensemble: average over the eight flips and transposes of the image; takes 8 times as long.
         degradation: see `load_model`; `jpeg` for an image that was compressed.
+        edges: what is beyond the edges: `mirror`, the mirror image, or `wrap`, the image again, for textures that tile.
 
     Returns:
         `(scale * rows, scale * cols[, channels])`, halves rounded up, or of `size`; of the same dtype.
 
     Raises:
         ValueError: `image` is not such an array.
-        UsageError: there is no such architecture or degradation, or the scale is out of range.
+        UsageError: there is no such architecture, degradation or kind of edges, or the scale is out of range.
         RunError: the size is smaller than the image, or there are no weights.
     """
     pixels = _as_pixels(image)
@@ -64,8 +67,10 @@ def upscale_image(
             raise ValueError(f"expected floats in [0, 1], found {pixels.min()} to {pixels.max()}; divide them first")
         pixels = pixels.clip(0, 1)
     check_factor(scale)
+    if edges not in EDGES:
+        raise UsageError(f"edges={edges!r}: expected one of {', '.join(EDGES)}")
     spec = NetworkSpec(architecture=architecture, degradation=degradation)
-    upscaler = Upscaler(spec, WeightsSearch(weights), self_ensemble=self_ensemble)
+    upscaler = Upscaler(spec, WeightsSearch(weights), self_ensemble=self_ensemble, edges=edges)
     return as_array(upscaler(pixels, size or scaled_size(pixels.shape[0], pixels.shape[1], scale)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import dataclasses
 import errno
+import glob
 import io
 import os
 import re
@@ -27,7 +28,7 @@ USAGE = """Trains and tests SRCNN, the super-resolution network of Dong et al., 
 
 python main.py --is_train=True                            train on the images below Train/
 python main.py --is_train=False --image_index=all         test every image below Test/
-python main.py --input=photo.jpg --scale=3                upscale an image, or a folder of images
+python main.py --input=photo.jpg --scale=3                upscale images, videos, and folders of them
 python main.py --fetch=T91,Set5,Set14                     download the paper's images into both folders
 python main.py --export=models                            write the network for other programs
 tensorboard --logdir=logs                                 watch the training
@@ -95,14 +96,15 @@ def parse(argv: Sequence[str]) -> Config | None:
         None after `--help` and `--version`, which are printed.
 
     Raises:
-        UsageError: a flag is unknown, its value is invalid, or a word belongs to no flag.
+        UsageError: a flag is unknown, its value is invalid, or a word belongs to no flag and is no file.
     """
     values = define_flags()
+    values.set_gnu_getopt(True)  # files may stand before, between and after flags
     try:
         words = _join_booleans(argv, values)
         # The flags of a file come first, so that those beside it win.
         words[1:] = sorted(words[1:], key=lambda word: not re.match("--?flagfile=", word))
-        unexpected = values(words)[1:]
+        files = values(words)[1:]
     except flags.Error as error:
         raise UsageError(error) from error
     if values["help"].value:
@@ -111,15 +113,21 @@ def parse(argv: Sequence[str]) -> Config | None:
     if values["version"].value:
         print(f"srcnn_tf {srcnn_tf.__version__}")
         return None
-    if unexpected:
-        raise UsageError(f"Unexpected word {unexpected[0]!r}: every value belongs to a flag, as in --epoch=10.")
     modes = [f"--{name}" for name in ("export", "fetch", "input", "is_train") if values[name].present]
+    for word in files:
+        if modes not in ([], ["--input"]) or not (os.path.lexists(word) or glob.glob(word, recursive=True)):
+            raise UsageError(
+                f"Unexpected word {word!r}: it is no file to upscale, and every other value belongs to a flag, as in "
+                "--epoch=10."
+            )
     if len(modes) > 1:
         raise UsageError(f"{' and '.join(modes)} exclude each other: give one of them.")
     sizes = [f"--{name}" for name in ("width", "height") if values[name].present]
     if sizes and values["scale"].present:
         raise UsageError(f"--scale and {' and '.join(sizes)} exclude each other: give the factor or the size.")
     given: dict[str, Any] = {field.name: values[field.name].value for field in dataclasses.fields(Config)}
+    if files or given["input"] is not None:
+        given["input"] = (*(given["input"] or ()), *files)
     return Config(**given)
 
 
@@ -141,7 +149,9 @@ def define_flags() -> flags.FlagValues:
         arguments = [field.name, field.default, field.metadata["description"]]
         kinds = typing.get_args(types[field.name]) or (types[field.name],)  # of `float | None`, the first
         define = definitions.get(field.metadata["type"] or kinds[0], flags.DEFINE_string)
-        if define is flags.DEFINE_string and field.metadata["choices"]:
+        if typing.get_origin(kinds[0]) is tuple:
+            define = flags.DEFINE_multi_string
+        elif define is flags.DEFINE_string and field.metadata["choices"]:
             define = flags.DEFINE_enum
             arguments.insert(2, field.metadata["choices"])
         define(*arguments, flag_values=values)
@@ -172,19 +182,10 @@ def dispatch(config: Config) -> None:
 
         fetch(config)
         return
-    if config.input is not None and not Path(config.input).exists():
-        raise RunError(f"--input={config.input}: there is no such file or folder.")
     if config.input is not None:
-        from srcnn_tf.upscaling.targets import VIDEO_EXTENSIONS
+        from srcnn_tf.upscaling.image_files import upscale_files
 
-        if Path(config.input).suffix.lower() in VIDEO_EXTENSIONS and Path(config.input).is_file():
-            from srcnn_tf.upscaling.video import upscale_video
-
-            upscale_video(config)
-        else:
-            from srcnn_tf.upscaling.image_files import upscale_files
-
-            upscale_files(config)
+        upscale_files(config)
         return
     from srcnn_tf.system.devices import load_tensorflow, worker_number
 

@@ -17,6 +17,7 @@ import srcnn_tf
 from srcnn_tf import cli
 from srcnn_tf.config import Config
 from srcnn_tf.errors import UsageError
+from srcnn_tf.system.origins import ORIGINS
 from srcnn_tf.testing.evaluate import evaluate
 from srcnn_tf.testing.report import average_scores
 
@@ -109,6 +110,9 @@ def test_a_flagfile_that_is_not_there_is_an_error():
         (["--scale=2.5", "--is_train=False"], "--scale=2.5: expected 2 or more, a whole number to train or test"),
         (["--input=.", "--fetch=T91"], "--fetch and --input exclude each other"),
         (["--fetch", "T91,", "Set5"], "Unexpected word 'Set5'"),
+        (["--input=a.png", "absent.png"], "Unexpected word 'absent.png': it is no file to upscale"),
+        (["--train_dir=gs://bucket/x"], "--train_dir=gs://bucket/x: expected a path of this machine, found an address"),
+        (["--input=s3://bucket/x.png"], "--input=s3://bucket/x.png: expected a path of this machine"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_status_2(words, message, capsys, tmp_path):
@@ -229,7 +233,7 @@ def test_sigterm_while_upscaling_leaves_whole_images_only(make_image, tmp_path):
     assert process.returncode == 130
     assert message.splitlines()[-1] == "Interrupted."
     assert "Traceback" not in message
-    assert os.listdir("out") == ["a_x3.png"]
+    assert [name for name in os.listdir("out") if name != ORIGINS] == ["a_x3.png"]
     assert iio.imread("out/a_x3.png").shape == (144, 162, 3)
 
 
@@ -261,7 +265,7 @@ def test_a_fresh_checkout_tests_sample_images_with_shipped_weights(run_main):
     bicubic, srcnn = map(float, re.search(r"samples/chelsea +([\d.]+) +([\d.]+) ", done.stdout).groups())
     assert srcnn > bicubic + 1
     names = [f"chelsea_{kind}.png" for kind in ("bicubic", "comparison", "original", "srcnn")]
-    assert sorted(os.listdir("sample/samples")) == names
+    assert sorted(os.listdir("sample/samples")) == [ORIGINS, *names]
 
 
 def test_one_epoch_on_t91_beats_the_references_published_weights(run_main, shared):

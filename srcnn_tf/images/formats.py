@@ -49,7 +49,10 @@ WEBP = Format("WebP", 16_383, MAX_PIXELS, metadata=EVERYWHERE)
 AVIF = Format("AVIF", 65_536, MAX_PIXELS, metadata=EVERYWHERE, colors=frozenset({b"cICP"}))
 BMP = Format("BMP", 2**31 - 1, MAX_PIXELS, alpha=False, metadata=("dpi",))
 TIFF = Format("TIFF", 2**31 - 1, has_16_bits=True, metadata=(*EVERYWHERE, "dpi", "aspect", "iptc"))
-FORMATS = {".bmp": BMP, ".png": PNG, ".jpg": JPEG, ".jpeg": JPEG, ".tif": TIFF, ".tiff": TIFF, ".webp": WEBP}
+FORMATS = {
+    **{".bmp": BMP, ".dib": BMP, ".png": PNG, ".apng": PNG, ".tif": TIFF, ".tiff": TIFF, ".webp": WEBP},
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), JPEG),
+}
 if features.check("avif"):
     FORMATS[".avif"] = AVIF
 OUTPUT_EXTENSIONS = frozenset(FORMATS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -12,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcnn_tf.images import tiff
-from srcnn_tf.images.decode import AVIF, HEIC, decode, open_file, open_image, orientation_of
+from srcnn_tf.images.decode import decode, open_file, open_image, orientation_of
 from srcnn_tf.images.library_errors import library_errors, quiet
 from srcnn_tf.images.page import as_array, oriented
 
+# Also those whose library may be missing: the error then names it.
 IMAGE_EXTENSIONS = frozenset(
-    {".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"}
-    | ({".avif"} if AVIF else set())
-    | ({".heic", ".heif"} if HEIC else set())
+    {".bmp", ".dib", ".gif", ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".tif", ".tiff", ".webp"}
+    | {".avif", ".heic", ".heif", ".hif"}
 )
 MAX_PIXELS = 178_956_970  # Pillow's own limit
 ADVICE = "Make it smaller, or remove it."
@@ -66,10 +67,9 @@ def fingerprint(paths: Iterable[Path], directory: str | os.PathLike[str]) -> str
     """Returns a SHA-256 sum of the files' contents and of their names relative to `directory`."""
     total = hashlib.sha256()
     for path in paths:
-        try:
-            with open(path, "rb") as file:
+        content = "unreadable"  # `read_image` reports it
+        if path.is_file():  # opening a pipe would wait forever
+            with contextlib.suppress(OSError), open(path, "rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError:  # `read_image` reports it
-            content = "unreadable"
         total.update(f"{content} ".encode() + os.fsencode(path.relative_to(directory).as_posix()) + b"\n")
     return total.hexdigest()

@@ -26,9 +26,31 @@ from srcnn_tf.system.threads import cores, map_in_threads
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-BAR = "{l_bar}{bar}| {n:.1f} of {total:.1f} megapixels [{elapsed}<{remaining}]"  # tqdm's format of a progress bar
+SECONDS_PER_LINE = 60  # between two lines of progress where there is no terminal for a bar
+MEGAPIXELS = "{n:.1f} of {total:.1f} megapixels [{elapsed}<{remaining}]"  # as tqdm formats a progress bar
 AHEAD = 4  # jobs per thread of the workers that are handed out at a time, so that no thread waits for its next one
 PATIENCE = 15  # seconds to wait for a scheduler, and for its first worker
+
+
+class Progress(tqdm):
+    """A progress bar in a terminal; elsewhere a line per minute, as in training."""
+
+    def __init__(self, total: float, text: str) -> None:
+        """Takes what is to be counted, and the text beside the bar in tqdm's format."""
+        super().__init__(total=total, bar_format="{l_bar}{bar}| " + text, disable=None, dynamic_ncols=True)
+        self._text, self._start = text, time.monotonic()
+        self._last_line = self._start
+
+    def update(self, n: float | None = 1) -> bool | None:
+        """Moves the bar forward by `n`, or counts it and may print a line."""
+        if not self.disable:
+            return super().update(n)
+        self.n += n or 0
+        now = time.monotonic()
+        if now - self._last_line >= SECONDS_PER_LINE:
+            self._last_line = now
+            print(self.format_meter(self.n, self.total, now - self._start, bar_format=self._text), flush=True)
+        return None
 
 
 def run_jobs(
@@ -52,7 +74,7 @@ def run_jobs(
     Yields:
         Jobs and results, in the order of the jobs; of a cluster, in that of completion.
     """
-    with tqdm(total=sum(jobs.values()), bar_format=BAR, disable=None, dynamic_ncols=True) as bar:
+    with Progress(sum(jobs.values()), MEGAPIXELS) as bar:
         outcomes: Iterable[tuple[Job, Result | RunError]]
         if cluster is not None:
             originals = {_with_absolute_paths(job): job for job in jobs}

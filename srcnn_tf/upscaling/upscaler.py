@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -13,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from srcnn_tf.config import Config
 from srcnn_tf.images.color import Floats, to_integers
 from srcnn_tf.images.page import Pixels, RowStream, band_rows, channels_of
-from srcnn_tf.images.resize import resized_bands
+from srcnn_tf.images.resize import resized_bands, wrapped
 from srcnn_tf.spec import NetworkSpec
 from srcnn_tf.upscaling.polyphase import PolyphaseModel
 from srcnn_tf.upscaling.sizes import factors_of_passes, upscaling_factor
@@ -41,7 +44,12 @@ class Upscaler:
     """
 
     def __init__(
-        self, spec: NetworkSpec, search: WeightsSearch, is_automatic: bool = False, self_ensemble: bool = False
+        self,
+        spec: NetworkSpec,
+        search: WeightsSearch,
+        is_automatic: bool = False,
+        self_ensemble: bool = False,
+        edges: str = "mirror",
     ) -> None:
         """Loads nothing yet.
 
@@ -50,9 +58,10 @@ class Upscaler:
             search: where weights are searched.
             is_automatic: whether images that are compressed get weights for `jpeg`, if there are such.
             self_ensemble: whether to average over the eight flips and transposes.
+            edges: what is beyond the edges of an image: `mirror`, its mirror image, or `wrap`, itself again.
         """
-        self._arguments = spec, search, is_automatic, self_ensemble
-        self._spec, self._search, self._is_automatic, self._self_ensemble = self._arguments
+        self._arguments = spec, search, is_automatic, self_ensemble, edges
+        self._spec, self._search, self._is_automatic, self._self_ensemble, self._edges = self._arguments
         self._passes: dict[tuple[float | Fraction, bool], tuple[Pass, ...]] = {}  # by the arguments of `passes`
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -63,6 +72,16 @@ class Upscaler:
     def sources(self) -> str:
         """Where the weights that were loaded are from, separated by commas."""
         return ", ".join(dict.fromkeys(each.source for passes in self._passes.values() for each in passes))
+
+    def describe(self, factor: float) -> str:
+        """Names the files that the weights for a factor are read from, and when they were written; loads nothing."""
+        specs = [spec for is_compressed in (False, self._is_automatic) for spec in self._choose(factor, is_compressed)]
+        own = [path for spec in dict.fromkeys(specs) if (path := self._search.own(spec)) and path.exists()]
+        files = [
+            f"{os.path.abspath(path)} of {datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d %H:%M:%S}"
+            for path in own
+        ]
+        return ", ".join(files) or "shipped weights"
 
     def passes(self, factor: float | Fraction, is_compressed: bool = False) -> tuple[Pass, ...]:
         """Loads the weights for upscaling by a factor, once.
@@ -119,7 +138,14 @@ class Upscaler:
         """
         passes = self.passes(upscaling_factor((pixels.shape[0], pixels.shape[1]), size), is_compressed)
         shape = (*size, *pixels.shape[2:])
-        return RowStream(shape, pixels.dtype, _bands(pixels, shape, passes, progress))
+        margin = _filters_reach(passes) if self._edges == "wrap" else 0
+        return RowStream(shape, pixels.dtype, _bands(pixels, shape, passes, progress, margin))
+
+
+def make_upscaler(config: Config) -> Upscaler:
+    """Returns the upscaler for the network that `config` describes."""
+    search = config.search if config.cluster is None else config.search.absolute()
+    return Upscaler(config.network, search, config.degradation == "auto", config.self_ensemble, config.edges)
 
 
 @lru_cache(maxsize=8)
@@ -133,12 +159,20 @@ def _chain(spec: NetworkSpec, factors: Sequence[int]) -> list[NetworkSpec]:
     return [replace(later if number else spec, scale=factor) for number, factor in enumerate(factors)]
 
 
-def _bands(pixels: Pixels, shape: tuple[int, ...], passes: Sequence[Pass], progress: tqdm | None) -> Iterator[NDArray]:
-    """Yields the upscaled image of a given shape, from top to bottom."""
+def _bands(
+    pixels: Pixels, shape: tuple[int, ...], passes: Sequence[Pass], progress: tqdm | None, margin: int
+) -> Iterator[NDArray]:
+    """Yields the upscaled image of a given shape, from top to bottom.
+
+    With a margin, the image is repeated around itself so far, and the result is cut from the middle.
+    """
+    factor = math.prod(each.spec.scale for each in passes)
+    is_reduced = (factor * pixels.shape[0], factor * pixels.shape[1]) != shape[:2]
+    if margin:
+        pixels = wrapped(pixels, margin)
     if channels_of(pixels) in (2, 4):
         pixels = _fill_transparent(pixels[: pixels.shape[0]], _filters_reach(passes))
-    dtype, factor = pixels.dtype, math.prod(each.spec.scale for each in passes)
-    is_reduced = (factor * pixels.shape[0], factor * pixels.shape[1]) != shape[:2]
+    dtype = pixels.dtype
     if len(passes) > 1 or is_reduced:
         pixels = _float_stream(pixels)
     bands = _split(pixels)
@@ -146,13 +180,22 @@ def _bands(pixels: Pixels, shape: tuple[int, ...], passes: Sequence[Pass], progr
         bands, scale = each.network.bands(pixels), each.spec.scale
         pixels = RowStream((scale * pixels.shape[0], scale * pixels.shape[1], *pixels.shape[2:]), pixels.dtype, bands)
     if is_reduced:
-        bands = resized_bands(pixels, shape[0], shape[1])
+        bands = resized_bands(pixels, shape[0], shape[1], factor * margin)
+    elif margin:
+        bands = _cut(pixels, factor * margin)
     for band in bands:
         if progress is not None:
             # Its total has the first page of a TIFF file only.
             progress.update(min(len(band) * shape[1] / 1e6, progress.total - progress.n))
         values = band if band.dtype == dtype else _from_float(band, dtype)
         yield values.reshape(len(band), *shape[1:])
+
+
+def _cut(pixels: Pixels, margin: int) -> Iterator[NDArray]:
+    """Yields the image without a margin at each side."""
+    step, end = band_rows(pixels.shape, pixels.dtype), pixels.shape[0] - margin
+    for begin in range(margin, end, step):
+        yield pixels[begin : min(begin + step, end)][:, margin:-margin]
 
 
 def _split(pixels: Pixels) -> Iterator[NDArray]:

@@ -20,9 +20,8 @@ from srcnn_tf.images.formats import MAX_PIXELS
 from srcnn_tf.images.page import as_array
 from srcnn_tf.images.resize import imresize
 from srcnn_tf.system.files import atomic_write
-from srcnn_tf.system.threads import cores
-from srcnn_tf.upscaling.image_files import make_upscaler, target_size
-from srcnn_tf.upscaling.targets import VIDEO_OUTPUT_EXTENSIONS, target_path
+from srcnn_tf.upscaling.targets import VIDEO_OUTPUT_EXTENSIONS, Job, target_size
+from srcnn_tf.upscaling.upscaler import Upscaler
 
 try:
     import imageio_ffmpeg
@@ -34,31 +33,32 @@ PLANES = ["-vf", "scale=out_range=tv,format=yuv444p"]
 BEST_CRF, CRF_PER_QUALITY = 14, 0.8  # of x264; 18 at the default quality of 95, which looks like the frames
 
 
-def upscale_video(config: Config) -> None:
-    """Upscales the video `config.input`: luma by the network, chroma by bicubic interpolation.
+def upscale_video(upscaler: Upscaler, config: Config, job: Job) -> list[str]:
+    """Upscales a video: luma by the network, chroma by bicubic interpolation.
 
     Frame rate, the first audio stream and colour tags are kept; the video stream becomes H.264 of 8 bits. Frames are
     decoded, upscaled and encoded one by one. A progress bar counts them.
 
+    Args:
+        upscaler: what upscales it.
+        config: gives the size, the quality and the largest size.
+        job: the file to read, and the one to write.
+
+    Returns:
+        What to report.
+
     Raises:
         RunError: the video cannot be read, the result cannot be written, or there are no weights.
     """
-    print(f"Computing on: processor, {cores()} cores", flush=True)
-    source, target = Path(config.input or ""), target_path(Path(config.input or ""), config)
+    source, target = job
     if target.suffix.lower() not in VIDEO_OUTPUT_EXTENSIONS:
         expected = ", ".join(sorted(VIDEO_OUTPUT_EXTENSIONS))
         raise RunError(f"{target}: no video format to write has this extension; use one of {expected}.")
-    if target.exists() and target.samefile(source):
-        raise RunError(f"{source} would be overwritten by the upscaled video; choose another --output.")
-    if target.is_file() and not config.overwrite:
-        print(f"{target} already exists; --overwrite upscales it again.")
-        return
     metadata, frame_count = _inspect(source)
     cols, rows = metadata["size"]
     size = target_size(rows, cols, config)
     if size[0] * size[1] > (config.max_megapixels or MAX_PIXELS / 1e6) * 1e6:
         raise RunError(f"{source}: frames of {size[1]} x {size[0]} pixels are more than --max_megapixels allows.")
-    upscaler = make_upscaler(config)
     rate = _frame_rate(metadata["fps"])
     factors, done = (Fraction(size[0], rows), Fraction(size[1], cols)), 0
     with atomic_write(target) as temporary:
@@ -80,7 +80,7 @@ def upscale_video(config: Config) -> None:
         if not done:
             raise RunError(f"{source}: no frame of it can be decoded; replace it.")
         _check_written(temporary, target, done)
-    print(f"Weights: {upscaler.sources}\n{done} frames upscaled, to {target}.")
+    return [f"{source}: {done} frames upscaled"]
 
 
 def _inspect(source: Path) -> tuple[dict[str, Any], int]:

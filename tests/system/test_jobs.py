@@ -1,6 +1,7 @@
 """Upscaling and testing on a Dask cluster, of real processes on this machine."""
 
 import contextlib
+import itertools
 import os
 import re
 import socket
@@ -99,6 +100,16 @@ def test_testing_on_a_local_cluster_gives_what_one_machine_gives(make_image, run
     without_seconds = [[line.split(b",")[:-2] + line.split(b",")[-1:] for line in text.splitlines()] for text in rows]
     assert without_seconds[0] == without_seconds[1]
     assert len(without_seconds[0]) == 6
+
+
+def test_without_a_terminal_progress_is_a_line_per_minute(monkeypatch, capsys):
+    now = itertools.count(0, 25)  # each look at the clock is 25 seconds after the last one
+    monkeypatch.setattr(jobs.time, "monotonic", lambda: next(now))
+    with jobs.Progress(200, jobs.MEGAPIXELS) as bar:
+        for _ in range(6):
+            bar.update(20.5)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"{n} of 200.0 megapixels [0{t}]" for n, t in (("61.5", "1:15<02:48"), ("123.0", "2:30<01:33"))]
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense", "tcp://no.such.host.invalid:8786"])

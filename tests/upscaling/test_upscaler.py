@@ -12,7 +12,7 @@ from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.images.resize import imresize
 from srcnn_tf.model import build_model
-from srcnn_tf.upscaling.image_files import make_upscaler
+from srcnn_tf.upscaling.upscaler import make_upscaler
 
 
 def save_jpeg_weights():

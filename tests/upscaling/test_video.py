@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
@@ -15,7 +16,7 @@ from srcnn_tf.api import upscale_image
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.images.resize import imresize
-from srcnn_tf.upscaling.video import upscale_video
+from srcnn_tf.upscaling.image_files import upscale_files
 
 # imageio-ffmpeg leaves pipes to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -55,9 +56,11 @@ BT709 = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt7
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
 def test_luma_is_upscaled_by_the_network_and_all_else_is_kept(name, capsys, tmp_path):
     make_clip(name, BT709)
-    upscale_video(Config(input=name, scale=2, quality=100))
+    upscale_files(Config(input=name, scale=2, quality=100))
     result = f"sample/enlarged/{name.replace('.', '_x2.')}"
-    assert f"30 frames upscaled, to {result}." in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"{name}: 30 frames upscaled" in printed
+    assert f"1 of 1 upscaled, to {result}." in printed
     source, upscaled = frames(name, "yuv444p", 3), frames(result, "yuv444p", 3)
     assert upscaled.shape == (30, 3, 2 * ROWS, 2 * COLS)
     for number in (0, 29):
@@ -70,7 +73,7 @@ def test_luma_is_upscaled_by_the_network_and_all_else_is_kept(name, capsys, tmp_
     audio = [ffmpeg("-i", path, "-map", "0:a", "-c", "copy", "-f", "md5", "-")[0] for path in (name, result)]
     assert audio[0] == audio[1]
     assert audio[0].startswith(b"MD5=")
-    assert sorted(path.name for path in (tmp_path / "sample/enlarged").iterdir()) == [result.rpartition("/")[2]]
+    assert sorted(path.name for path in (tmp_path / "sample/enlarged").glob("[!.]*")) == [result.rpartition("/")[2]]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +87,7 @@ def test_luma_is_upscaled_by_the_network_and_all_else_is_kept(name, capsys, tmp_
 )
 def test_colours_stay_what_they_are(tags, pixel_format):
     make_clip("clip.mp4", tags, pixel_format, seconds=0.2, picture="color=color=0xC04020:")
-    upscale_video(Config(input="clip.mp4", scale=2, output="big.mp4", quality=100))
+    upscale_files(Config(input="clip.mp4", scale=2, output="big.mp4", quality=100))
     # FFmpeg converts both to RGB by their own tags.
     colors = [frames(name, "rgb24", 3)[0].mean(axis=(0, 1)) for name in ("clip.mp4", "big.mp4")]
     np.testing.assert_allclose(*colors, atol=2.5)  # the matrix of the other tag would make it 20
@@ -93,11 +96,11 @@ def test_colours_stay_what_they_are(tags, pixel_format):
 
 def test_any_size_and_other_formats(run_main):
     ffmpeg("-f", "lavfi", "-i", f"testsrc2=size={COLS}x{ROWS}:rate=10:duration=0.5", "-c:v", "mjpeg", "clip.avi")
-    upscale_video(Config(input="clip.avi", width=101))
+    upscale_files(Config(input="clip.avi", width=101))
     upscaled = frames("sample/enlarged/clip_width101.mkv", "gray", 1)
     assert upscaled.shape == (5, 1, 76, 101)  # 101 is odd
     again = run_main("--input=clip.avi", "--width=101")  # by the command line
-    assert "already exists" in again.stdout
+    assert "1 of 1 already exist" in again.stdout
 
 
 @pytest.mark.parametrize(
@@ -110,21 +113,31 @@ def test_any_size_and_other_formats(run_main):
         (None, {"max_megapixels": 0.01}, "more than --max_megapixels"),
     ],
 )
-def test_what_cannot_be_done_is_an_error_and_leaves_no_file(content, flags, message, tmp_path):
+def test_what_cannot_be_done_is_an_error_and_leaves_no_file(content, flags, message, tmp_path, capsys):
     if content is None:
         make_clip("clip.mp4", seconds=0.2)
     else:
         (tmp_path / "clip.mp4").write_bytes(content)
-    with pytest.raises(RunError, match=message):
-        upscale_video(Config(input="clip.mp4", **flags))
+    with pytest.raises(RunError, match="1 of 1"):
+        upscale_files(Config(input="clip.mp4", **flags))
+    assert message in capsys.readouterr().err
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["clip.mp4"]
 
 
-def test_a_full_disk_is_an_error_and_leaves_no_file(tmp_path):
+def test_a_full_disk_is_an_error_and_leaves_no_file(tmp_path, capsys):
     make_clip("clip.mp4", seconds=0.2)
-    with full_disk(3000), pytest.raises(RunError, match=r"big\.mp4: (cannot be encoded|only 0 of 6 frames)"):
-        upscale_video(Config(input="clip.mp4", output="big.mp4", scale=2))
+    with full_disk(3000), pytest.raises(RunError, match="1 of 1"):
+        upscale_files(Config(input="clip.mp4", output="big.mp4", scale=2))
+    assert re.search(r"big\.mp4: (cannot be encoded|only 0 of 6 frames)", capsys.readouterr().err)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["clip.mp4"]
+
+
+def test_a_folder_with_a_clip_and_an_image(make_image, capsys):
+    make_image("in/a.png")
+    make_clip("in/clip.mp4", seconds=0.2)
+    upscale_files(Config(input="in", output="out", scale=2))
+    assert sorted(path.name for path in Path("out").glob("[!.]*")) == ["a_x2.png", "clip_x2.mp4"]
+    assert "2 of 2 upscaled, to out." in capsys.readouterr().out
 
 
 @pytest.mark.slow
