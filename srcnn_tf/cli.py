@@ -21,8 +21,9 @@ from typing import Any
 from absl import flags
 
 import srcnn_tf
-from srcnn_tf.config import Config
-from srcnn_tf.errors import RunError, StoppedError, UsageError
+from srcnn_tf.config import MODES, Config
+from srcnn_tf.errors import RunError, StoppedError, UsageError, report_fault
+from srcnn_tf.spec import JPEG_QUALITIES
 
 USAGE = """Trains and tests SRCNN, the super-resolution network of Dong et al., and upscales images with it.
 
@@ -75,6 +76,8 @@ def run(argv: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0 if config is None else 1
         error = RunError(f"{caught.filename or 'A file'}: {caught.strerror or caught}.")
+    except Exception as caught:
+        error = report_fault(caught)
     print(" ".join(str(error).split()), file=sys.stderr)
     return error.exit_status
 
@@ -96,7 +99,7 @@ def parse(argv: Sequence[str]) -> Config | None:
         None after `--help` and `--version`, which are printed.
 
     Raises:
-        UsageError: a flag is unknown, its value is invalid, or a word belongs to no flag and is no file.
+        UsageError: a flag is unknown or does nothing, its value is invalid, or a word is neither a value nor a file.
     """
     values = define_flags()
     values.set_gnu_getopt(True)  # files may stand before, between and after flags
@@ -128,7 +131,24 @@ def parse(argv: Sequence[str]) -> Config | None:
     given: dict[str, Any] = {field.name: values[field.name].value for field in dataclasses.fields(Config)}
     if files or given["input"] is not None:
         given["input"] = (*(given["input"] or ()), *files)
-    return Config(**given)
+    config = Config(**given)
+    _check_modes(words, config)
+    return config
+
+
+def _check_modes(words: Sequence[str], config: Config) -> None:
+    """Raises a UsageError for a flag that does nothing in this mode; a file of flags may be of another one."""
+    values = define_flags()
+    values.set_gnu_getopt(True)
+    values([word for word in words if not re.match("--?flagfile=", word)])
+    for field in dataclasses.fields(Config):
+        modes = [mode for mode, names in MODES.items() if field.name in names]
+        if values[field.name].present and config.mode not in modes:
+            raise UsageError(
+                f"--{field.name} does nothing in {config.mode}: leave it out; it is for {' and '.join(modes)}."
+            )
+    if values["jpeg_quality"].present and config.degradation not in JPEG_QUALITIES:
+        raise UsageError(f"--jpeg_quality does nothing with --degradation={config.degradation}: leave it out.")
 
 
 def define_flags() -> flags.FlagValues:

@@ -24,6 +24,22 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 # The paper's images, and the field that names the folder they are put below.
 SETS = {"T91": "train_dir", "Set5": "test_dir", "Set14": "test_dir"}
 
+# The flags that have an effect in each mode. Testing takes the reference's command, which needs its stride.
+_NETWORK = (
+    *("scale", "c_dim", "color_space", "architecture", "filters", "degradation", "image_size", "label_size", "weights"),
+    "checkpoint_dir",
+)
+_TRAINING = ("recipe", "epoch", "learning_rate", "validation_split", "batch_size", "seed", "precision", "resume")
+_BOTH = ("is_train", "stride", "jpeg_quality", "sample_dir", "log_dir")
+_RESULTS = ("self_ensemble", "cluster", "page", "overwrite")
+_UPSCALING = ("input", "output", "format", "width", "height", "edges", "quality", "max_megapixels", "sample_dir")
+MODES = {
+    "training": {*_NETWORK, *_TRAINING, *_BOTH, "train_dir"},
+    "testing": {*_NETWORK, *_BOTH, *_RESULTS, "image_index", "test_dir"},
+    "upscaling": {*_NETWORK, *_UPSCALING, *_RESULTS},
+    "exporting": {*_NETWORK, "export"},
+    "downloading": {"fetch", "train_dir", "test_dir"},
+}
 
 # The fields that identify a run: only a run that agrees in all of them resumes it. The others say how long to train,
 # where to write or what to test; training data is compared by content.
@@ -249,6 +265,13 @@ class Config:
                 raise UsageError(f"--{name}={value}: expected a number above 0.")
         if not 0 <= self.validation_split < 1:
             raise UsageError(f"--validation_split={self.validation_split}: expected 0 or more, and less than 1.")
+
+    @property
+    def mode(self) -> str:
+        """What is to be done: one of `MODES`."""
+        chosen = {"downloading": self.fetch, "upscaling": self.input, "exporting": self.export}
+        other = "training" if self.is_train else "testing"
+        return next((mode for mode, value in chosen.items() if value is not None), other)
 
     @property
     def network(self) -> NetworkSpec:

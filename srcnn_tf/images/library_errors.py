@@ -15,6 +15,7 @@ from PIL import Image, PngImagePlugin
 from srcnn_tf.errors import RunError
 
 LOGGERS = ("PIL.TiffImagePlugin", "tifffile", "imagecodecs")
+READ = "read as an image"
 MAX_PROFILE = 2**24  # bytes of an ICC profile in a PNG file; by default, Pillow refuses files with more than 1 MB
 
 _lock, _users, _restore = threading.Lock(), 0, contextlib.ExitStack()
@@ -54,7 +55,7 @@ def _set(owner: object, name: str, value: object) -> None:
 @contextlib.contextmanager
 def library_errors(
     path: str | os.PathLike[str],
-    action: str = "read as an image",
+    action: str = READ,
     advice: str = "replace or remove it",
     passed: tuple[type[Exception], ...] = (RunError,),
 ) -> Iterator[None]:
@@ -68,7 +69,7 @@ def library_errors(
     except passed:
         raise
     except Exception as error:
-        if isinstance(error, (TypeError, AttributeError, LookupError, struct.error)):
+        if action == READ and isinstance(error, (TypeError, AttributeError, LookupError, struct.error)):
             reason = "its structure is damaged"  # the message of such an error explains nothing to the user
         else:
             message = (error.strerror if isinstance(error, OSError) else None) or str(error)

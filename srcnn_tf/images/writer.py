@@ -17,7 +17,7 @@ from PIL import Image, PngImagePlugin
 from tifffile import TiffWriter
 
 from srcnn_tf.config import Config
-from srcnn_tf.errors import RunError
+from srcnn_tf.errors import FaultError, RunError
 from srcnn_tf.images.encode import encode_jpeg, encode_png, encode_tiff_strips, png_chunk
 from srcnn_tf.images.formats import AVIF, FORMATS, JPEG, PNG, TIFF, WEBP, Format, problem_with
 from srcnn_tf.images.library_errors import library_errors
@@ -98,7 +98,7 @@ class ImageWriter:
         if self._temporary is None:
             self._temporary = self._stack.enter_context(atomic_write(self._path))
         # An OSError is left to `atomic_write`; the others come from computing the rows.
-        passed = (RunError, OSError, MemoryError)
+        passed = (RunError, OSError, MemoryError, FaultError)
         try:
             with library_errors(self._path, f"written as {file_format.name}", "use the extension .png or .tif", passed):
                 page, exif = _select_metadata(page, file_format, warnings)

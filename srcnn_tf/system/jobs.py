@@ -6,13 +6,14 @@ Both report each problem, go on with the other jobs, and show a progress bar.
 from __future__ import annotations
 
 import gc
+import hashlib
 import logging
 import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from threading import Event
 from typing import Any, TextIO, TypeVar
@@ -20,7 +21,7 @@ from typing import Any, TextIO, TypeVar
 from tqdm import tqdm
 
 import srcnn_tf
-from srcnn_tf.errors import RunError
+from srcnn_tf.errors import RunError, report_fault
 from srcnn_tf.system.threads import cores, map_in_threads
 
 Job = TypeVar("Job")
@@ -102,6 +103,8 @@ def _attempt(function: Callable[[Job], Result], job: Job) -> Result | RunError:
         return error
     except MemoryError as error:
         return RunError(f"{_name(job)}: there is not enough memory for it ({error}); use a smaller image.")
+    except Exception as error:
+        return report_fault(error, _name(job))
 
 
 def _with_absolute_paths(job: Any) -> Any:
@@ -152,7 +155,7 @@ def map_on_cluster(
                     job = next(remaining)
                 except StopIteration:
                     return
-                future = client.submit(_call, function, srcnn_tf.__version__, job, pure=False)
+                future = client.submit(_call, function, program_fingerprint(), job, pure=False)
                 running[future.key] = job
                 completed.add(future)
 
@@ -216,14 +219,26 @@ def _connect(address: str, stack: ExitStack) -> Any:
     return client
 
 
-def _call(function: Callable[[Job], Result], version: str, job: Job) -> Result:
+def _call(function: Callable[[Job], Result], fingerprint: str, job: Job) -> Result:
     """Runs on a worker."""
-    if srcnn_tf.__version__ != version:
+    if program_fingerprint() != fingerprint:
         address = _import_distributed().get_worker().address
         raise RunError(
-            f"{_name(job)}: worker {address} has srcnn_tf {srcnn_tf.__version__}, expected {version}: install it there."
+            f"{_name(job)}: worker {address} has other files of srcnn_tf than this machine: install the same there, "
+            "and start it again."
         )
     return function(job)
+
+
+@lru_cache(maxsize=1)
+def program_fingerprint() -> str:
+    """Returns a digest of this package's files, code and weights, by which machines know that they compute the same."""
+    folder, digest = Path(srcnn_tf.__file__).parent, hashlib.sha256()
+    for path in sorted(folder.rglob("*"), key=Path.as_posix):
+        if path.is_file() and path.suffix != ".pyc":
+            content = path.read_bytes().replace(b"\r\n", b"\n")  # as a checkout on Windows has them
+            digest.update(f"{path.relative_to(folder).as_posix()} {hashlib.sha256(content).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def _name(job: Any) -> str:

@@ -19,6 +19,7 @@ from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError, UsageError
 from srcnn_tf.system import jobs
 from srcnn_tf.system.files import TEMPORARY
+from srcnn_tf.system.origins import ORIGINS
 
 
 @pytest.fixture
@@ -48,7 +49,9 @@ def scheduler(start):
 
 def files(folder):
     """The contents of all files below a folder, by their path in it; without what a killed worker was writing."""
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(TEMPORARY)]
+    paths = [
+        path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith((TEMPORARY, ORIGINS))
+    ]
     return {path.relative_to(folder): path.read_bytes() for path in paths}
 
 
@@ -117,6 +120,32 @@ def test_without_a_scheduler_the_error_says_so(address, monkeypatch):
     monkeypatch.setattr(jobs, "PATIENCE", 1)
     with pytest.raises(RunError, match=f"--cluster={address}: no scheduler"):
         next(jobs.map_on_cluster(str, [1], address))
+
+
+def test_the_fingerprint_of_the_program_is_that_of_its_files(monkeypatch, tmp_path):
+    def fingerprint(files):
+        for name, content in files.items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_bytes(content)
+        return jobs.program_fingerprint.__wrapped__()
+
+    assert jobs.program_fingerprint() == jobs.program_fingerprint.__wrapped__()
+    monkeypatch.setattr("srcnn_tf.__file__", str(tmp_path / "__init__.py"))
+    same = fingerprint({"__init__.py": b"", "a.py": b"a = 1\n", "weights/x.h5": b"1"})
+    assert fingerprint({"a.py": b"a = 1\r\n", "a.pyc": b"compiled"}) == same
+    for files in (
+        {"a.py": b"a = 2\n"},
+        {"a.py": b"a = 1\n", "weights/x.h5": b"2"},
+        {"weights/x.h5": b"1", "b.py": b""},
+    ):
+        assert fingerprint(files) != same
+
+
+@pytest.mark.slow
+def test_a_worker_with_other_files_is_refused(monkeypatch):
+    monkeypatch.setattr(jobs, "program_fingerprint", lambda: "other")
+    ((_, error),) = jobs.map_on_cluster(str, ["a.png"], "local")
+    assert re.match("a.png: worker tcp://.* has other files of srcnn_tf than this machine", str(error))
 
 
 @pytest.mark.slow

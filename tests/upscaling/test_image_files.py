@@ -17,6 +17,7 @@ from srcnn_tf.model import build_model
 from srcnn_tf.system import jobs
 from srcnn_tf.system.origins import ORIGINS
 from srcnn_tf.upscaling import image_files
+from srcnn_tf.upscaling.network import PhaseNetwork
 from srcnn_tf.upscaling.upscaler import Upscaler
 
 
@@ -299,6 +300,33 @@ def test_too_little_memory_is_reported(make_image, monkeypatch, capsys):
         upscale_files(input="a.png")
     message = "Problem: a.png: there is not enough memory for it (Unable to allocate 9 GiB); use a smaller image"
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg", "tif", "bmp", "webp"])
+def test_a_fault_of_the_program_is_named_as_one_and_the_others_are_done(extension, make_image, monkeypatch, capsys):
+    """Not as one of the image's format, whose rows are computed while they are encoded."""
+
+    def fail(network, tile):
+        if tile.shape[-1] > 30:
+            raise IndexError("a bug")
+        return compute(network, tile)
+
+    make_image(f"in/a.{extension}", rows=12, cols=40)
+    make_image(f"in/b.{extension}", rows=12, cols=12)
+    compute = PhaseNetwork.__call__
+    monkeypatch.setattr(PhaseNetwork, "__call__", fail)
+    monkeypatch.setattr("tempfile.tempdir", os.getcwd())
+    with pytest.raises(RunError, match="1 of 2"):
+        upscale_files(input="in", output="out")
+    assert written("out") == [f"b_x3.{extension}"]
+    problem = capsys.readouterr().err
+    assert problem.startswith(
+        f"Problem: in/a.{extension}: this is a fault of srcnn_tf (IndexError: a bug); please report"
+    )
+    assert problem.count("\n") == 1
+    report = Path(problem.rpartition("traceback in ")[2].strip(". \n")).read_text()
+    assert report.count('raise IndexError("a bug")') == 1
+    assert "upscaler.py" in report
 
 
 def test_weights_are_those_named_else_of_the_run_else_shipped(make_image, capsys):
