@@ -56,8 +56,8 @@ def upscale_files(config: Config) -> None:
     plan = find_jobs(config, options)
     everything = [*plan.jobs, *plan.finished]
     if all(is_video(source) for source, _ in everything):
-        for name in ("page", "format"):
-            if everything and getattr(config, name):
+        for name in ("page", "format", "edges"):
+            if everything and getattr(config, name) != getattr(Config, name):
                 raise UsageError(f"--{name} is for images, and only videos are to be upscaled: leave it out.")
     if not has_size:
         upscaler.passes(config.scale)  # if there are no weights, that is one error, and not one per image
@@ -104,6 +104,8 @@ def _upscale(upscaler: Upscaler, config: Config, job: Job, progress: tqdm | None
     """Upscales an image or a video; returns what to report."""
     if not is_video(job[0]):
         return upscale_file(upscaler, config, job, progress)
+    if config.edges != Config.edges:
+        raise RunError(f"{job[0]}: --edges={config.edges} is for images; leave the video or the flag out.")
     try:
         from srcnn_tf.upscaling.video import upscale_video
     except RunError as error:  # its library is missing

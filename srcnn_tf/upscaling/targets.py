@@ -80,7 +80,8 @@ def find_jobs(config: Config, options: str) -> Plan:
         plan.notes.append(f"Images ignored because upscaled images have these names: {len(ignored)}.")
 
     taken: dict[str, str] = {}  # resolved paths of the results, with those of the files they are made of
-    for source, wanted in targets.items():
+    # Those whose endings stay come first, so that of a.gif and a.png the latter becomes a_x3.png.
+    for source, wanted in sorted(targets.items(), key=lambda pair: pair[0].suffix != pair[1].suffix):
         origin = origin_of(source, options)
         target, owner = _free_target(wanted, source, config, lambda path: taken.get(realpath(path)), origins)
         resolved, listed = realpath(target), origins(target.parent).get(target.name)

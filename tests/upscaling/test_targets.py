@@ -85,10 +85,10 @@ def test_files_that_would_have_one_name_get_two(capsys):
     make("in/b.png", 12)
     for _ in range(2):
         upscale(input="in", output="out")
-    assert written("out") == ["a_png_x2.png", "a_x2.png", "b_x2.png"]
-    assert read_image("out/a_x2.png").shape[0] == 28
+    assert written("out") == ["a_gif_x2.png", "a_x2.png", "b_x2.png"]
+    assert read_image("out/a_x2.png").shape[0] == 24
     printed = capsys.readouterr().out
-    assert printed.count("in/a.png: written as a_png_x2.png, as a_x2.png is the upscaled in/a.gif") == 1
+    assert printed.count("in/a.gif: written as a_gif_x2.png, as a_x2.png is the upscaled in/a.png") == 1
     assert "3 of 3 already exist" in printed
 
 
@@ -243,11 +243,11 @@ def test_names_that_would_become_too_long_are_shortened_visibly_and_unambiguousl
     assert sum("~" in name for name in names) == 2
 
 
-@pytest.mark.parametrize("name", ["page", "format"])
-def test_flags_for_images_are_refused_where_there_are_only_videos(name):
+@pytest.mark.parametrize(("name", "value"), [("page", "linked"), ("format", "png"), ("edges", "wrap")])
+def test_flags_for_images_are_refused_where_there_are_only_videos(name, value):
     Path("clip.mp4").touch()
     with pytest.raises(UsageError, match=f"--{name} is for images, and only videos are to be upscaled"):
-        upscale(input="clip.mp4", **{name: {"page": "linked", "format": "png"}[name]})
+        upscale(input="clip.mp4", **{name: value})
 
 
 def test_without_its_library_a_video_is_a_problem_and_the_images_are_upscaled(monkeypatch, capsys):
