@@ -6,6 +6,8 @@ data        preparing training data, and memory with many images
 inference   speed and accuracy of upscaling next to other engines (engines: how each is run)
 previous    speed and memory of this checkout next to those of another commit (network: the network alone)
 curves      PSNR by iteration, next to the authors' own training
+compression what each of the weights gains on images of lossy formats
+contrast    what upscaling gains on data that fill a part of their range
 figures     the figures of docs/how-it-works.md
 ship        copies the weights of a finished run into the package
 

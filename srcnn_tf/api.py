@@ -11,6 +11,7 @@ from PIL import Image
 from srcnn_tf.config import EDGES, check_factor
 from srcnn_tf.errors import UsageError
 from srcnn_tf.images.page import as_array
+from srcnn_tf.images.value_range import DTYPES, data_range, dtype_range, extremes, fixed_range
 from srcnn_tf.spec import NetworkSpec
 from srcnn_tf.upscaling.sizes import scaled_size
 from srcnn_tf.upscaling.upscaler import Upscaler
@@ -18,8 +19,6 @@ from srcnn_tf.weights.search import WeightsSearch
 
 if TYPE_CHECKING:
     import keras
-
-ROUNDING = 1e-5  # by which floats may be out of [0, 1]
 
 
 def upscale_image(
@@ -31,14 +30,15 @@ def upscale_image(
     size: tuple[int, int] | None = None,
     self_ensemble: bool = False,
     degradation: str = "matlab",
+    value_range: str | tuple[float, float] | None = None,
     edges: str = "mirror",
 ) -> NDArray:
     """Upscales an image: bicubic, with its luma restored by the network.
 
     Args:
         image: `(rows, cols)` or `(rows, cols, channels)` with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA, not
-            premultiplied) channels; uint8, uint16, floats in [0, 1], or booleans, which become 0 and 255. Or an image
-            of Pillow.
+            premultiplied) channels; integers of up to 32 bits, floats, or booleans, which become 0 and 255. Or an image
+            of Pillow. Alpha is full at the largest value of integers, and at 1 of floats.
         scale: upscaling factor; any number above 1, up to 16.
         architecture: see `load_model`.
         weights: see `load_model`.
@@ -46,32 +46,38 @@ def upscale_image(
         size: rows and columns of the result, instead of `scale`; the aspect ratio may change.
         self_ensemble: average over the eight flips and transposes of the image; takes 8 times as long.
         degradation: see `load_model`; `jpeg` for an image that was compressed.
+        value_range: the values `(low, high)` that become 0 and 1 for the network; those outside are interpolated only.
+            `data`: the smallest and the largest one, within which the result stays; `dtype`: all of the dtype, 0 to 1
+            of floats. Default: `dtype` of 8 bits, else `data`. Parts of one image need the same range.
         edges: what is beyond the edges: `mirror`, the mirror image, or `wrap`, the image again, for textures that tile.
 
     Returns:
-        `(scale * rows, scale * cols[, channels])`, halves rounded up, or of `size`; of the same dtype.
+        `(scale * rows, scale * cols[, channels])`, halves rounded up, or of `size`; of the same dtype. NaN and infinite
+        values stay what they are, enlarged by nearest neighbour.
 
     Raises:
         ValueError: `image` is not such an array.
-        UsageError: there is no such architecture, degradation or kind of edges, or the scale is out of range.
+        UsageError: there is no such architecture, degradation, value range or kind of edges, or the scale is out of
+            range.
         RunError: the size is smaller than the image, or there are no weights.
     """
     pixels = _as_pixels(image)
     actual = f"found shape {pixels.shape}, dtype {pixels.dtype}"
     if pixels.ndim not in (2, 3) or pixels.size == 0 or (pixels.ndim == 3 and pixels.shape[2] not in (1, 2, 3, 4)):
         raise ValueError(f"expected an image (rows, cols) or (rows, cols, channels) of 1 to 4 channels, {actual}")
-    if pixels.dtype not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
-        raise ValueError(f"expected uint8, uint16 or floats in [0, 1], {actual}")
-    if pixels.dtype.kind == "f":
-        if not (pixels.min() >= -ROUNDING and pixels.max() <= 1 + ROUNDING):  # true for NaN as well
-            raise ValueError(f"expected floats in [0, 1], found {pixels.min()} to {pixels.max()}; divide them first")
-        pixels = pixels.clip(0, 1)
+    if pixels.dtype.name not in DTYPES:
+        raise ValueError(f"expected one of {', '.join(DTYPES)}, {actual}")
     check_factor(scale)
     if edges not in EDGES:
         raise UsageError(f"edges={edges!r}: expected one of {', '.join(EDGES)}")
     spec = NetworkSpec(architecture=architecture, degradation=degradation)
     upscaler = Upscaler(spec, WeightsSearch(weights), self_ensemble=self_ensemble, edges=edges)
-    return as_array(upscaler(pixels, size or scaled_size(pixels.shape[0], pixels.shape[1], scale)))
+    values = fixed_range(value_range, pixels.dtype)
+    if values is None:
+        low, high = extremes(pixels)
+        values = data_range(low, high) if low <= high else dtype_range(pixels.dtype)
+    size = size or scaled_size(pixels.shape[0], pixels.shape[1], scale)
+    return as_array(upscaler(pixels, size, values=values))
 
 
 def _as_pixels(image: ArrayLike | Image.Image) -> NDArray:

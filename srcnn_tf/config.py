@@ -20,6 +20,8 @@ LARGEST_SCALE = 16  # for upscaling
 PAGES = ("linked", "embedded")
 WRITTEN = ("png", "jpg", "webp", "avif", "tif")  # formats of images
 EDGES = ("mirror", "wrap")
+VALUE_RANGES = ("data", "dtype")
+CODECS = ("h264", "h265", "av1")  # of videos
 PRECISIONS = ("auto", "float32", "bfloat16")
 # The paper's images, and the field that names the folder they are put below.
 SETS = {"T91": "train_dir", "Set5": "test_dir", "Set14": "test_dir"}
@@ -34,9 +36,9 @@ _BOTH = ("is_train", "stride", "jpeg_quality", "sample_dir", "log_dir")
 _RESULTS = ("self_ensemble", "cluster", "page", "overwrite")
 _UPSCALING = ("input", "output", "format", "width", "height", "edges", "quality", "max_megapixels", "sample_dir")
 MODES = {
-    "training": {*_NETWORK, *_TRAINING, *_BOTH, "train_dir"},
-    "testing": {*_NETWORK, *_BOTH, *_RESULTS, "image_index", "test_dir"},
-    "upscaling": {*_NETWORK, *_UPSCALING, *_RESULTS},
+    "training": {*_NETWORK, *_TRAINING, *_BOTH, "train_dir", "value_range"},
+    "testing": {*_NETWORK, *_BOTH, *_RESULTS, "image_index", "test_dir", "value_range"},
+    "upscaling": {*_NETWORK, *_UPSCALING, *_RESULTS, "value_range", "codec", "deinterlace"},
     "exporting": {*_NETWORK, "export"},
     "downloading": {"fetch", "train_dir", "test_dir"},
 }
@@ -62,6 +64,26 @@ def local_path(path: str, name: str) -> str:
             f"--{name}={path}: expected a path of this machine, found an address; copy the files here, or mount them."
         )
     return os.path.expanduser(path)
+
+
+def parse_value_range(setting: str | tuple[float, float] | None) -> str | tuple[float, float] | None:
+    """Returns `data`, `dtype`, a pair of numbers, or None for the default.
+
+    Raises:
+        UsageError: it is none of these, or the first number is not the smaller one.
+    """
+    if setting in (None, *VALUE_RANGES):
+        return setting
+    try:
+        low, high = map(float, setting.split(",") if isinstance(setting, str) else setting)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (low < high and math.isfinite(high - low)):
+        raise UsageError(
+            f"--value_range={setting}: expected two numbers, LOW,HIGH, the first one smaller; "
+            f"or {' or '.join(VALUE_RANGES)}."
+        )
+    return low, high
 
 
 def flag(
@@ -156,6 +178,11 @@ class Config:
         EDGES,
     )
     self_ensemble: bool = flag(False, "Average over the eight flips and transposes of an image; takes 8 times as long.")
+    value_range: str | None = flag(
+        None,
+        "Values of more than 8 bits that become 0 and 1 for the network: LOW,HIGH; data: their smallest and largest "
+        "one; or dtype: all. Default: those that the file declares, else data.",
+    )
     page: str | None = flag(
         None, "Write index.html to compare upscaled images in a browser, with images linked or embedded.", choices=PAGES
     )
@@ -164,7 +191,11 @@ class Config:
     cluster: str | None = flag(
         None, "Upscale or test images on the workers of this Dask scheduler, tcp://host:8786; local: one per core."
     )
-    quality: int = flag(95, "Quality of JPEG, WebP and AVIF files, 1 to 100.", limits=(1, 100))
+    quality: int = flag(95, "Quality of JPEG, WebP and AVIF files, and of videos, 1 to 100.", limits=(1, 100))
+    codec: str | None = flag(
+        None, "Codec of upscaled videos. Default: h264; h265 if the video has more than 8 bits.", choices=CODECS
+    )
+    deinterlace: bool = flag(True, "Make interlaced videos progressive; False to leave them.")
     max_megapixels: float | None = flag(
         None,
         "Largest upscaled image, in millions of pixels. Default: 200 where all of it has to be in memory (WebP, AVIF, "
@@ -218,6 +249,7 @@ class Config:
             raise UsageError(f"--image_index={self.image_index}: expected 'all' or a number from 0.")
         if self.jpeg_quality is not None and not re.fullmatch(r"none|[1-9][0-9]?|100", self.jpeg_quality, re.ASCII):
             raise UsageError(f"--jpeg_quality={self.jpeg_quality}: expected 'none' or a number from 1 to 100.")
+        parse_value_range(self.value_range)
         if unknown := [name for name in self.sets if name not in SETS]:
             raise UsageError(
                 f"--fetch={self.fetch}: there is no set {unknown[0]!r}; expected some of {', '.join(SETS)}, "

@@ -1,4 +1,4 @@
-"""Writes the network for other programs: ONNX, TensorFlow's SavedModel, and TensorFlow Lite.
+"""Writes the network for other programs: ONNX, TensorFlow's SavedModel, TensorFlow Lite, and a page for browsers.
 
 The upscaling models compute what `polyphase` does, for a whole image: mirrored edges, the interpolation merged into the
 first layer, all phases in one convolution, and colour as a residual.
@@ -6,7 +6,10 @@ first layer, all phases in one convolution, and colour as a residual.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +24,7 @@ from srcnn_tf.images.color import channel_matrices
 from srcnn_tf.spec import NetworkSpec
 from srcnn_tf.system.files import atomic_write
 from srcnn_tf.upscaling.interpolation import Merged, merge_interpolation
-from srcnn_tf.weights.store import find_weights
+from srcnn_tf.weights.store import find_weights, to_bytes
 
 try:
     import onnx
@@ -52,6 +55,7 @@ def export(config: Config) -> None:
         f"{name}_network.onnx": lambda path: onnx.save(network_onnx(network), path),
         f"{name}.tflite": lambda path: path.write_bytes(network_tflite(network)),
         f"{name}_saved_model": lambda path: save_model(network, path),
+        f"{name}.html": lambda path: path.write_text(demo_page({config.network: weights}), encoding="utf-8"),
     }
     for file_name, write in contents.items():
         with atomic_write(folder / file_name) as temporary:
@@ -262,3 +266,28 @@ def _upscale(network: _Network, image: tf.Tensor) -> tf.Tensor:
     bicubic = tf.concat(large, axis=-1)
     residual = tf.clip_by_value(restored, 0, 1) - luma_of(bicubic)
     return tf.clip_by_value(bicubic + network.gain * residual, 0, 1)
+
+
+# --- The page ---
+
+
+def demo_page(networks: Mapping[NetworkSpec, Sequence[NDArray]]) -> str:
+    """Returns the page that upscales images in a browser, with these networks; `web/` has its source.
+
+    Args:
+        networks: kernels and biases of the three layers, in turn, by network.
+    """
+    template = (resources.files("srcnn_tf") / "demo.html").read_text(encoding="utf-8")
+    files = [
+        {
+            "name": spec.name,
+            "scale": spec.scale,
+            "degradation": spec.degradation,
+            "margin": spec.border // 2,
+            "sizes": spec.filter_sizes,
+            "counts": spec.filter_counts,
+            "weights": base64.b64encode(to_bytes(weights)).decode(),
+        }
+        for spec, weights in networks.items()
+    ]
+    return template.replace('id="weights">[]', f'id="weights">{json.dumps(files, separators=(",", ":"))}')

@@ -18,7 +18,7 @@ from srcnn_tf.errors import RunError
 from srcnn_tf.images.color import Floats
 from srcnn_tf.images.read import declared_size
 
-FORMAT = 3  # of train.h5: increase it when other values are written for the same images
+FORMAT = 4  # of train.h5: increase it when other values are written for the same images
 CHUNK = 64  # patches per HDF5 chunk of train.h5: 0.3 MB of 33 x 33 float32
 
 
@@ -68,7 +68,7 @@ def patch_bytes(config: Config) -> int:
 
 def describe_source(config: Config, data_hash: str) -> str:
     """Describes what a training file is made from, for its attribute `source`."""
-    fields = ("image_size", "label_size", "stride", "scale", "c_dim", "color_space", "degradation")
+    fields = ("image_size", "label_size", "stride", "scale", "c_dim", "color_space", "degradation", "value_range")
     return json.dumps({"format": FORMAT, "data": data_hash} | {name: getattr(config, name) for name in fields})
 
 

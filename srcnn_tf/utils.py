@@ -23,6 +23,7 @@ from srcnn_tf.degradation import degrade, jpeg, random_compression
 from srcnn_tf.errors import RunError
 from srcnn_tf.images.color import Floats, to_channels, to_luma, to_three_channels
 from srcnn_tf.images.read import IMAGE_EXTENSIONS, read_image
+from srcnn_tf.images.value_range import Setting
 from srcnn_tf.patch_file import (
     CHUNK,
     check_disk_space,
@@ -54,13 +55,15 @@ def prepare_data(directory: str | os.PathLike[str]) -> list[Path]:
     return found.files
 
 
-def imread(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+def imread(path: str | os.PathLike[str], value_range: Setting = None) -> NDArray[np.uint8 | np.float32]:
     """Reads an image as uint8 `(rows, cols)` grey or `(rows, cols, 3)` RGB (the reference's step 2).
+
+    Measured data, which are grey of more than 8 bits or floats, are float32 in [0, 1], scaled by `value_range`.
 
     Raises:
         RunError: the file cannot be read, see `images.read.read_image`.
     """
-    return read_image(path)
+    return read_image(path, value_range)
 
 
 def imsave(image: NDArray[np.uint8], path: str | os.PathLike[str]) -> None:
@@ -82,7 +85,7 @@ def modcrop(image: NDArray, scale: int = 3) -> NDArray:
 
 
 def preprocess(
-    image: NDArray[np.uint8],
+    image: NDArray[np.uint8 | np.float32],
     config: Config,
     c_dim: int | None = None,
     grid_offset: tuple[int, int] = (0, 0),
@@ -91,7 +94,7 @@ def preprocess(
     """Makes the network's input and its ground truth from an image (the reference's steps 2 to 4).
 
     Args:
-        image: uint8 `(rows, cols)` grey or `(rows, cols, 3)` RGB.
+        image: as `imread` returns it.
         config: gives scale, degradation and colour space; luma and chroma have studio range but under `scipy`.
         c_dim: channels wanted: 1 for luma, 3 for colour. Default: as many as the image has.
         grid_offset: rows and columns, below `scale`, by which the grid of the downscaled pixels is shifted against the
@@ -174,11 +177,11 @@ def input_setup(config: Config, paths: Sequence[Path], data_hash: str) -> list[s
 def _write_patches(
     file: h5py.File, disk: DeferredErrorFile, config: Config, paths: Sequence[Path], threads: int, keep_images: bool
 ) -> None:
-    def extract(item: tuple[int, Path]) -> tuple[NDArray[np.uint8], Floats, Floats] | str:
+    def extract(item: tuple[int, Path]) -> tuple[NDArray[np.uint8 | np.float32], Floats, Floats] | str:
         number, path = item
         compression = random_compression(config.degradation, np.random.default_rng(number))
         try:
-            image = imread(path)
+            image = imread(path, config.value_range)
             channels = preprocess(image, config, config.c_dim, compression=compression)
             return image, *extract_patches(*channels, config)
         except RunError as error:

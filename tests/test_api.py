@@ -41,7 +41,7 @@ def test_dtype_and_channels_are_kept(dtype, channels):
     image = np.dstack([synthetic_image(14, 17), 255 - synthetic_image(14, 17, seed=1)[..., 0]])
     image = image[..., 0] if channels is None else image[..., 4 - channels :]
     largest = 1 if np.dtype(dtype).kind == "f" else np.iinfo(dtype).max
-    upscaled = srcnn_tf.upscale_image((image / 255 * largest).astype(dtype), scale=2)
+    upscaled = srcnn_tf.upscale_image((image / 255 * largest).astype(dtype), scale=2, value_range="dtype")
     assert (upscaled.dtype, upscaled.shape) == (dtype, (28, 34, *image.shape[2:]))
     in_uint8 = srcnn_tf.upscale_image(image, scale=2)
     np.testing.assert_allclose(upscaled / largest, in_uint8 / 255, atol=1.1 / 255)
@@ -49,9 +49,10 @@ def test_dtype_and_channels_are_kept(dtype, channels):
 
 def test_sixteen_bits_are_not_rounded_to_eight():
     ramp = np.linspace(20000, 24000, 40 * 40).reshape(40, 40).astype(np.uint16)
-    assert len(np.unique(srcnn_tf.upscale_image(ramp))) > 2000
+    upscaled = srcnn_tf.upscale_image(ramp, value_range="dtype")
+    assert len(np.unique(upscaled)) > 2000
     expected = np.floor(65535 * restore(imresize(ramp[..., np.newaxis] / 65535, 3))[..., 0] + 0.5)
-    np.testing.assert_allclose(srcnn_tf.upscale_image(ramp)[FRAME], expected[FRAME], atol=1)
+    np.testing.assert_allclose(upscaled[FRAME], expected[FRAME], atol=1)
 
 
 def test_alpha_is_bicubic_and_does_not_bleed():
@@ -72,9 +73,8 @@ def test_alpha_is_bicubic_and_does_not_bleed():
         (np.zeros(5), r"found shape \(5,\)"),
         (np.zeros((5, 5, 5), np.uint8), r"1 to 4 channels, found shape \(5, 5, 5\)"),
         (np.zeros((0, 5), np.uint8), r"found shape \(0, 5\)"),
-        (np.zeros((5, 5), np.int32), "dtype int32"),
-        (np.full((5, 5), np.nan), "found nan to nan"),
-        (np.full((5, 5), 255.0), "found 255.0 to 255.0; divide"),
+        (np.zeros((5, 5), np.int64), "dtype int64"),
+        (np.zeros((5, 5), np.complex64), "dtype complex64"),
     ],
 )
 def test_other_arrays_are_refused(image, message):
@@ -89,7 +89,7 @@ def test_any_factor_is_passes_in_floats_and_a_reduction(scale, size, passes):
     image = synthetic_image(20, 25)
     expected = image / 255
     for whole in passes:
-        expected = srcnn_tf.upscale_image(expected.clip(0, 1), whole)
+        expected = srcnn_tf.upscale_image(expected.clip(0, 1), whole, value_range="dtype")
     if expected.shape[:2] != size:
         weights = [reducing(old, new) for old, new in zip(expected.shape[:2], size, strict=True)]
         expected = np.einsum("ra,cb,abk->rck", *weights, expected)
@@ -144,8 +144,6 @@ def test_arrays_of_other_libraries_are_taken():
     np.testing.assert_array_equal(swapped, srcnn_tf.upscale_image(wide))
     mask = image[..., 0] > 128
     np.testing.assert_array_equal(srcnn_tf.upscale_image(mask), srcnn_tf.upscale_image(mask * np.uint8(255)))
-    rounded = np.full((9, 9), 1.0000001, np.float32)
-    assert srcnn_tf.upscale_image(rounded).max() <= 1
 
 
 @pytest.mark.linux

@@ -50,12 +50,13 @@ def open_tiff(**options):
 
 
 def test_a_canary_names_the_module():
-    @used_by("images/tiff.py")
+    @used_by("images/formats/tiff.py")
     def canary():
         """One is two."""
         raise AttributeError("two")
 
-    message = r"^srcnn_tf/images/tiff\.py must change\. No longer true: One is two\. \(AttributeError\('two'\)\)$"
+    message = r"^srcnn_tf/images/formats/tiff\.py must change\. No longer true: One is two\. "
+    message += r"\(AttributeError\('two'\)\)$"
     with pytest.raises(pytest.fail.Exception, match=message):
         canary()
 
@@ -63,7 +64,7 @@ def test_a_canary_names_the_module():
 # --- tifffile, imagecodecs ---
 
 
-@used_by("images/tiff.py")
+@used_by("images/formats/tiff.py")
 def test_layout_of_a_tiff_file():
     """`TiffFile.tiff` has the formats and sizes of offsets and tags, and `filehandle.read_array` reads at an offset."""
     with open_tiff() as tiff:
@@ -78,7 +79,7 @@ def test_layout_of_a_tiff_file():
         np.testing.assert_array_equal(pixels, IMAGE.ravel())
 
 
-@used_by("images/tiff.py")
+@used_by("images/formats/tiff.py")
 def test_parts_of_a_tiff_page():
     """`TiffPage.decode` decodes each strip or tile from its bytes, and says where it belongs."""
     with open_tiff(tile=(16, 32), compression="adobe_deflate", predictor=True) as tiff:
@@ -93,7 +94,7 @@ def test_parts_of_a_tiff_page():
         np.testing.assert_array_equal(pixels[:40, :56], IMAGE)
 
 
-@used_by("images/tiff.py")
+@used_by("images/formats/tiff.py")
 def test_shape_of_a_jpeg_image():
     """`tifffile.tifffile.jpeg_shape` returns bits, rows, columns and samples."""
     assert tifffile.tifffile.jpeg_shape(imagecodecs.jpeg8_encode(IMAGE)) == (8, 40, 56, 1)
@@ -158,7 +159,7 @@ def test_limits_and_loggers():
     assert (PIL.TiffImagePlugin.logger.name, tifffile.logger().name) == ("PIL.TiffImagePlugin", "tifffile")
 
 
-@used_by("images/writer.py")
+@used_by("images/formats/photo.py")
 def test_where_pillow_writes_metadata():
     """Pillow writes all metadata of a PNG file between IHDR and IDAT, and that of a JPEG file before its one table."""
     exif = Image.Exif()

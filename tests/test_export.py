@@ -17,8 +17,11 @@ from networks import find
 from srcnn_tf.api import upscale_image
 from srcnn_tf.config import Config
 from srcnn_tf.errors import UsageError
-from srcnn_tf.export import export
+from srcnn_tf.export import demo_page, export
+from srcnn_tf.spec import JPEG_QUALITIES, NetworkSpec
 from srcnn_tf.testing.tiling import TiledModel
+from srcnn_tf.weights.search import WeightsSearch, shipped_weights
+from srcnn_tf.weights.store import find_weights
 
 
 def image(rows=37, cols=50):
@@ -88,13 +91,21 @@ def test_the_command_line_exports_and_replaces(run_main, tmp_path):
     for _ in range(2):
         done = run_main("--export=models", "--scale=2")
         assert "models/srcnn_x2.onnx" in done.stdout
-    names = {"srcnn_x2.onnx", "srcnn_x2_network.onnx", "srcnn_x2.tflite", "srcnn_x2_saved_model"}
+    names = {"srcnn_x2.onnx", "srcnn_x2_network.onnx", "srcnn_x2.tflite", "srcnn_x2_saved_model", "srcnn_x2.html"}
     assert {path.name for path in (tmp_path / "models").iterdir()} == names
     model = onnx.load("models/srcnn_x2.onnx")
     assert [dimension.dim_param for dimension in model.graph.input[0].type.tensor_type.shape.dim[2:]] == [
         "rows",
         "cols",
     ]
+
+
+def test_the_page_with_the_shipped_networks_is_the_one_that_was_built():
+    """tests/test_demo.py opens it, and an exported one."""
+    networks = [NetworkSpec(scale, degradation) for scale in (2, 3, 4) for degradation in (*JPEG_QUALITIES, "matlab")]
+    shipped = sorted((spec for spec in networks if shipped_weights(spec).is_file()), key=lambda spec: spec.name)
+    page = demo_page({spec: find_weights(spec, WeightsSearch())[0] for spec in shipped})
+    assert page == (ROOT / "docs" / "demo" / "index.html").read_text(encoding="utf-8")
 
 
 def test_another_degradation_has_another_name(capsys):

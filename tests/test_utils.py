@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
+import tifffile
 from conftest import forbid, synthetic_image
 from PIL import Image
 from scipy import ndimage
@@ -221,6 +222,20 @@ def test_patches_equal_the_references(golden):
         assert sum(file["patches_per_image"]) == 46
         for number, path in enumerate(utils.prepare_data(golden / "Train")):
             np.testing.assert_array_equal(file[f"images/{number}"], read_image(path))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_measured_data_become_patches_without_rounding_to_8_bits(dtype, tmp_path):
+    values = np.random.default_rng(0).integers(0, 4000, (40, 44)).astype(dtype) + 90
+    (tmp_path / "Train").mkdir()
+    tifffile.imwrite("Train/a.tif", values)
+    config = Config(degradation="matlab")
+    prepare(config)
+    _, label = utils.read_data("checkpoint/train.h5")
+    expected = (values[:39, :42].astype(float) - values.min()) / np.ptp(values)
+    np.testing.assert_allclose(label[0, ..., 0], expected[6:27, 6:27], atol=1e-6)
+    with patch_file.open_data("checkpoint/train.h5") as file:
+        assert file["images/0"].dtype == np.float32
 
 
 def test_colour_patches_have_three_channels(golden):

@@ -26,19 +26,21 @@ FULL_OFFSET = np.array([0.0, 128.0, 128.0])
 LUMA_GAIN = 255 / 219  # what R, G and B change by, where studio-range luma changes by 1; full-range luma has 1
 
 
-def to_luma(image: NDArray[np.uint8], space: ColorSpace = LUMA) -> Floats:
-    """Converts a uint8 image to luma in [0, 1].
+def to_luma(image: NDArray, space: ColorSpace = LUMA) -> Floats:
+    """Converts an image to luma in [0, 1].
 
     The full-range one is the reference's: 0.299 R + 0.587 G + 0.114 B, not rounded, of the image after a round trip
     through 8-bit YCbCr. The studio-range one is MATLAB's, rounded to eight bits.
 
     Args:
-        image: uint8 `(rows, cols)` grey, which is used as it is, or `(rows, cols, 3)` RGB.
+        image: uint8 or, in [0, 1], float32 `(rows, cols)` grey, used as it is; or uint8 `(rows, cols, 3)` RGB.
         space: says whether in the studio range.
 
     Returns:
         float64 `(rows, cols, 1)` in [0, 1].
     """
+    if image.dtype != np.uint8:
+        return image.astype(np.float64)[..., np.newaxis]
     if image.ndim == 2:
         luma: Floats = image.astype(np.float64)
     elif space.studio:
@@ -48,13 +50,13 @@ def to_luma(image: NDArray[np.uint8], space: ColorSpace = LUMA) -> Floats:
     return luma[..., np.newaxis] / 255
 
 
-def to_channels(image: NDArray[np.uint8], space: ColorSpace = LUMA) -> Floats:
-    """Converts a uint8 image to all channels of a colour space: luma and, if it has colour, Cb and Cr; or R, G, B.
+def to_channels(image: NDArray, space: ColorSpace = LUMA) -> Floats:
+    """Converts an image to all channels of a colour space: luma and, if it has colour, Cb and Cr; or R, G, B.
 
     Luma is that of `to_luma`; Cb and Cr are those of the 8-bit YCbCr image. A network of luma leaves them as they are.
 
     Args:
-        image: uint8 `(rows, cols)` grey or `(rows, cols, 3)` RGB.
+        image: uint8 or, in [0, 1], float32 `(rows, cols)` grey; or uint8 `(rows, cols, 3)` RGB.
         space: that of the network.
 
     Returns:
@@ -154,11 +156,11 @@ def to_three_channels(channels: Floats, space: ColorSpace) -> Floats:
     return np.concatenate([channels, others, others], axis=-1)
 
 
-def to_uint8(values: Floats) -> NDArray[np.uint8]:
+def to_uint8(values: NDArray) -> NDArray[np.uint8]:
     """Converts values in [0, 1] to uint8: times 255, clipped, rounded half up as MATLAB does."""
     return to_integers(values, np.uint8)
 
 
-def to_integers(values: Floats, dtype: DTypeLike) -> NDArray[np.unsignedinteger]:
+def to_integers(values: NDArray, dtype: DTypeLike) -> NDArray[np.unsignedinteger]:
     """Converts values in [0, 1] to unsigned integers, 1 to the largest one: clipped, rounded half up."""
     return (np.clip(values, 0, 1) * np.iinfo(dtype).max + 0.5).astype(dtype)

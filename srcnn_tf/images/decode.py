@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
-from srcnn_tf.images.formats import Kind
+from srcnn_tf.images.formats import vp8
+from srcnn_tf.images.formats.interface import Kind
 from srcnn_tf.images.page import check_size, cmyk_to_rgb, raw_file, to_full_range, unsupported
 
 AVIF = features.check("avif")
@@ -43,8 +44,9 @@ MARKER = re.compile(rb"\xff[^\x00\xd0-\xd8\xff]")  # that cannot stand within co
 # In XMP by Adobe and Google, in XMP by Apple, in the segment that ISO 21496-1 defines.
 GAIN_MAP = re.compile(rb"hdrgm:|HDRGainMap|urn:iso:std:iso:ts:21496")
 LUMA_TABLE_SUM = 3688  # of the 64 numbers in table K.1 of the JPEG standard
-# Stands for all lossy WebP files, as they do not say theirs: the default of most encoders is 75 or 80.
-WEBP_QUALITY = 80.0
+# JPEG quality = 99 - 0.39 * quantizer of WebP: there, weights for compression gain as much or as little, see
+# docs/experiments.md.
+WEBP_QUALITY, WEBP_QUALITY_PER_STEP = 99.0, 0.39
 WEBP_FRAME_HEADER = 16  # bytes
 ORIENTATION = 0x0112  # EXIF tag
 GREY_MODES = frozenset({"1", "L", "LA", "La"})
@@ -292,25 +294,26 @@ def jpeg_quality(image: Image.Image, file: BinaryIO) -> float | None:
     Returns:
         Of a JPEG file the quality, 1 to 100, at which the tables of the JPEG standard (its annex K), scaled as the
         Independent JPEG Group's library does, have the same sum as the file's for luma. Of a lossy WebP file
-        `WEBP_QUALITY`, as its quality is not stored. None for all others.
+        the one that does as much harm. None for all others.
     """
     tables = getattr(image, "quantization", None)
     if image.format in ("JPEG", "MPO") and tables:
         percent = 100 * sum(next(iter(tables.values()))) / LUMA_TABLE_SUM
         return max(1.0, (200 - percent) / 2 if percent <= 100 else 5000 / percent)
-    return WEBP_QUALITY if image.format == "WEBP" and _is_lossy_webp(file) else None
+    frame = _vp8_frame(file) if image.format == "WEBP" else None
+    return None if frame is None else WEBP_QUALITY - WEBP_QUALITY_PER_STEP * vp8.quantizer(frame)
 
 
-def _is_lossy_webp(file: BinaryIO) -> bool:
-    """Finds the kind of the first image in a WebP file, after chunks such as a colour profile."""
+def _vp8_frame(file: BinaryIO) -> bytes | None:
+    """Returns the first image of a WebP file, after chunks such as a colour profile; None if it is lossless."""
     file.seek(12)
     while len(header := file.read(8)) == 8:
         name, size = header[:4], int.from_bytes(header[4:], "little")
         if name in (b"VP8 ", b"VP8L"):
-            return name == b"VP8 "
+            return file.read(size) if name == b"VP8 " else None
         # A frame of an animation has chunks within it.
         file.seek(WEBP_FRAME_HEADER if name == b"ANMF" else size + size % 2, os.SEEK_CUR)
-    return False
+    return None
 
 
 def load_exif(data: bytes | None) -> Image.Exif:

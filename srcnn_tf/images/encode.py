@@ -118,10 +118,11 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def encode_tiff_strips(pixels: Pixels, step: int) -> Generator[bytes]:
-    """Yields strips of `step` rows, deflated with predictor 2 (TIFF 6.0, section 14)."""
+    """Yields strips of `step` rows, deflated with predictor 2 (TIFF 6.0, section 14), or 3 of floats (Note 3)."""
 
     def encode(band: NDArray) -> bytes:
-        differences = imagecodecs.delta_encode(band.reshape(*band.shape[:2], -1), axis=1)
+        predict = imagecodecs.floatpred_encode if band.dtype.kind == "f" else imagecodecs.delta_encode
+        differences = predict(band.reshape(*band.shape[:2], -1), axis=1)
         return bytes(imagecodecs.deflate_encode(differences.tobytes(), level=DEFLATE_LEVEL))
 
     yield from map_in_threads(encode, _split(pixels, step), cores())

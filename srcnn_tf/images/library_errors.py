@@ -14,8 +14,9 @@ from PIL import Image, PngImagePlugin
 
 from srcnn_tf.errors import RunError
 
-LOGGERS = ("PIL.TiffImagePlugin", "tifffile", "imagecodecs")
 READ = "read as an image"
+RASTERIO = [f"rasterio{part}" for part in ("", "._base", "._env", "._err", "._filepath", "._io", ".env")]
+LOGGERS = ("PIL.TiffImagePlugin", "tifffile", "imagecodecs", "pydicom", *RASTERIO)
 MAX_PROFILE = 2**24  # bytes of an ICC profile in a PNG file; by default, Pillow refuses files with more than 1 MB
 
 _lock, _users, _restore = threading.Lock(), 0, contextlib.ExitStack()

@@ -9,6 +9,7 @@ import contextlib
 import re
 import struct
 from collections.abc import MutableMapping
+from dataclasses import replace
 from fractions import Fraction
 from typing import IO, Any, BinaryIO, cast
 
@@ -18,9 +19,9 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from tifffile import TiffPage, TiffWriter
 
 from srcnn_tf.images.decode import ORIENTATION, brands_of, image_properties, jpeg_quality, load_exif, png_chunks
-from srcnn_tf.images.formats import COLOR_CHUNKS
+from srcnn_tf.images.formats.interface import Format
 from srcnn_tf.images.library_errors import MAX_PROFILE
-from srcnn_tf.images.page import Dpi, Page
+from srcnn_tf.images.page import COLOR_CHUNKS, Dpi, Page
 
 EXIF, GPS, INTEROPERABILITY, SUB_IFDS = 0x8769, 0x8825, 0xA005, 0x014A  # directories within EXIF data
 WIDTH, HEIGHT, DESCRIPTION = 0xA002, 0xA003, 0x010E
@@ -38,9 +39,9 @@ HIGH_DYNAMIC_RANGE = (16, 18)  # codes of transfer: PQ and HLG
 XMP_TAG, IPTC_TAG, IPTC_RESOURCE = 700, 33723, 0x0404
 CLIPPING_PATHS = range(2000, 2999)  # among Photoshop's resources
 TIFF_TAGS_LEFT_OUT = {
-    "georeference is": (33550, 33922, 34264, 34735),  # GeoTIFF 1.1, section 7.1
-    "layers are": (37724,),  # of Photoshop
-    "colour space (TIFF tags 301, 318, 319) is": (301, 318, 319),
+    "georeference is left out: pip install 'srcnn_tf[geo]' keeps it": (33550, 33922, 34264, 34735),  # GeoTIFF 1.1, 7.1
+    "layers are left out": (37724,),  # of Photoshop
+    "colour space (TIFF tags 301, 318, 319) is left out": (301, 318, 319),
 }
 EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/"
 # In XMP, by the prefixes that all programs use: sizes of the image, places and sizes in it (of panoramas, and of the
@@ -59,6 +60,17 @@ XMP_REMOVED = re.compile(
 )
 # Texts of PNG files that hold what is read as EXIF data, colour profiles and XMP.
 TEXTS_READ = {"XML:com.adobe.xmp", *(f"Raw profile type {kind}" for kind in ("exif", "APP1", "icc", "icm", "xmp"))}
+# What a format may hold, by the attributes of `Page`.
+METADATA_NAMES = {
+    "icc_profile": "colour profile",
+    "exif": "EXIF data",
+    "dpi": "resolution",
+    "aspect": "aspect ratio of pixels",
+    "xmp": "XMP",
+    "iptc": "IPTC data",
+    "texts": "texts",
+    "nodata": "value for missing data",
+}
 DAMAGED = "some or all of its EXIF data is damaged and left out"
 
 
@@ -204,6 +216,17 @@ def _dpi(horizontal: Any, vertical: Any, inch: float = 1) -> Dpi:
     return dpi if all(0 < value < 1e6 for value in dpi) else None
 
 
+def select_metadata(page: Page, file_format: Format, warnings: list[str]) -> tuple[Page, Image.Exif | None]:
+    """Returns the page without the metadata that the format does not hold, and its EXIF data for these pixels."""
+    left_out = [part for part in METADATA_NAMES if part not in file_format.metadata and getattr(page, part) is not None]
+    warnings += [f"{file_format.name} holds no {METADATA_NAMES[part]}: left out" for part in left_out]
+    none: dict[str, Any] = dict.fromkeys(left_out)
+    page = replace(page, **none)
+    page = replace(page, colors=selected_colors(page, file_format.colors, warnings), xmp=updated_xmp(page, warnings))
+    exif = updated_exif(page, warnings)
+    return page, exif
+
+
 def updated_exif(page: Page, warnings: list[str]) -> Image.Exif | None:
     """Returns the page's EXIF data for its pixels: upright, with their size, and without the thumbnail."""
     if page.exif is None:
@@ -271,7 +294,7 @@ def tiff_metadata(page: TiffPage, warnings: list[str]) -> dict[str, Any]:
     has_unit = page.tags.valueof(296, 2) != 1
     aspect = None if has_unit or None in resolutions else _aspect([Fraction(*each) for each in resolutions])
     lost = (words for words, codes in TIFF_TAGS_LEFT_OUT.items() if any(code in page.tags for code in codes))
-    warnings += [f"its {words} left out" for words in lost]
+    warnings += [f"its {words}" for words in lost]
     if page.is_imagej or page.is_ome:
         warnings.append("its description of planes and sizes (ImageJ, OME) is left out")
     tags = {"xmp": page.tags.valueof(XMP_TAG), "iptc": page.tags.valueof(IPTC_TAG)}
@@ -330,3 +353,9 @@ def write_tiff_exif(writer: TiffWriter, exif: Image.Exif) -> list[tuple]:
         file.write(directory.tobytes(offset))
         tags.append((name, "Q" if big else "I", 1, offset, False))
     return tags
+
+
+def tiff_tags(page: Page) -> list[tuple]:
+    """Returns XMP and IPTC data as tifffile's `extratags`, of types BYTE and UNDEFINED."""
+    tags = ((XMP_TAG, 1, page.xmp), (IPTC_TAG, 7, page.iptc))
+    return [(tag, kind, len(content), content, True) for tag, kind, content in tags if content]

@@ -28,8 +28,8 @@ def psnr(image: NDArray, original: NDArray) -> float:
     return math.inf if error == 0 else float(10 * np.log10(255.0**2 / error))
 
 
-def ssim(image: NDArray[np.uint8], original: NDArray[np.uint8]) -> float:
-    """Returns the mean structural similarity of two `(rows, cols)` uint8 arrays, set as by MATLAB and Wang et al."""
+def ssim(image: NDArray, original: NDArray) -> float:
+    """Returns the mean structural similarity of `(rows, cols)` values in 0..255, set as by MATLAB and Wang et al."""
     return float(
         structural_similarity(
             image, original, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
@@ -37,12 +37,12 @@ def ssim(image: NDArray[np.uint8], original: NDArray[np.uint8]) -> float:
     )
 
 
-def score(image: NDArray[np.uint8], original: NDArray[np.uint8], scale: int) -> Score:
+def score(image: NDArray, original: NDArray, scale: int) -> Score:
     """Scores an image against the original one under the project's protocol.
 
     Args:
-        image: uint8 luma `(rows, cols)`.
-        original: uint8 luma of the same shape.
+        image: luma `(rows, cols)` in 0..255, uint8; of measured data, floats.
+        original: luma of the same shape.
         scale: pixels to shave from each side.
 
     Raises:
@@ -57,7 +57,7 @@ def score(image: NDArray[np.uint8], original: NDArray[np.uint8], scale: int) -> 
     return Score(psnr(image[shaved], original[shaved]), ssim(image[shaved], original[shaved]))
 
 
-def score_channels(image: Floats, original: Floats, scale: int, space: ColorSpace) -> Score:
+def score_channels(image: Floats, original: Floats, scale: int, space: ColorSpace, is_measured: bool = False) -> Score:
     """Scores the luma of channels against that of the original ones, both as `color.to_channels` returns them.
 
     Args:
@@ -65,9 +65,11 @@ def score_channels(image: Floats, original: Floats, scale: int, space: ColorSpac
         original: likewise.
         scale: pixels to shave from each side.
         space: what the channels are.
+        is_measured: whether they are measured data, which are not rounded to 8 bits: PSNR is in dB of their range.
 
     Raises:
         ValueError: the image is too small, see `score`.
     """
-    luma, truth = (to_uint8(channels_to_luma(channels, space)) for channels in (image, original))
+    lumas = (channels_to_luma(channels, space) for channels in (image, original))
+    luma, truth = (255 * values.clip(0, 1) if is_measured else to_uint8(values) for values in lumas)
     return score(luma, truth, scale)

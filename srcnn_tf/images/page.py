@@ -7,15 +7,18 @@ import math
 import os
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from PIL import Image, ImageCms
 
 from srcnn_tf.errors import FaultError, RunError
+from srcnn_tf.images.value_range import ValueRange
 
 MAX_SIDE = 200_000  # rows or columns; resizing longer ones takes gigabytes, and no real image has them
 Dpi = tuple[float, float] | None  # pixels per inch, horizontal and vertical
+COLOR_CHUNKS = frozenset({b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI"})  # of PNG, see `Page.colors`
 BAND_BYTES = 2**20  # of pixels that are encoded, decoded or converted at once
 
 
@@ -95,8 +98,15 @@ class Page:
     """One image, or one page of a TIFF file, with its metadata.
 
     Attributes:
-        pixels: uint8 or uint16, full range; `(rows, cols)` is grey, `(rows, cols, 2)` grey and alpha, 3 RGB, 4 RGBA.
+        pixels: `(rows, cols)` is grey, `(rows, cols, 2)` grey and alpha, 3 RGB, 4 RGBA; one of `value_range.DTYPES`.
             Colour is not premultiplied by alpha. An array, or rows that are computed when they are sliced.
+        mask: `(rows, cols)` bool, False where there are no data; rows to be sliced like those of `pixels`.
+        nodata: the value that says that there are no data.
+        declared: the range of values that the file declares.
+        limits: smallest and largest value that a result may have, if it is not the dtype's.
+        name: of one page of several, for messages.
+        derivation: how the pixels were made, of an upscaled image.
+        command: identifies the command that made them.
         icc_profile: for grey or RGB, as the pixels are.
         exif: as `PIL.Image.Exif.tobytes` returns it. Its orientation has been applied to the pixels already.
         dpi: pixels per inch, horizontal and vertical.
@@ -122,6 +132,13 @@ class Page:
     size: tuple[int, int] | None = None
     jpeg_quality: float | None = None
     is_lossless: bool = False
+    mask: Pixels | None = None
+    nodata: float | None = None
+    declared: ValueRange | None = None
+    limits: tuple[float, float] | None = None
+    name: str = ""
+    derivation: str = ""
+    command: str = ""
 
 
 def channels_of(pixels: Pixels) -> int:
@@ -227,3 +244,17 @@ def matching_profile(profile: bytes | None, channels: int, warnings: list[str]) 
         return profile
     warnings.append("its colour profile is damaged or for another kind of image, and left out")
     return None
+
+
+def upright_page(
+    pixels: Pixels, orientation: int, profile: bytes | None, metadata: dict[str, Any], warnings: list[str]
+) -> Page:
+    """Returns the upright page, with the profile if it fits the pixels."""
+    if orientation > 1:
+        pixels = oriented(as_array(pixels), orientation)
+        if metadata.get("mask") is not None:
+            metadata["mask"] = oriented(as_array(metadata["mask"]), orientation)
+    if orientation >= 5:
+        metadata |= {name: metadata[name][::-1] for name in ("dpi", "aspect") if metadata.get(name)}
+    size = pixels.shape[0], pixels.shape[1]
+    return Page(pixels, matching_profile(profile, channels_of(pixels), warnings), size=size, **metadata)

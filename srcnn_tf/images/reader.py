@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any, Self
-
-from tifffile import TiffPage
+from collections.abc import Iterator
+from typing import Self
 
 from srcnn_tf.errors import RunError
-from srcnn_tf.images import tiff
-from srcnn_tf.images.decode import decode, kind_of, open_file, open_image, orientation_of
-from srcnn_tf.images.formats import Kind
+from srcnn_tf.images.decode import open_file
+from srcnn_tf.images.formats.interface import Images, Kind
+from srcnn_tf.images.formats.registry import family_of
 from srcnn_tf.images.library_errors import library_errors
-from srcnn_tf.images.metadata import image_metadata, tiff_metadata
-from srcnn_tf.images.page import (
-    Page,
-    Pixels,
-    RowStream,
-    as_array,
-    channels_of,
-    matching_profile,
-    oriented,
-    without_opaque_alpha,
-)
+from srcnn_tf.images.page import Page, Pixels, RowStream, band_rows, without_opaque_alpha
+from srcnn_tf.images.value_range import Setting, ValueRange, data_range, extremes, fixed_range
 
 ADVICE = "Allow more with --max_megapixels, or make it smaller."
 
@@ -43,33 +33,34 @@ class ImageReader:
     Args:
         path: the file.
         max_pixels: largest size that a page may declare; all pages are checked before any is decoded.
+        advice: what an error says to do about a larger one.
 
     Attributes:
         warnings: what was left out or changed. Iterating adds to it.
         kinds: shape and dtype that each page will have, known before any is decoded.
+        images: the open file, for a writer that keeps what belongs to no page.
 
     Raises:
         RunError: on entering, iterating, or slicing the pixels; the file is no image, is damaged, too large, or of a
             kind that would be read wrongly.
     """
 
-    def __init__(self, path: str | os.PathLike[str], max_pixels: int) -> None:
-        self._path, self._limits = path, (path, max_pixels, ADVICE)
+    def __init__(self, path: str | os.PathLike[str], max_pixels: int, advice: str = ADVICE) -> None:
+        self._path, self._limits = path, (path, max_pixels, advice)
         self._rows: RowStream | None = None  # of the page that is being read
+        self._array_page: Page | None = None  # the only page, if it was decoded to an array
+        self.images: Images
         self.warnings: list[str] = []
         self.kinds: list[Kind] = []
 
     def __enter__(self) -> Self:
         """Opens the file and checks the kind and size of each page."""
         with library_errors(self._path), contextlib.ExitStack() as stack:
-            self._file = stack.enter_context(open_file(self._path, self.warnings))
-            self._tiff_pages: list[TiffPage] = []
-            if tiff.is_tiff(self._file):
-                self._tiff_pages = stack.enter_context(tiff.open_tiff(self._file, *self._limits, self.warnings))
-                self.kinds = [_upright(tiff.kind_of(page), tiff.orientation_of(page)) for page in self._tiff_pages]
-            else:
-                image = open_image(self._file, *self._limits)
-                self.kinds = [_upright(kind_of(image, self._file), orientation_of(image))]
+            file = stack.enter_context(open_file(self._path, self.warnings))
+            family = family_of(file, self._path)
+            self.images = stack.enter_context(family.open(file, *self._limits, self.warnings))
+            self.images.family = family
+            self.kinds = self.images.kinds
             self._stack = stack.pop_all()
         return self
 
@@ -79,35 +70,60 @@ class ImageReader:
             self._rows.close()
         self._stack.close()
 
+    def value_ranges(self, setting: Setting = None) -> list[ValueRange]:
+        """Returns which values of each page become 0 and 1.
+
+        Those of 8 bits are all of their dtype's. Others are those that the file declares, or else the smallest and the
+        largest one, of all pages that belong to one stack, in a pass over the whole file.
+
+        Args:
+            setting: that of `--value_range`.
+        """
+        ranges = [fixed_range(setting, kind.dtype) for kind in self.kinds]
+        if None in ranges:
+            for index, page in enumerate(self):
+                ranges[index] = ranges[index] or page_range(page, setting, page.pixels)
+        found = [values for values in ranges if values is not None]
+        if not self.images.is_stack or not all(values.is_of_data for values in found):
+            return found
+        return [data_range(min(values.low for values in found), max(values.high for values in found))] * len(found)
+
     def __len__(self) -> int:
         """Returns the number of pages."""
-        return len(self._tiff_pages) or 1
+        return len(self.kinds)
 
     def __iter__(self) -> Iterator[Page]:
         """Decodes and yields the pages one by one, so that only one is in memory."""
-        pages: Sequence[TiffPage | None] = self._tiff_pages or [None]
-        for tiff_page in pages:
-            warnings: list[str] = []
+        pages = self.images.pages() if self._array_page is None else iter([self._array_page])
+        while True:
             with library_errors(self._path):
-                page = self._read_tiff(tiff_page, warnings) if tiff_page else self._read_image(warnings)
-            prefix = f"page {tiff_page.index + 1}: " if tiff_page and len(self) > 1 else ""
-            self.warnings += [prefix + warning for warning in warnings]
+                page = next(pages, None)
+            if page is None:
+                return
+            if len(self) == 1 and not isinstance(page.pixels, RowStream):
+                self._array_page = page  # which is in memory
             self._rows = page.pixels if isinstance(page.pixels, RowStream) else None
             yield page
 
-    def _read_tiff(self, page: TiffPage, warnings: list[str]) -> Page:
-        pixels = tiff.decode_page(self._path, page, warnings)
-        profile = None if page.photometric == tiff.CMYK else tiff.profile_of(page)
-        return _upright_page(pixels, tiff.orientation_of(page), profile, tiff_metadata(page, warnings), warnings)
 
-    def _read_image(self, warnings: list[str]) -> Page:
-        image = open_image(self._file, *self._limits)
-        pixels = decode(image, self._file, self._path, warnings)
-        metadata = image_metadata(image, self._file, warnings)
-        profile = metadata.pop("icc_profile")
-        if image.mode == "CMYK":  # whose pixels are RGB now
-            profile = None
-        return _upright_page(pixels, orientation_of(image), profile, metadata, warnings)
+def page_range(page: Page, setting: Setting, pixels: Pixels) -> ValueRange:
+    """Returns which values of a page become 0 and 1: if its data's, in one pass over its rows.
+
+    Args:
+        page: says what it declares, and where it has data.
+        setting: that of `--value_range`.
+        pixels: those of the page.
+    """
+    fixed = fixed_range(setting, pixels.dtype) or (page.declared if setting is None else None)
+    if fixed is not None:
+        return fixed
+    low, high = math.inf, -math.inf
+    step = band_rows(pixels.shape, pixels.dtype)
+    for begin in range(0, pixels.shape[0], step):
+        rows = slice(begin, begin + step)
+        least, largest = extremes(pixels[rows], None if page.mask is None else page.mask[rows])
+        low, high = min(low, least), max(high, largest)
+    return data_range(low, high) if low <= high else data_range(0, 0)
 
 
 def page_kinds(path: str | os.PathLike[str], max_pixels: int, without_alpha: bool) -> list[Kind]:
@@ -126,20 +142,3 @@ def page_kinds(path: str | os.PathLike[str], max_pixels: int, without_alpha: boo
             return [Kind(pixels.shape, pixels.dtype) for pixels in pages]
     except (RunError, MemoryError):  # reported when it is upscaled
         return []
-
-
-def _upright(kind: Kind, orientation: int) -> Kind:
-    (rows, cols), rest = kind.shape[:2], kind.shape[2:]
-    return kind._replace(shape=(cols, rows, *rest)) if orientation >= 5 else kind
-
-
-def _upright_page(
-    pixels: Pixels, orientation: int, profile: bytes | None, metadata: dict[str, Any], warnings: list[str]
-) -> Page:
-    """Returns the upright page, with the profile if it fits the pixels."""
-    if orientation > 1:
-        pixels = oriented(as_array(pixels), orientation)
-    if orientation >= 5:
-        metadata |= {name: metadata[name][::-1] for name in ("dpi", "aspect") if metadata.get(name)}
-    size = pixels.shape[0], pixels.shape[1]
-    return Page(pixels, matching_profile(profile, channels_of(pixels), warnings), size=size, **metadata)

@@ -91,6 +91,11 @@ def wrapped(image: Pixels, margin: int) -> NDArray:
     return np.pad(as_array(image), [(margin, margin)] * 2 + [(0, 0)] * (len(image.shape) - 2), mode="wrap")
 
 
+def nearest(size: int, new_size: int) -> NDArray[np.int64]:
+    """Returns which of `size` pixels lies nearest to each of `new_size` pixels of the resized image."""
+    return (2 * np.arange(new_size) + 1) * size // (2 * new_size)
+
+
 def zoom(image: Floats, factor: float) -> Floats:
     """Computes SciPy's `ndimage.zoom(image, factor, prefilter=False, mode="mirror")` on each channel, faster.
 

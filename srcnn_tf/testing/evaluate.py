@@ -20,7 +20,7 @@ from tqdm import tqdm
 from srcnn_tf.config import Config
 from srcnn_tf.datasets.samples import find_images
 from srcnn_tf.errors import RunError, UsageError
-from srcnn_tf.images.color import channels_to_image
+from srcnn_tf.images.color import channels_to_image, to_uint8
 from srcnn_tf.images.metrics import score_channels
 from srcnn_tf.images.read import declared_size
 from srcnn_tf.spec import NetworkSpec
@@ -198,7 +198,8 @@ def score_image(
     """
     _check(stopped)
     restore, path = make_restorer(config, search, tile_threads), job.path
-    image = imread(path)
+    image = imread(path, config.value_range)
+    is_measured = image.dtype != np.uint8
     try:
         degraded, original = preprocess(image, config, compression=config.compression)
         _check(stopped)
@@ -207,7 +208,8 @@ def score_image(
         seconds = time.perf_counter() - start
         _check(stopped)
         bicubic_score, srcnn_score = (
-            score_channels(channels, original, config.scale, config.network.color) for channels in (degraded, restored)
+            score_channels(channels, original, config.scale, config.network.color, is_measured)
+            for channels in (degraded, restored)
         )
     except ValueError as error:
         raise RunError(f"{path}: {error}; remove it, or use a larger image.") from error
@@ -218,7 +220,7 @@ def score_image(
     panels = {
         f"bicubic {bicubic_score.psnr:.2f} dB": bicubic_image,
         f"SRCNN {srcnn_score.psnr:.2f} dB": srcnn_image,
-        "original": modcrop(image, config.scale),
+        "original": modcrop(to_uint8(image) if is_measured else image, config.scale),
     }
     files = (bicubic_image, srcnn_image, panels["original"], side_by_side(panels))
     for ending, saved in zip(ENDINGS, files, strict=True):

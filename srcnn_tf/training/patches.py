@@ -15,6 +15,7 @@ from srcnn_tf import degradation, patch_file, utils
 from srcnn_tf.config import Config
 from srcnn_tf.datasets.samples import is_validation_sample
 from srcnn_tf.errors import RunError
+from srcnn_tf.images.value_range import Setting
 from srcnn_tf.spec import JPEG_QUALITIES
 from srcnn_tf.system.devices import to_device
 from srcnn_tf.system.threads import map_in_threads
@@ -34,19 +35,21 @@ class TrainingSet:
         file: the training file.
         counts: number of patches of each usable image.
         indices: the patches used for training, ascending.
-        images: the usable images, uint8; empty if the patches do not fit in memory.
+        images: the usable images, see `utils.imread`; empty if the patches do not fit in memory.
         paths: the files of the usable images.
         validation: numbers of the images set aside for validation, in `paths`.
         batch_size: patches per batch: the configuration's, or all patches if they are fewer.
+        value_range: how measured data are scaled.
     """
 
     file: Path
     counts: NDArray[np.int64]
     indices: NDArray[np.int64]
-    images: list[NDArray[np.uint8]]
+    images: list[NDArray[np.uint8 | np.float32]]
     paths: list[Path]
     validation: list[int]
     batch_size: int
+    value_range: Setting = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -58,9 +61,9 @@ class TrainingSet:
         """Whether all patches are held in memory."""
         return bool(self.images)
 
-    def image(self, number: int) -> NDArray[np.uint8]:
+    def image(self, number: int) -> NDArray[np.uint8 | np.float32]:
         """Returns a usable image, from its file if it is not held in memory."""
-        return self.images[number] if self.images else utils.imread(self.paths[number])
+        return self.images[number] if self.images else utils.imread(self.paths[number], self.value_range)
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ def load_training_set(config: Config, recipe: Recipe, paths: list[Path], data_ha
         expected = f"{MIN_IMAGES_TO_SPLIT} images or more, and there are {len(counts)}"
         print(f"No validation: --validation_split needs {expected}.")
     batch_size = min(config.batch_size, len(indices))
-    return TrainingSet(file, counts, indices, images, usable_paths, validation, batch_size)
+    return TrainingSet(file, counts, indices, images, usable_paths, validation, batch_size, config.value_range)
 
 
 def validation_images(paths: list[Path], split: float) -> list[int]:

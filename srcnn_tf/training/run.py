@@ -45,7 +45,7 @@ class Run:
         workers: who trains.
         saved_step: step of the newest checkpoint.
         reported_infinite_psnr: whether it was said that validation images are left out of the means.
-        validation_channels: validation images that are degraded already, with their originals, by number.
+        validation_channels: validation images that are degraded already, by number, see `_validation_channels`.
     """
 
     config: Config
@@ -56,7 +56,7 @@ class Run:
     workers: Workers
     saved_step: int
     reported_infinite_psnr: bool = False
-    validation_channels: dict[int, tuple[Floats, Floats]] = field(default_factory=dict)
+    validation_channels: dict[int, tuple[Floats, Floats, bool]] = field(default_factory=dict)
 
     @property
     def directory(self) -> Path:
@@ -138,9 +138,9 @@ class Run:
         scores = []
         for number in list(self.training_set.validation):
             try:
-                degraded, original = self._validation_channels(number)
+                degraded, original, is_measured = self._validation_channels(number)
                 restored, bicubic = (
-                    score_channels(channels, original, self.config.scale, self.config.network.color)
+                    score_channels(channels, original, self.config.scale, self.config.network.color, is_measured)
                     for channels in (restore(degraded), degraded)
                 )
                 scores.append((restored.psnr, restored.ssim, bicubic.psnr))
@@ -155,17 +155,21 @@ class Run:
             self.reported_infinite_psnr = True
         return dict(zip(names, np.mean(finite, axis=0).tolist(), strict=True)) if finite else {}
 
-    def _validation_channels(self, number: int) -> tuple[Floats, Floats]:
-        """Returns the degraded and the original channels of an image, which are kept as long as there is room."""
+    def _validation_channels(self, number: int) -> tuple[Floats, Floats, bool]:
+        """Returns the degraded and the original channels of an image, which are kept as long as there is room.
+
+        The third value says whether the image is measured data, see `images.metrics.score_channels`.
+        """
         if number in self.validation_channels:
             return self.validation_channels[number]
         image = self.training_set.image(number)
-        channels = preprocess(image, self.config, compression=self.config.compression)
+        degraded, original = preprocess(image, self.config, compression=self.config.compression)
         if self.config.c_dim == 1:  # chroma has no score
-            channels = channels[0][..., :1], channels[1][..., :1]
-        kept = sum(array.nbytes for pair in self.validation_channels.values() for array in pair)
-        if kept + sum(array.nbytes for array in channels) <= VALIDATION_BYTES:
-            self.validation_channels[number] = channels[0].copy(), channels[1].copy()
+            degraded, original = degraded[..., :1].copy(), original[..., :1].copy()
+        channels = degraded, original, image.dtype != np.uint8
+        kept = sum(one.nbytes + other.nbytes for one, other, _ in self.validation_channels.values())
+        if kept + degraded.nbytes + original.nbytes <= VALIDATION_BYTES:
+            self.validation_channels[number] = channels
         return channels
 
 

@@ -18,7 +18,7 @@ import jinja2
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.images.formats import FORMATS, TIFF
+from srcnn_tf.images.formats.registry import FORMATS
 from srcnn_tf.images.page import RowStream, without_opaque_alpha
 from srcnn_tf.images.read import declared_size
 from srcnn_tf.images.reader import ImageReader
@@ -28,6 +28,7 @@ from srcnn_tf.system.files import atomic_write
 from srcnn_tf.system.origins import Origin, origin_of, read_origins, write_origin
 
 PAGE = "index.html"
+BROWSER_FORMATS = frozenset({"AVIF", "BMP", "JPEG", "PNG", "WebP"})  # which browsers show
 REACH = 2  # pixels that bicubic interpolation reaches
 BICUBIC = ".bicubic"  # folder beside upscaled images; hidden, so that its images are never upscaled
 
@@ -67,7 +68,7 @@ def write_upscaling_page(jobs: Iterable[tuple[Path, Path]], folder: Path, config
         name, (rows, cols) = os.path.relpath(target, folder), declared_size(target)
         interpolated, note = folder / BICUBIC / name, ""
         origin = origin_of(source, f"--edges={config.edges}")
-        if FORMATS[target.suffix.lower()] is TIFF:
+        if FORMATS[target.suffix.lower()].name not in BROWSER_FORMATS:
             note = "Browsers do not show this format."
         elif config.overwrite or origins(interpolated.parent).get(interpolated.name) != origin:
             try:

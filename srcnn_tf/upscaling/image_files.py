@@ -11,33 +11,34 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+import srcnn_tf
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError, UsageError
-from srcnn_tf.images.formats import FORMATS, PNG, Kind
+from srcnn_tf.images.formats.interface import Kind
+from srcnn_tf.images.formats.registry import FORMATS, PNG
 from srcnn_tf.images.page import Pixels, without_opaque_alpha
 from srcnn_tf.images.read import declared_size
 from srcnn_tf.images.reader import ImageReader
+from srcnn_tf.images.value_range import within
 from srcnn_tf.images.writer import ImageWriter
+from srcnn_tf.spec import JPEG_QUALITIES
 from srcnn_tf.system.jobs import print_line, run_jobs
 from srcnn_tf.system.origins import write_origin
 from srcnn_tf.system.threads import cores
 from srcnn_tf.upscaling.sizes import upscaling_factor
 from srcnn_tf.upscaling.targets import (
+    VIDEO_EXTENSIONS,
     Job,
     find_jobs,
     fitting_extension,
     is_file_named,
-    is_video,
     largest_input,
     output_folder,
     target_size,
     wanted_extension,
 )
-from srcnn_tf.upscaling.upscaler import Pass, Upscaler, make_upscaler
-
-# Of files compressed more, `jpeg` weights restore more than `matlab` ones: chosen on validation images, see
-# docs/experiments.md.
-JPEG_QUALITY_LIMIT = 91.5
+from srcnn_tf.upscaling.upscaler import Pass, Upscaler, make_upscaler, suited_degradation
+from srcnn_tf.upscaling.video.source import is_video
 
 
 def upscale_files(config: Config) -> None:
@@ -55,7 +56,8 @@ def upscale_files(config: Config) -> None:
     options = " ".join([*_options(config), f"({upscaler.describe(1 if has_size else config.scale)})"])
     plan = find_jobs(config, options)
     everything = [*plan.jobs, *plan.finished]
-    if all(is_video(source) for source, _ in everything):
+    videos = {job for job in everything if is_video_job(job)}
+    if len(videos) == len(everything):
         for name in ("page", "format", "edges"):
             if everything and getattr(config, name) != getattr(Config, name):
                 raise UsageError(f"--{name} is for images, and only videos are to be upscaled: leave it out.")
@@ -73,7 +75,7 @@ def upscale_files(config: Config) -> None:
         print(f"Of these, {len(plan.other_options)} were made otherwise: {plan.other_options[0]}; now {options}.")
     done = 0
     if plan.jobs:
-        megapixels = {job: _declared_megapixels(job[0], upscaler, config) for job in plan.jobs}
+        megapixels = {job: _declared_megapixels(job, upscaler, config) for job in plan.jobs}
         print(f"Weights: {upscaler.sources or 'none needed'}", flush=True)
         for job, messages in run_jobs(partial(_upscale, upscaler, config), megapixels, config.cluster):
             write_origin(job[1], plan.jobs[job])
@@ -86,7 +88,7 @@ def upscale_files(config: Config) -> None:
     if config.page is not None and everything:
         from srcnn_tf.upscaling.gallery import write_upscaling_page
 
-        images = sorted(job for job in everything if not is_video(job[0]))
+        images = sorted(job for job in everything if job not in videos)
         folder = images[0][1].parent if len(images) == 1 else Path(output_folder(config))
         print_line(f"Page: {write_upscaling_page(images, folder, config)}")
     if failed := len(plan.jobs) - done + len(plan.problems):
@@ -97,27 +99,33 @@ def upscale_files(config: Config) -> None:
 def _options(config: Config) -> list[str]:
     """Lists the flags that determine the results, as far as they are given."""
     names = "scale width height architecture filters c_dim color_space degradation weights self_ensemble edges format"
-    return [word for word in config.flags if word.removeprefix("--").partition("=")[0] in [*names.split(), "quality"]]
+    names += " quality value_range codec deinterlace"
+    return [word for word in config.flags if word.removeprefix("--").partition("=")[0] in names.split()]
 
 
 def _upscale(upscaler: Upscaler, config: Config, job: Job, progress: tqdm | None = None) -> list[str]:
     """Upscales an image or a video; returns what to report."""
-    if not is_video(job[0]):
+    if not is_video_job(job):
         return upscale_file(upscaler, config, job, progress)
     if config.edges != Config.edges:
         raise RunError(f"{job[0]}: --edges={config.edges} is for images; leave the video or the flag out.")
     try:
-        from srcnn_tf.upscaling.video import upscale_video
+        from srcnn_tf.upscaling.video.upscale import upscale_video
     except RunError as error:  # its library is missing
         raise RunError(f"{job[0]}: {error}") from error
     return upscale_video(upscaler, config, job)
 
 
-def _declared_megapixels(source: Path, upscaler: Upscaler, config: Config) -> float:
+def is_video_job(job: Job) -> bool:
+    """Tells whether a job makes a video: of a video, or of an animated image where the result has such a name."""
+    return is_video(job[0], is_animation_wanted=job[1].suffix.lower() in VIDEO_EXTENSIONS)
+
+
+def _declared_megapixels(job: Job, upscaler: Upscaler, config: Config) -> float:
     """Returns the megapixels of the result, and loads the weights; 0 of a video, and of what cannot be upscaled."""
-    if is_video(source):
+    if is_video_job(job):
         return 0.0
-    rows, cols = declared_size(source)
+    rows, cols = declared_size(job[0])
     try:
         size = target_size(rows, cols, config)
         upscaler.passes(upscaling_factor((rows, cols), size))
@@ -145,25 +153,31 @@ def upscale_file(upscaler: Upscaler, config: Config, job: Job, progress: tqdm | 
     (source, target), choices = job, list[str]()
     with (
         ImageReader(source, largest_input(config)) as reader,
-        ImageWriter(target, len(reader), config.quality) as writer,
+        ImageWriter(target, len(reader), config.quality, reader.images) as writer,
     ):
         for kind in reader.kinds:  # before any page is decoded
             _checked_size(source, target, kind.shape, config)
-        for page in reader:
+        ranges = reader.value_ranges(config.value_range)
+        for page, values in zip(reader, ranges, strict=True):
             rows, cols = page.pixels.shape[:2]
             pixels = _held_pixels(page.pixels, target, choices)
             size = _checked_size(source, target, pixels.shape, config)
-            is_compressed = page.jpeg_quality is not None and page.jpeg_quality < JPEG_QUALITY_LIMIT
+            suited = suited_degradation(page.jpeg_quality)
             try:
-                upscaled = upscaler(pixels, size, is_compressed, progress)
+                values = within(values, page.limits)
+                upscaled = upscaler(pixels, size, suited, progress, values, page.mask, page.nodata)
+                passes = upscaler.passes(upscaling_factor((rows, cols), size), suited)
+                if pixels.dtype.itemsize > 1 or config.value_range is not None:
+                    weights = ", ".join(dict.fromkeys(each.source for each in passes))
+                    choices.append(f"{page.name}value range {values}; weights: {weights}")
                 if config.degradation == "auto" and page.jpeg_quality is not None:
-                    passes = upscaler.passes(upscaling_factor((rows, cols), size), is_compressed)
                     choices += _explain(page.jpeg_quality, passes)
             except RunError as error:
                 raise RunError(f"{source}: {error}") from error
             # A page that the format cannot hold is refused before it is upscaled.
             writer.check(upscaled.shape, upscaled.dtype)
-            writer.write(replace(page, pixels=upscaled))
+            derivation = _derivation(upscaled.shape, (rows, cols), passes)
+            writer.write(replace(page, pixels=upscaled, derivation=derivation, command=upscaler.command))
             del upscaled
             del page, pixels  # one page at a time is in memory
         choices += _other_format(source, target, reader.kinds, config)
@@ -203,14 +217,24 @@ def _other_format(source: Path, target: Path, kinds: Sequence[Kind], config: Con
     return [f"{fitting_extension(wanted, kinds, config)[1]}: written as {target.name}"]
 
 
+def _derivation(shape: tuple[int, ...], size: tuple[int, int], passes: Sequence[Pass]) -> str:
+    """Says how an image was upscaled, for formats that record it."""
+    weights = ", ".join(f"x{each.spec.scale} {each.spec.degradation}: {each.source}" for each in passes)
+    networks = ", ".join(dict.fromkeys(each.spec.architecture for each in passes)) or "none"
+    return (
+        f"Upscaled {shape[0] / size[0]:.4g} times, from {size[1]} x {size[0]} to {shape[1]} x {shape[0]} pixels, by "
+        f"srcnn_tf {srcnn_tf.__version__}, network SRCNN {networks}, weights {weights or 'none'}. Not for diagnosis."
+    )
+
+
 def _explain(jpeg_quality: float, passes: Sequence[Pass]) -> list[str]:
     """Says which weights `--degradation=auto` has chosen, and why."""
     quality = f"JPEG quality {jpeg_quality:.0f}"
     if not passes:
         return []
     degradation = passes[0].spec.degradation
-    if degradation == "jpeg":
-        return [f"jpeg weights, as it is compressed ({quality})"]
-    if jpeg_quality < JPEG_QUALITY_LIMIT:
-        return [f"{degradation} weights, as no run has --degradation=jpeg, although it is compressed ({quality})"]
+    if degradation in JPEG_QUALITIES:
+        return [f"{degradation} weights, as it is compressed ({quality})"]
+    if (suited := suited_degradation(jpeg_quality)) in JPEG_QUALITIES:
+        return [f"{degradation} weights, as no run has --degradation={suited}, although it is compressed ({quality})"]
     return [f"{degradation} weights, as it is hardly compressed ({quality})"]

@@ -77,10 +77,11 @@ class PolyphaseModel:
 
         Args:
             pixels: `(rows, cols)` grey, or `(rows, cols, channels)` with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA)
-                channels; unsigned integers or floats in [0, 1]. Alpha is interpolated only.
+                channels; unsigned integers or floats. Alpha is interpolated only, as is what floats are below 0 or
+                above 1.
 
         Yields:
-            The bands from top to bottom, `(any number of rows, scale * cols, channels)`, of the same dtype, clipped.
+            The bands from top to bottom, `(any number of rows, scale * cols, channels)`, of the same dtype.
         """
         (rows, cols), scale = pixels.shape[:2], self._scale
         before, after = self._margins
@@ -110,14 +111,18 @@ class PolyphaseModel:
         """Upscales `(rows, cols, channels)` with margins.
 
         Returns:
-            float32 `(channels, scale * rows, scale * cols)` without margins: in [0, 1], or, for integers, in
+            float32 `(channels, scale * rows, scale * cols)` without margins: of floats, or, for integers, in
             their range plus 0.5, so that cutting them rounds.
         """
         is_float = tile.dtype.kind == "f"
         full = np.float32(1 if is_float else np.iinfo(tile.dtype).max)
         image = np.ascontiguousarray(tile.transpose(2, 0, 1), np.float32)
+        outside = None
         if not is_float:
             image /= full
+        elif image.min() < 0 or image.max() > 1:
+            inside = image.clip(0, 1)
+            image, outside = inside, image - inside
         count = 3 if len(image) >= 3 else 1
         if count == 1 and self._color.channels == "luma":
             result = self._restore(image[:1])
@@ -135,6 +140,8 @@ class PolyphaseModel:
             colors += to_colors @ residual
             result[:count] = colors.reshape(count, *shape)
         np.clip(result, 0, 1, out=result)
+        if outside is not None:
+            result += self._interpolate(outside)
         if not is_float:
             result *= full
             result += np.float32(0.5)  # halves are rounded up

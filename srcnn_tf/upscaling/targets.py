@@ -15,7 +15,8 @@ from pathlib import Path
 from srcnn_tf.config import Config
 from srcnn_tf.datasets.samples import exclude_results
 from srcnn_tf.errors import RunError, UsageError
-from srcnn_tf.images.formats import FORMATS, MAX_PIXELS, OUTPUT_EXTENSIONS, TIFF, Kind, holding_extension
+from srcnn_tf.images.formats.interface import MAX_PIXELS, Kind
+from srcnn_tf.images.formats.registry import FORMATS, OUTPUT_EXTENSIONS, holding_extension, output_extension
 from srcnn_tf.images.read import IMAGE_EXTENSIONS
 from srcnn_tf.images.reader import page_kinds
 from srcnn_tf.system.files import shortened
@@ -200,7 +201,7 @@ def _target(source: Path, folder: Path | None, config: Config, origins: Origins)
     held, listed = FORMATS.get(extension.lower()), origins(parent).get(target.name)
     # A video, what holds every image, or made by an earlier run.
     is_made = target.is_file() and (listed is None or listed.modified == origin_of(source).modified)
-    if held in (None, TIFF) or (is_made and not config.overwrite):
+    if held is None or held.has_pages or (is_made and not config.overwrite):
         return target
     kinds = page_kinds(source, largest_input(config), without_alpha=not held.alpha)
     return target.with_suffix(fitting_extension(extension, kinds, config)[0])
@@ -213,18 +214,11 @@ def _name(source: Path, ending: str, extension: str) -> str:
 def wanted_extension(source: Path, config: Config) -> str:
     """Returns the extension of the result, if its format can hold it: that of `--format`, else the image's."""
     extension = source.suffix
-    if is_video(source):
+    if extension.lower() in VIDEO_EXTENSIONS:
         return extension if extension.lower() in VIDEO_OUTPUT_EXTENSIONS else ".mkv"  # which holds everything
     if config.format:
         return f".{config.format}"
-    if extension.lower() == ".mpo":  # JPEG with further images
-        return ".jpg"
-    return extension if extension.lower() in OUTPUT_EXTENSIONS else ".png"
-
-
-def is_video(path: Path) -> bool:
-    """Whether a file has the name of a video."""
-    return path.suffix.lower() in VIDEO_EXTENSIONS
+    return ".jpg" if extension.lower() == ".mpo" else output_extension(source)  # JPEG with further images
 
 
 def is_file_named(config: Config) -> bool:

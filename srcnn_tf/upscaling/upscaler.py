@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from srcnn_tf.config import Config
-from srcnn_tf.images.color import Floats, to_integers
 from srcnn_tf.images.page import Pixels, RowStream, band_rows, channels_of
 from srcnn_tf.images.resize import resized_bands, wrapped
-from srcnn_tf.spec import NetworkSpec
+from srcnn_tf.images.value_range import ValueRange, dtype_range
+from srcnn_tf.spec import JPEG_QUALITIES, NetworkSpec
+from srcnn_tf.upscaling.measured import ScaledRows, fill_transparent, split
 from srcnn_tf.upscaling.polyphase import PolyphaseModel
 from srcnn_tf.upscaling.sizes import factors_of_passes, upscaling_factor
 from srcnn_tf.weights.search import WeightsSearch, shipped_weights
@@ -27,6 +29,10 @@ from srcnn_tf.weights.store import find_weights, from_bytes, to_bytes
 
 ALPHA_REACH = 2  # pixels from a visible one up to which bicubic interpolation makes alpha that is not 0
 REDUCTION_REACH = 3  # pixels of the image that an antialiased bicubic reduction by up to 2 reaches
+
+
+# JPEG qualities below which weights for a degradation are best, chosen on validation images: see docs/experiments.md.
+AUTOMATIC_LIMITS = {"jpeg": 82.0, "jpeg90": 91.5}
 
 
 class Pass(NamedTuple):
@@ -49,6 +55,7 @@ class Upscaler:
         search: WeightsSearch,
         is_automatic: bool = False,
         self_ensemble: bool = False,
+        command: str | None = None,
         edges: str = "mirror",
     ) -> None:
         """Loads nothing yet.
@@ -56,13 +63,15 @@ class Upscaler:
         Args:
             spec: the network; of any scale, as each pass has its own.
             search: where weights are searched.
-            is_automatic: whether images that are compressed get weights for `jpeg`, if there are such.
+            is_automatic: whether images that are compressed get weights for compression, if there are such.
             self_ensemble: whether to average over the eight flips and transposes.
+            command: identifies all that it upscales, also on other machines. Default: a random one.
             edges: what is beyond the edges of an image: `mirror`, its mirror image, or `wrap`, itself again.
         """
-        self._arguments = spec, search, is_automatic, self_ensemble, edges
-        self._spec, self._search, self._is_automatic, self._self_ensemble, self._edges = self._arguments
-        self._passes: dict[tuple[float | Fraction, bool], tuple[Pass, ...]] = {}  # by the arguments of `passes`
+        self.command = command or secrets.token_hex(16)
+        self._arguments = spec, search, is_automatic, self_ensemble, self.command, edges
+        self._spec, self._search, self._is_automatic, self._self_ensemble, _, self._edges = self._arguments
+        self._passes: dict[tuple[float | Fraction, str | None], tuple[Pass, ...]] = {}  # by the arguments of `passes`
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the arguments alone."""
@@ -75,37 +84,37 @@ class Upscaler:
 
     def describe(self, factor: float) -> str:
         """Names the files that the weights for a factor are read from, and when they were written; loads nothing."""
-        specs = [spec for is_compressed in (False, self._is_automatic) for spec in self._choose(factor, is_compressed)]
+        names = [None, *(JPEG_QUALITIES if self._is_automatic else ())]
+        specs = [spec for name in names for spec in self._choose(factor, name)]
         own = [path for spec in dict.fromkeys(specs) if (path := self._search.own(spec)) and path.exists()]
-        files = [
-            f"{os.path.abspath(path)} of {datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d %H:%M:%S}"
-            for path in own
-        ]
+        times = [f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d %H:%M:%S}" for path in own]
+        files = [f"{os.path.abspath(path)} of {time}" for path, time in zip(own, times, strict=True)]
         return ", ".join(files) or "shipped weights"
 
-    def passes(self, factor: float | Fraction, is_compressed: bool = False) -> tuple[Pass, ...]:
+    def passes(self, factor: float | Fraction, suited: str | None = None) -> tuple[Pass, ...]:
         """Loads the weights for upscaling by a factor, once.
 
         Args:
             factor: 1 or more.
-            is_compressed: whether the image is, see `is_automatic`.
+            suited: the degradation that suits the image, see `suited_degradation`; it counts if `is_automatic`.
 
         Returns:
             The passes, first to last. What a pass returns has no traces of compression any more, so that only the first
-            one has weights for `jpeg`.
+            one has weights for it.
 
         Raises:
             RunError: there are no such weights, or they belong to another network.
         """
-        key = factor, is_compressed and self._is_automatic
+        key = factor, suited if self._is_automatic else None
         if key not in self._passes:
             self._passes[key] = tuple(self._load(spec) for spec in self._choose(*key))
         return self._passes[key]
 
-    def _choose(self, factor: float | Fraction, is_compressed: bool) -> list[NetworkSpec]:
+    def _choose(self, factor: float | Fraction, suited: str | None) -> list[NetworkSpec]:
         """Returns the networks of the passes: those with weights of the user's own, else those with shipped ones."""
-        first = [replace(self._spec, degradation="jpeg")] if is_compressed else []
-        chains = [_chain(spec, factors_of_passes(factor)) for spec in [*first, self._spec]]
+        names = sorted(JPEG_QUALITIES, key=lambda name: name != suited) if suited in JPEG_QUALITIES else []
+        specs = [*(replace(self._spec, degradation=name) for name in names), self._spec]
+        chains = [_chain(spec, factors_of_passes(factor)) for spec in specs]
         # Weights of the user's own may be for one factor that those of this package do not have.
         single = [[replace(chain[0], scale=max(2, math.ceil(factor)))] for chain in chains if chain]
         own = [chain for chain in single + chains if chain and self._search.own(chain[0])]
@@ -117,7 +126,14 @@ class Upscaler:
         return Pass(spec, _network(to_bytes(weights), spec, self._self_ensemble), source)
 
     def __call__(
-        self, pixels: Pixels, size: tuple[int, int], is_compressed: bool = False, progress: tqdm | None = None
+        self,
+        pixels: Pixels,
+        size: tuple[int, int],
+        suited: str | None = None,
+        progress: tqdm | None = None,
+        values: ValueRange | None = None,
+        mask: Pixels | None = None,
+        nodata: float | None = None,
     ) -> RowStream:
         """Upscales one image, in bands of rows that are computed as they are read.
 
@@ -125,10 +141,14 @@ class Upscaler:
         reduced by antialiased bicubic interpolation. Between these steps values are float32 in [0, 1].
 
         Args:
-            pixels: see `polyphase.PolyphaseModel.bands`.
+            pixels: `(rows, cols)` grey, or `(rows, cols, channels)` with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA)
+                channels; one of `value_range.DTYPES`.
             size: rows and columns of the result.
-            is_compressed: see `passes`.
+            suited: see `passes`.
             progress: a progress bar that counts output megapixels.
+            values: those that become 0 and 1. Default: all of the dtype's, 0 to 1 of floats.
+            mask: see `Page.mask`.
+            nodata: see `Page.nodata`.
 
         Returns:
             `(rows, cols[, channels])`, of the same dtype.
@@ -136,16 +156,23 @@ class Upscaler:
         Raises:
             RunError: the image would become smaller or too large, or there are no weights for this factor.
         """
-        passes = self.passes(upscaling_factor((pixels.shape[0], pixels.shape[1]), size), is_compressed)
+        passes = self.passes(upscaling_factor((pixels.shape[0], pixels.shape[1]), size), suited)
         shape = (*size, *pixels.shape[2:])
+        values = values or dtype_range(pixels.dtype)
         margin = _filters_reach(passes) if self._edges == "wrap" else 0
-        return RowStream(shape, pixels.dtype, _bands(pixels, shape, passes, progress, margin))
+        return RowStream(shape, pixels.dtype, _bands(pixels, shape, passes, values, mask, nodata, progress, margin))
 
 
 def make_upscaler(config: Config) -> Upscaler:
     """Returns the upscaler for the network that `config` describes."""
     search = config.search if config.cluster is None else config.search.absolute()
-    return Upscaler(config.network, search, config.degradation == "auto", config.self_ensemble, config.edges)
+    return Upscaler(config.network, search, config.degradation == "auto", config.self_ensemble, edges=config.edges)
+
+
+def suited_degradation(jpeg_quality: float | None) -> str:
+    """Returns the degradation whose weights suit an image best that was compressed with this quality; None: not."""
+    quality = math.inf if jpeg_quality is None else jpeg_quality
+    return next((name for name, limit in AUTOMATIC_LIMITS.items() if quality < limit), "matlab")
 
 
 @lru_cache(maxsize=8)
@@ -155,12 +182,19 @@ def _network(weights: bytes, spec: NetworkSpec, self_ensemble: bool) -> Polyphas
 
 
 def _chain(spec: NetworkSpec, factors: Sequence[int]) -> list[NetworkSpec]:
-    later = replace(spec, degradation="matlab") if spec.degradation == "jpeg" else spec
+    later = replace(spec, degradation="matlab") if spec.degradation in JPEG_QUALITIES else spec
     return [replace(later if number else spec, scale=factor) for number, factor in enumerate(factors)]
 
 
 def _bands(
-    pixels: Pixels, shape: tuple[int, ...], passes: Sequence[Pass], progress: tqdm | None, margin: int
+    pixels: Pixels,
+    shape: tuple[int, ...],
+    passes: Sequence[Pass],
+    values: ValueRange,
+    mask: Pixels | None,
+    nodata: float | None,
+    progress: tqdm | None,
+    margin: int,
 ) -> Iterator[NDArray]:
     """Yields the upscaled image of a given shape, from top to bottom.
 
@@ -168,14 +202,17 @@ def _bands(
     """
     factor = math.prod(each.spec.scale for each in passes)
     is_reduced = (factor * pixels.shape[0], factor * pixels.shape[1]) != shape[:2]
+    # The network takes these as they are; all others become floats before it.
+    is_direct = pixels.dtype in (np.uint8, np.uint16) and values == dtype_range(pixels.dtype) and mask is None
+    scaled = None
     if margin:
-        pixels = wrapped(pixels, margin)
+        pixels, mask = wrapped(pixels, margin), None if mask is None else wrapped(mask, margin)
+    if len(passes) > 1 or is_reduced or not is_direct:
+        scaled = ScaledRows(pixels, values, mask, nodata, _filters_reach(passes), margin) if passes else None
+        pixels = scaled.rows if scaled else pixels
     if channels_of(pixels) in (2, 4):
-        pixels = _fill_transparent(pixels[: pixels.shape[0]], _filters_reach(passes))
-    dtype = pixels.dtype
-    if len(passes) > 1 or is_reduced:
-        pixels = _float_stream(pixels)
-    bands = _split(pixels)
+        pixels = fill_transparent(pixels, _filters_reach(passes))
+    bands = split(pixels)
     for each in passes:
         bands, scale = each.network.bands(pixels), each.spec.scale
         pixels = RowStream((scale * pixels.shape[0], scale * pixels.shape[1], *pixels.shape[2:]), pixels.dtype, bands)
@@ -183,12 +220,14 @@ def _bands(
         bands = resized_bands(pixels, shape[0], shape[1], factor * margin)
     elif margin:
         bands = _cut(pixels, factor * margin)
+    begin = 0
     for band in bands:
         if progress is not None:
             # Its total has the first page of a TIFF file only.
             progress.update(min(len(band) * shape[1] / 1e6, progress.total - progress.n))
-        values = band if band.dtype == dtype else _from_float(band, dtype)
-        yield values.reshape(len(band), *shape[1:])
+        result = band if scaled is None else scaled.restore(band, begin, shape)
+        begin += len(band)
+        yield result.reshape(len(band), *shape[1:])
 
 
 def _cut(pixels: Pixels, margin: int) -> Iterator[NDArray]:
@@ -198,29 +237,6 @@ def _cut(pixels: Pixels, margin: int) -> Iterator[NDArray]:
         yield pixels[begin : min(begin + step, end)][:, margin:-margin]
 
 
-def _split(pixels: Pixels) -> Iterator[NDArray]:
-    step = band_rows(pixels.shape, pixels.dtype)
-    return (pixels[begin : begin + step] for begin in range(0, pixels.shape[0], step))
-
-
-def _float_stream(pixels: Pixels) -> RowStream:
-    """Returns `(rows, cols, channels)` in float32, converted as it is read."""
-    shape = (*pixels.shape[:2], channels_of(pixels))
-    bands = (_to_float(band).reshape(len(band), *shape[1:]) for band in _split(pixels))
-    return RowStream(shape, np.float32, bands)
-
-
-def _to_float(pixels: NDArray) -> Floats:
-    """Converts pixels to float32 in [0, 1]."""
-    values = pixels.astype(np.float32)
-    return values if pixels.dtype.kind == "f" else values / np.float32(np.iinfo(pixels.dtype).max)
-
-
-def _from_float(values: Floats, dtype: np.dtype) -> NDArray:
-    """Clips values to [0, 1] and converts them to pixels."""
-    return values.clip(0, 1).astype(dtype) if dtype.kind == "f" else to_integers(values, dtype)
-
-
 def _filters_reach(passes: Sequence[Pass]) -> int:
     """Returns how many pixels away an upscaled pixel that is not fully transparent may depend on the image."""
     reach, scale = ALPHA_REACH + REDUCTION_REACH, 1
@@ -228,36 +244,3 @@ def _filters_reach(passes: Sequence[Pass]) -> int:
         reach += math.ceil(each.network.reach / scale)
         scale *= each.spec.scale
     return reach
-
-
-def _fill_transparent(pixels: NDArray, reach: int) -> RowStream:
-    """Gives fully transparent pixels the nearest visible colour, so that none bleeds into what is visible.
-
-    Those further from any visible pixel than `reach`, along the diagonal, keep theirs, which may have a meaning: a
-    texture has a height in alpha.
-    """
-    margin = math.ceil(math.sqrt(2) * reach)
-    step = max(margin, band_rows(pixels.shape, pixels.dtype))
-
-    def bands() -> Iterator[NDArray]:
-        for begin in range(0, len(pixels), step):
-            first = max(0, begin - margin)
-            filled = _filled(pixels[first : begin + step + margin], margin)
-            yield filled[begin - first : begin - first + step]
-
-    return RowStream(pixels.shape, pixels.dtype, bands())
-
-
-def _filled(pixels: NDArray, reach: int) -> NDArray:
-    """Gives fully transparent pixels up to `reach` from a visible one its colour."""
-    from scipy import ndimage  # takes 0.15 s, which most images do not need
-
-    transparent = pixels[..., -1] == 0
-    if not transparent.any() or transparent.all():
-        return pixels
-    distance, nearest = ndimage.distance_transform_edt(transparent, return_indices=True)
-    is_filled = transparent & (distance <= reach)
-    rows, cols = nearest[:, is_filled]
-    filled = pixels.copy()
-    filled[is_filled, :-1] = pixels[rows, cols, :-1]
-    return filled

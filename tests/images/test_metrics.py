@@ -48,6 +48,17 @@ def test_too_small_images_are_refused():
         metrics.score(image, image, 3)
 
 
+def test_measured_data_are_scored_in_db_of_their_range_without_rounding():
+    rng = np.random.default_rng(0)
+    original = rng.random((40, 40, 1))
+    image = original + 1e-4 * rng.standard_normal(original.shape)
+    error = np.mean((image.clip(0, 1) - original)[3:-3, 3:-3] ** 2)
+    score = metrics.score_channels(image, original, 3, ColorSpace(), is_measured=True)
+    assert score.psnr == pytest.approx(-10 * math.log10(error), abs=1e-6)
+    assert metrics.score_channels(image, original, 3, ColorSpace()).psnr != pytest.approx(score.psnr, abs=1)
+    assert score.ssim == pytest.approx(1, abs=1e-4)
+
+
 @pytest.mark.parametrize("studio", [False, True])
 def test_channels_are_scored_by_their_luma(studio):
     image, original = synthetic_image(40, 40, seed=1), synthetic_image(40, 40, seed=2)

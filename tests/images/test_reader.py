@@ -349,9 +349,10 @@ def test_the_quality_of_jpeg_files_is_estimated(mode, quality, options):
 @pytest.mark.parametrize(
     ("name", "options", "expected"),
     [
-        ("a.webp", {"quality": 40}, 80),
-        ("a.webp", {"quality": 80, "icc_profile": SRGB, "exif": CAMERA}, 80),
-        ("a.webp", {"save_all": True, "append_images": [Image.new("RGB", (56, 40))]}, 80),
+        ("a.webp", {"quality": 0}, 99 - 0.39 * 127),
+        ("a.webp", {"quality": 100}, 99),
+        ("a.webp", {"quality": 90, "icc_profile": SRGB, "exif": CAMERA}, 99 - 0.39 * 9.1),
+        ("a.webp", {"quality": 75, "save_all": True, "append_images": [Image.new("RGB", (56, 40))]}, 99 - 0.39 * 26.2),
         ("a.webp", {"lossless": True}, None),
         ("a.webp", {"lossless": True, "icc_profile": SRGB}, None),
         ("a.png", {}, None),
@@ -363,4 +364,5 @@ def test_the_quality_of_jpeg_files_is_estimated(mode, quality, options):
 )
 def test_of_other_files_only_lossy_webp_has_a_quality(name, options, expected):
     Image.fromarray(synthetic_image(40, 56)).save(name, **options)
-    assert read(name)[0].jpeg_quality == expected
+    """Expected of libwebp's `quality`: its formula for the quantizer, which it varies by segments of the image."""
+    assert read(name)[0].jpeg_quality == (None if expected is None else pytest.approx(expected, abs=2))

@@ -12,7 +12,7 @@ from image_files import GREY, SRGB, exif, exif_tags, noise, read, row_stream, sm
 from PIL import Image, JpegImagePlugin
 
 from srcnn_tf.errors import RunError
-from srcnn_tf.images.formats import OUTPUT_EXTENSIONS
+from srcnn_tf.images.formats.registry import OUTPUT_EXTENSIONS
 from srcnn_tf.images.page import Page, RowStream, as_array
 from srcnn_tf.images.reader import ImageReader
 from srcnn_tf.images.writer import ImageWriter
@@ -166,7 +166,8 @@ def test_metadata_is_kept(extension, channels, profile, dtype):
 
 @pytest.mark.parametrize("big", [False, True])
 def test_metadata_of_each_page_is_kept_in_small_and_big_tiff(big, monkeypatch):
-    monkeypatch.setattr("srcnn_tf.images.writer.MAX_CLASSIC_TIFF", 0 if big else 2**32)  # more than 4 GB of pixels
+    # More than 4 GB of pixels.
+    monkeypatch.setattr("srcnn_tf.images.formats.tiff.MAX_CLASSIC_TIFF", 0 if big else 2**32)
     page = Page(noise(3, np.uint16), SRGB, exif({0x010E: "Words"}, DETAILS, GPS), (300.0, 150.0))
     write("a.tif", page, page)
     assert Path("a.tif").read_bytes()[:4] == (b"II+\0" if big else b"II*\0")

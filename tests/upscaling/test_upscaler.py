@@ -15,7 +15,7 @@ from srcnn_tf.errors import RunError, UsageError
 from srcnn_tf.images.resize import imresize
 from srcnn_tf.model import build_model
 from srcnn_tf.upscaling.image_files import upscale_files
-from srcnn_tf.upscaling.upscaler import make_upscaler
+from srcnn_tf.upscaling.upscaler import make_upscaler, suited_degradation
 
 
 def save_jpeg_weights():
@@ -58,12 +58,21 @@ def test_a_run_comes_before_shipped_weights_whether_or_not_the_image_is_compress
     config = Config(degradation="matlab", scale=3)
     save(build_model(config.network), config)
     upscaler = make_upscaler(Config(input="a.jpg", scale=3))
-    assert [step.spec.degradation for step in upscaler.passes(3, is_compressed=True)] == ["matlab"]
+    assert [step.spec.degradation for step in upscaler.passes(3, suited="jpeg")] == ["matlab"]
     assert upscaler.sources == str(config.search.run_directory(config.network) / "SRCNN.weights.h5")
-    steps = make_upscaler(Config(input="a.jpg", scale=6)).passes(6, is_compressed=True)
+    steps = make_upscaler(Config(input="a.jpg", scale=6)).passes(6, suited="jpeg")
     assert [(step.spec.scale, step.spec.degradation) for step in steps] == [(3, "matlab"), (2, "matlab")]
     save_jpeg_weights()
-    assert [step.spec.degradation for step in make_upscaler(Config(input="a.jpg", scale=3)).passes(3, True)] == ["jpeg"]
+    for suited in ("jpeg", "jpeg90"):  # there is no run for jpeg90, and that for jpeg is closer than what is shipped
+        (step,) = make_upscaler(Config(input="a.jpg", scale=3)).passes(3, suited)
+        assert step.spec.degradation == "jpeg"
+
+
+@pytest.mark.parametrize(
+    ("quality", "degradation"), [(None, "matlab"), (100, "matlab"), (90, "jpeg90"), (75, "jpeg"), (1, "jpeg")]
+)
+def test_the_quality_of_a_file_says_which_weights_suit_it(quality, degradation):
+    assert suited_degradation(quality) == degradation
 
 
 def test_weights_of_ones_own_are_used_for_their_whole_factor():
@@ -79,7 +88,7 @@ def test_weights_of_ones_own_are_used_for_their_whole_factor():
 def test_only_the_first_pass_uses_jpeg_weights_and_only_where_there_are_some():
     save_jpeg_weights()
     upscaler = make_upscaler(Config(input="a.jpg", scale=6))
-    assert [(step.spec.scale, step.spec.degradation) for step in upscaler.passes(6, True)] == [
+    assert [(step.spec.scale, step.spec.degradation) for step in upscaler.passes(6, "jpeg")] == [
         (3, "jpeg"),
         (2, "matlab"),
     ]

@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import as_stored, synthetic_image
-from image_files import SRGB, by_tifffile, encoded, exif, exif_tags, noise, read, tiff, tiff_pages
+from image_files import SRGB, by_tifffile, encoded, exif, exif_tags, noise, read, smooth, tiff, tiff_pages
 from PIL import Image
 
+from srcnn_tf.api import upscale_image
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
+from srcnn_tf.images.formats.tiff import MAX_PAGES
 from srcnn_tf.images.page import RowStream, as_array
 from srcnn_tf.images.reader import ImageReader
-from srcnn_tf.images.tiff import MAX_PAGES
+from srcnn_tf.images.value_range import DTYPES
 from srcnn_tf.system.devices import cores
 from srcnn_tf.upscaling.image_files import upscale_files
 
@@ -183,10 +185,9 @@ def test_damaged_metadata_does_not_cost_the_pixels(capfd):
 
 
 UNSUPPORTED = {
-    "32-bit floating point, mode 'F'": lambda: by_tifffile(np.full((4, 5), np.nan, np.float32)),
-    "16-bit floating point": lambda: by_tifffile(np.zeros((4, 5), np.float16)),
-    "sample format 2": lambda: by_tifffile(np.zeros((4, 5), np.int16)),
-    "32 bits": lambda: by_tifffile(np.zeros((4, 5), np.uint32)),
+    "of 64 bits": lambda: by_tifffile(np.zeros((4, 5), np.int64)),
+    "with a sign": lambda: by_tifffile(np.zeros((4, 5), np.float32), photometric="miniswhite"),
+    "premultiplied alpha": lambda: by_tifffile(np.zeros((4, 5, 4), np.float32), photometric="rgb", extrasamples=[1]),
     "sample format 6": lambda: by_tifffile(np.zeros((4, 5), np.complex64)),
     "CIELAB": lambda: encoded(Image.fromarray(synthetic_image(4, 5)).convert("LAB"), "TIFF"),
     "YCbCr that is not JPEG": lambda: by_tifffile(synthetic_image(4, 5), photometric="ycbcr"),
@@ -203,7 +204,8 @@ UNSUPPORTED = {
 
 
 @pytest.mark.parametrize("kind", UNSUPPORTED)
-def test_what_would_be_read_wrongly_is_refused(kind, capfd):
+def test_what_would_be_read_wrongly_is_refused(kind, capfd, monkeypatch):
+    monkeypatch.setattr("srcnn_tf.images.formats.raster.RASTERIO", False)  # which reads any number of bands
     with pytest.raises(RunError, match=r"^a\.img: this kind of image .* is not supported; convert it to gr") as error:
         read(UNSUPPORTED[kind]())
     assert kind in str(error.value)
@@ -381,6 +383,99 @@ def test_the_planes_of_a_stack_are_upscaled():
     upscale_files(Config(input="stack.tif", output="out"))
     with tifffile.TiffFile("out/stack_x3.tif") as file:
         assert [page.asarray().mean().round() for page in file.pages] == [10, 60, 110, 160, 210]
+
+
+def test_a_stack_of_planes_under_a_compressed_page_is_an_error():
+    content = by_tifffile(noise(1), description="ImageJ=1.53\nimages=7\n", software=False, compression="zlib")
+    with pytest.raises(RunError, match="7 planes under one compressed page"):
+        read(content)
+    content = by_tifffile(noise(1), description="ImageJ=1.53\nimages=7\n", software=False)
+    with pytest.raises(RunError, match="7 planes: more than are in it"):
+        read(content)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "options", [{}, {"byteorder": ">"}, {"compression": "zlib", "predictor": True}, {"tile": (16, 32)}]
+)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_numbers_of_any_kind_are_read_upscaled_and_written(dtype, options, channels):
+    info = np.finfo(dtype) if dtype[0] == "f" else np.iinfo(dtype)
+    span = min(float(info.max), 1e6)
+    pixels = (smooth(channels) / 255 * span - (span / 2 if info.min < 0 else 0)).astype(dtype)
+    kind = {"photometric": "minisblack"} if channels == 1 else {"photometric": "rgb", "planarconfig": "contig"}
+    content = by_tifffile(pixels, **kind, **options, **({"extrasamples": [2]} if channels == 4 else {}))
+    page, warnings = read(content)
+    np.testing.assert_array_equal(page.pixels, pixels)
+    assert (page.pixels.dtype, page.pixels.dtype.isnative, warnings) == (dtype, True, [])
+    Path("a.tif").write_bytes(content)
+    upscale_files(Config(input="a.tif", output="b.tif", scale=2))
+    written = tifffile.imread("b.tif")
+    assert (written.dtype, written.shape[:2]) == (dtype, (80, 100))
+    np.testing.assert_array_equal(written, upscale_image(pixels, 2))
+
+
+def test_the_range_that_a_file_declares_is_used_and_kept(capsys):
+    pixels = smooth(1).astype(np.float32) * 10
+    tags = [(340, "f", 1, 100.0, True), (341, "f", 1, 900.0, True)]
+    Path("a.tif").write_bytes(by_tifffile(pixels, extratags=tags))
+    upscale_files(Config(input="a.tif", output="b.tif"))
+    assert (
+        "a.tif: value range 100 to 900 (SMinSampleValue, SMaxSampleValue); weights: shipped" in capsys.readouterr().out
+    )
+    np.testing.assert_array_equal(tifffile.imread("b.tif"), upscale_image(pixels, value_range=(100, 900)))
+    with tifffile.TiffFile("b.tif") as file:
+        assert [file.pages[0].tags[code].value for code in (340, 341)] == [100, 900]
+    upscale_files(Config(input="a.tif", output="c.tif", value_range="data"))
+    assert f"value range {pixels.min():g} to {pixels.max():g} (smallest and largest value)" in capsys.readouterr().out
+    np.testing.assert_array_equal(tifffile.imread("c.tif"), upscale_image(pixels))
+
+
+def test_the_pages_of_a_stack_have_one_range(capsys):
+    stack = np.stack([np.full((40, 50), value, np.int16) for value in (-300, 700, 200)])
+    stack[1, 10:20] = 100
+    tifffile.imwrite("a.tif", stack, photometric="minisblack")
+    upscale_files(Config(input="a.tif", output="b.tif"))
+    assert capsys.readouterr().out.count("value range -300 to 700") == 1
+    with tifffile.TiffFile("b.tif") as file:
+        expected = [upscale_image(page, value_range=(-300, 700)) for page in stack]
+        np.testing.assert_array_equal([page.asarray() for page in file.pages], np.clip(expected, -300, 700))
+
+
+@pytest.mark.parametrize("nodata", [None, -9999])
+@pytest.mark.parametrize(
+    "options", [{"tile": (16, 16)}, {"tile": (16, 16), "compression": "zlib"}, {"rowsperstrip": 16}]
+)
+def test_what_is_missing_in_a_sparse_file_is_nodata_or_0(nodata, options, capsys):
+    pixels = (smooth(1, 48, 64) + 1).astype(np.int16)
+    tags = [] if nodata is None else [(42113, "s", 0, str(nodata), True)]
+    content = bytearray(by_tifffile(pixels, extratags=tags, **options))
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        page = file.pages[0]
+        for tag in (page.tags[324 if page.is_tiled else 273], page.tags[325 if page.is_tiled else 279]):
+            size = 2 if tag.dtype == 3 else 4
+            content[tag.valueoffset + size : tag.valueoffset + 2 * size] = bytes(size)
+    expected = pixels.copy()
+    expected[:16, 16:32] = nodata or 0
+    if "tile" not in options:
+        expected[:], expected[16:32] = pixels, nodata or 0
+    np.testing.assert_array_equal(pixels_of(bytes(content)), expected)
+    Path("a.tif").write_bytes(content)
+    upscale_files(Config(input="a.tif", output="b.tif"))
+    with tifffile.TiffFile("b.tif") as file:
+        upscaled, tag = file.asarray(), file.pages[0].tags.valueof(42113)
+    if nodata is None:
+        assert (upscaled.min() < 20, tag) == (True, None)
+    else:
+        np.testing.assert_array_equal(upscaled == nodata, np.kron(expected == nodata, np.ones((3, 3), bool)))
+        assert (upscaled[upscaled != nodata].min() > 0, tag) == (True, "-9999")
+
+
+def test_more_pages_than_any_limit_of_old_are_read():
+    with ImageReader(Path("a.tif").write_bytes(tiff_pages(5000, side=1)) and "a.tif", 10**6) as reader:
+        assert len(reader) == 5000
+    with pytest.raises(RunError, match=r"more than 65,536 pages or [0-9,]+ tags: split it"):
+        read(tiff_pages(MAX_PAGES + 1))
 
 
 def raw(sub=(), main=(), size=(60, 80)):

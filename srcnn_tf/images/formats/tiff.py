@@ -1,4 +1,4 @@
-"""Reads the pages of TIFF files with tifffile, with 8 or 16 bits.
+"""TIFF: reads and writes its pages with tifffile.
 
 tifffile returns what is stored; what it means is worked out here by TIFF 6.0. tifffile also takes missing data for
 black, believes any size, and follows endless chains of pages. So that damaged or hostile files neither give wrong
@@ -11,41 +11,55 @@ import contextlib
 import copy
 import math
 import os
+import re
 import struct
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 from tifffile import TiffFile, TiffPage, TiffPages
 from tifffile.tifffile import jpeg_shape
 
 from srcnn_tf.images.decode import valid_orientation, xmp_orientation
-from srcnn_tf.images.formats import Kind
+from srcnn_tf.images.encode import encode_tiff_strips
+from srcnn_tf.images.formats.interface import Family, Format, Images, Kind, Writer
 from srcnn_tf.images.library_errors import library_errors
+from srcnn_tf.images.metadata import select_metadata, tiff_metadata, tiff_tags, write_tiff_exif
 from srcnn_tf.images.page import (
+    Page,
     Pixels,
     RowStream,
     as_array,
     band_rows,
+    channels_of,
     check_size,
     cmyk_to_rgb,
     raw_file,
     to_full_range,
     unpremultiplied,
     unsupported,
+    upright_page,
 )
+from srcnn_tf.images.value_range import DTYPES, ValueRange, dtype_limits
 from srcnn_tf.system.threads import cores, map_in_threads
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-MAX_PAGES = 4096
-MAX_TAGS = 100_000  # of all pages; one has about twenty
+MAX_PAGES = 65_536  # docs/flags.md names it
+MAX_TAGS = 30 * MAX_PAGES  # of all pages; one has about twenty
 TILE_SLACK = 4096  # rows and columns that tiles may have beyond the image
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6  # photometric interpretations
 SAMPLES = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3}  # of a pixel, without extra ones
-BITS = {WHITE_IS_ZERO: range(1, 17), BLACK_IS_ZERO: range(1, 17), RGB: (8, 16), PALETTE: (1, 2, 4, 8)}  # else 8
+# Of unsigned integers, else 8; of 9 to 15 bits, the largest value becomes that of 16 bits.
+BITS = {WHITE_IS_ZERO: (*range(1, 17), 32), BLACK_IS_ZERO: (*range(1, 17), 32), RGB: (8, 16, 32), PALETTE: (1, 2, 4, 8)}
+UNSIGNED, SIGNED, FLOAT = "u", "i", "f"  # kinds of numbers, as NumPy names them
+SAMPLE_FORMATS = {1: UNSIGNED, 2: SIGNED, 3: FLOAT, 4: UNSIGNED}  # 4 is not known
+OTHER_BITS = {SIGNED: (8, 16, 32), FLOAT: (16, 32, 64)}
+FLOAT_PREDICTOR = 3
 MAX_EXTRA = {BLACK_IS_ZERO: 1, RGB: 65535}  # extra samples, else 0
 JPEG = 7
 # None, CCITT RLE, 3 and 4, LZW, JPEG, deflate, PackBits, deflate, LZMA, Zstandard: those that tifffile decodes into as
@@ -54,9 +68,19 @@ COMPRESSIONS = frozenset({1, 2, 3, 4, 5, JPEG, 8, 32773, 32946, 34925, 50000})
 PREMULTIPLIED, ALPHA = 1, 2  # kinds of extra samples
 REDUCED, MASK = 1, 4  # bits of NewSubfileType
 MAKER, MODEL, XMP, DNG_VERSION = 271, 272, 700, 50706  # tags
+SMALLEST, LARGEST, NODATA = 340, 341, 42113  # tags: SMinSampleValue, SMaxSampleValue, GDAL_NODATA
+DECLARED = "SMinSampleValue, SMaxSampleValue"
 RAW_COLORS = (32803, 34892)  # photometric interpretations: a colour filter array, and linear raw data
 CR2_HEAD = b"\x10\0\0\0CR\2"  # after the first four bytes of Canon's files
 MAX_SUB_DIRECTORIES = 16
+MAX_CLASSIC_TIFF = 2**32 - 2**25  # bytes of pixels, with room for tags, up to which BigTIFF is not needed
+TIFF = Format(
+    "TIFF",
+    2**31 - 1,
+    dtypes=DTYPES,
+    has_pages=True,
+    metadata=("icc_profile", "exif", "xmp", "dpi", "aspect", "iptc", "nodata"),
+)
 
 
 def is_tiff(file: BinaryIO) -> bool:
@@ -121,11 +145,14 @@ def _planes(tiff: TiffFile, page: TiffPage, size: int) -> list[TiffPage]:
     count = 1
     with contextlib.suppress(Exception):  # the description, a text, may say anything
         if page.is_imagej:
-            count = int((tiff.imagej_metadata or {}).get("images", 1))
+            found = re.search(r"^images=(\d+)", page.description, re.M)
+            count = int(found[1]) if found else 1
         elif page.is_shaped and tiff.series[0].dataoffset == page.dataoffsets[0]:
             count = tiff.series[0].size // page.size
-    if count <= 1 or not page.is_final:
+    if count <= 1:
         return [page]
+    if not page.is_final:
+        raise ValueError(f"it says that it has {count} planes under one compressed page; expected one page each")
     plane_size = math.prod(page.shaped) * page.bitspersample // 8
     if count > MAX_PAGES or page.dataoffsets[0] + count * plane_size > size:
         raise ValueError(f"it says that it has {count} planes: more than are in it, or than {MAX_PAGES}")
@@ -135,14 +162,6 @@ def _planes(tiff: TiffFile, page: TiffPage, size: int) -> list[TiffPage]:
         plane._index, plane.dataoffsets = (index,), (page.dataoffsets[0] + index * plane_size,)
         planes.append(plane)
     return planes
-
-
-def first_page_size(file: BinaryIO) -> tuple[int, int]:
-    """Returns the rows and columns that the first page declares; raises exceptions of many kinds."""
-    file.seek(0)
-    with TiffFile(file) as tiff:
-        page = cast(TiffPage, tiff.pages[0])
-        return int(page.imagelength), int(page.imagewidth)
 
 
 def _count_pages(tiff: TiffFile) -> int:
@@ -159,7 +178,7 @@ def _count_pages(tiff: TiffFile) -> int:
         page_tags = struct.unpack(layout.tagnoformat, file.read(layout.tagnosize))[0]
         tags += page_tags
         if len(offsets) > MAX_PAGES or tags > MAX_TAGS:
-            raise ValueError(f"more than {MAX_PAGES} pages or {MAX_TAGS} tags")
+            raise ValueError(f"it has more than {MAX_PAGES:,} pages or {MAX_TAGS:,} tags: split it")
         file.seek(page_tags * layout.tagsize, os.SEEK_CUR)
     return len(offsets)
 
@@ -169,18 +188,22 @@ def _check_kind(path: str | os.PathLike[str], page: TiffPage) -> None:
     if 262 not in page.tags:
         raise ValueError("it does not say what its colours are")
     color, bits, samples = int(page.photometric), page.bitspersample, page.samplesperpixel
+    number = SAMPLE_FORMATS.get(int(page.sampleformat), "")
+    known_bits = BITS.get(color, (8,)) if number == UNSIGNED else OTHER_BITS.get(number, ())
     extra = samples - SAMPLES.get(color, samples)
     kinds = {
         "a volume": page.imagedepth != 1 or page.tiledepth > 1,
         f"photometric interpretation {page.photometric!r}": color not in SAMPLES,
-        f"{bits}-bit floating point, mode 'F'": page.sampleformat == 3,
-        f"signed or complex numbers, sample format {page.sampleformat}": page.sampleformat not in (1, 3, 4),
-        f"{page.photometric!r} of {bits} bits": bits not in BITS.get(color, (8,)),
+        f"complex numbers, sample format {page.sampleformat}": not number,
+        f"{page.photometric!r} of {bits} bits": not isinstance(bits, int) or bits not in known_bits,
+        f"{page.photometric!r} with a sign": number != UNSIGNED and color not in (BLACK_IS_ZERO, RGB),
+        f"premultiplied alpha of sample format {page.sampleformat}, {bits} bits": PREMULTIPLIED in page.extrasamples
+        and (number != UNSIGNED or bits not in range(1, 17)),
         f"compression {page.compression!r}": page.compression not in COMPRESSIONS,
         "YCbCr that is not JPEG": color == YCBCR and page.compression != JPEG,
         "inks other than CMYK": color == CMYK and page.tags.valueof(332, 1) != 1,
         f"{page.photometric!r} with {samples} samples per pixel": not 0 <= extra <= MAX_EXTRA.get(color, 0),
-        f"predictor {page.predictor!r}": page.predictor not in (1, 2),
+        f"predictor {page.predictor!r}": page.predictor not in (1, FLOAT_PREDICTOR if number == FLOAT else 2),
     }
     for kind, is_found in kinds.items():
         if is_found:
@@ -197,15 +220,31 @@ def _check_segments(page: TiffPage, size: int) -> int:
     offsets, counts = page.dataoffsets, page.databytecounts
     if not len(offsets) == len(counts) == int(np.prod(page.chunked)):
         raise ValueError("parts of it are missing")
-    if min(counts) < 1 or min(offsets) < 8 or max(map(sum, zip(offsets, counts, strict=True))) > size:
+    stored = [segment for segment in zip(offsets, counts, strict=True) if segment != (0, 0)]  # (0, 0): a sparse file
+    if any(count < 1 or offset < 8 or offset + count > size for offset, count in stored):
         raise ValueError("the file ends within the image")
-    if page.compression == 1 and 8 * sum(counts) < rows * cols * page.samplesperpixel * page.bitspersample:
+    if page.compression == 1 and len(stored) < len(counts):
+        _check_sparse(page)
+    elif page.compression == 1 and 8 * sum(counts) < rows * cols * page.samplesperpixel * page.bitspersample:
         raise ValueError("it has fewer bytes than pixels")
     if page.compression == JPEG:
-        for offset, count in zip(offsets, counts, strict=True):
+        for offset, count in stored:
             page.parent.filehandle.seek(offset)
             _check_jpeg(page, page.parent.filehandle.read(count))
     return sum(counts)
+
+
+def _check_sparse(page: TiffPage) -> None:
+    """Checks that each strip or tile that is stored, not compressed, has as many bytes as pixels."""
+    samples = page.samplesperpixel if page.shaped[0] == 1 else 1
+    height, width = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+    across = page.chunked[1 if page.shaped[0] == 1 else 2] if page.is_tiled else 1
+    down = len(page.databytecounts) // page.shaped[0] // across
+    for number, count in enumerate(page.databytecounts):
+        first = number // across % down * height
+        rows = height if page.is_tiled else min(height, page.imagelength - first)
+        if count and 8 * count < rows * width * samples * page.bitspersample:
+            raise ValueError("it has fewer bytes than pixels")
 
 
 def _check_jpeg(page: TiffPage, content: bytes) -> None:
@@ -239,7 +278,8 @@ def decode_page(path: str | os.PathLike[str], page: TiffPage, warnings: list[str
     def convert(samples: NDArray) -> NDArray:
         if palette is not None:
             return palette[samples[..., 0].astype(np.intp)]
-        pixels = to_full_range(samples, page.bitspersample)
+        is_scaled = dtype.kind == UNSIGNED and page.bitspersample <= 16
+        pixels = to_full_range(samples, page.bitspersample) if is_scaled else samples.astype(dtype, copy=False)
         if len(channels) < page.samplesperpixel:
             pixels = pixels[..., channels]
         if page.photometric == WHITE_IS_ZERO:
@@ -250,7 +290,7 @@ def decode_page(path: str | os.PathLike[str], page: TiffPage, warnings: list[str
 
     def bands() -> Iterator[NDArray]:
         with library_errors(path):
-            if page.is_final:
+            if page.is_final and min(page.databytecounts) > 0:
                 yield from map_in_threads(convert, _read_rows(page, step), cores())
             else:
                 # tifffile reads some tags when they are asked for: that and all other reading is in this thread.
@@ -270,7 +310,8 @@ def kind_of(page: TiffPage) -> Kind:
     """Returns the shape and dtype of what `decode_page` returns."""
     count = 3 if page.photometric in (PALETTE, CMYK) else len(_select_channels(page, [])[0])
     shape = (page.imagelength, page.imagewidth, count)[: 2 if count == 1 else 3]
-    return Kind(shape, np.dtype(np.uint8 if page.bitspersample <= 8 else np.uint16))
+    bits = next(bits for bits in (8, 16, 32, 64) if bits >= page.bitspersample)
+    return Kind(shape, np.dtype(f"{SAMPLE_FORMATS[int(page.sampleformat)]}{bits // 8}"))
 
 
 def _select_channels(page: TiffPage, warnings: list[str]) -> tuple[list[int], bool]:
@@ -289,7 +330,7 @@ def _select_channels(page: TiffPage, warnings: list[str]) -> tuple[list[int], bo
 def _read_rows(page: TiffPage, step: int) -> Iterator[NDArray]:
     """Reads samples that are not compressed, `step` rows at once, however large the strips are."""
     planes, _, rows, cols, samples = page.shaped
-    dtype, read = np.dtype(f"{page.parent.byteorder}u{page.bitspersample // 8}"), page.parent.filehandle.read_array
+    dtype, read = kind_of(page).dtype.newbyteorder(page.parent.byteorder), page.parent.filehandle.read_array
     for begin in range(0, rows, step):
         shape = min(step, rows - begin), cols, samples
         offsets = [(plane * rows + begin) * cols * samples * dtype.itemsize for plane in range(planes)]
@@ -315,7 +356,9 @@ def _join_parts(page: TiffPage, decode: Callable[..., Any], parts: list[tuple[by
     rows, cols = page.imagelength, page.imagewidth
     decoded = []
     for content, number in parts:
-        part, (plane, _, row, col, _), _ = decode(content, number)
+        part, (plane, _, row, col, _), shape = decode(content or None, number)
+        if part is None:  # it is not in a sparse file
+            part = np.full(shape, nodata_of(page) or 0, kind_of(page).dtype)
         decoded.append((part[0, : rows - row, : cols - col], plane, row, col))
     begin, end = decoded[0][2], max(row + len(part) for part, _, row, _ in decoded)
     samples = np.empty((end - begin, cols, page.samplesperpixel), decoded[0][0].dtype)
@@ -323,6 +366,28 @@ def _join_parts(page: TiffPage, decode: Callable[..., Any], parts: list[tuple[by
         height, width, count = part.shape
         samples[row - begin : row - begin + height, col : col + width, plane : plane + count] = part
     return samples
+
+
+def nodata_of(page: TiffPage) -> float | None:
+    """Returns the value that GDAL's tag says is no data; None if it says none, or one that no pixel can have."""
+    try:
+        value = float(page.tags.valueof(NODATA))
+    except (TypeError, ValueError):
+        return None
+    dtype = kind_of(page).dtype
+    is_possible = dtype.kind == FLOAT or (value.is_integer() and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max)
+    return value if is_possible else None
+
+
+def declared_range(page: TiffPage) -> ValueRange | None:
+    """Returns the range of values that a page's tags declare; None if they declare none."""
+    try:
+        lows, highs = (np.ravel(page.tags.valueof(code)).astype(float) for code in (SMALLEST, LARGEST))
+        low, high = float(lows.min()), float(highs.max())
+    except (TypeError, ValueError):
+        return None
+    is_range = low < high and np.isfinite(high - low)
+    return ValueRange(low, high, dtype_limits(kind_of(page).dtype), DECLARED) if is_range else None
 
 
 def orientation_of(page: TiffPage) -> int:
@@ -334,3 +399,121 @@ def profile_of(page: TiffPage) -> bytes | None:
     """Returns the ICC profile, if the tag has the right type."""
     profile = page.tags.valueof(34675)
     return profile if isinstance(profile, bytes) else None
+
+
+class TiffImages(Images):
+    """The pages of a TIFF file that are full-size images."""
+
+    def __init__(self, pages: list[TiffPage], path: str | os.PathLike[str], warnings: list[str]) -> None:
+        """Takes pages that were checked."""
+        self._pages, self._path, self._warnings = pages, path, warnings
+        self.kinds = [kind_of(page).upright(orientation_of(page)) for page in pages]
+
+    def pages(self) -> Iterator[Page]:
+        """Yields the pages; the rows of each are to be read before the next one is."""
+        for page in self._pages:
+            warnings: list[str] = []
+            pixels, nodata = decode_page(self._path, page, warnings), nodata_of(page)
+            profile = None if page.photometric == CMYK else profile_of(page)
+            metadata = tiff_metadata(page, warnings) | {"nodata": nodata, "declared": declared_range(page)}
+            if nodata is not None and not math.isnan(nodata):
+                metadata["mask"] = _mask(decode_page(self._path, page, []), nodata)
+            upright = upright_page(pixels, orientation_of(page), profile, metadata, warnings)
+            prefix = f"page {page.index + 1}: " if len(self._pages) > 1 else ""
+            self._warnings += [prefix + warning for warning in warnings]
+            yield upright
+
+
+def _mask(pixels: Pixels, nodata: float) -> RowStream:
+    """Returns where any colour has another value than the one for no data."""
+    step = band_rows(pixels.shape, pixels.dtype)
+    bands = (pixels[begin : begin + step] != nodata for begin in range(0, pixels.shape[0], step))
+    flat = (band if band.ndim == 2 else band[..., : 3 if band.shape[2] > 2 else 1].any(axis=-1) for band in bands)
+    return RowStream(pixels.shape[:2], np.bool_, flat)
+
+
+class TiffWriter(Writer):
+    """Writes a TIFF file page by page, each in strips that are encoded in parallel."""
+
+    def __init__(self, path: Path, page_count: int) -> None:
+        """Begins no file before the first page."""
+        self._path, self._page_count = path, page_count
+        self._file: tifffile.TiffWriter | None = None
+
+    def __exit__(self, *error: object) -> None:
+        """Closes the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def write(self, page: Page, warnings: list[str]) -> None:
+        """Writes a page with its metadata."""
+        page, exif = select_metadata(page, TIFF, warnings)
+        extra = [*_measured_tags(page), *tiff_tags(page)]
+        shape, dtype = page.pixels.shape, page.pixels.dtype
+        if self._file is None:
+            big = self._page_count * math.prod(shape) * dtype.itemsize > MAX_CLASSIC_TIFF
+            self._file = tifffile.TiffWriter(self._path, bigtiff=big, byteorder="<")
+        channels = channels_of(page.pixels)
+        step = band_rows(shape, dtype)
+        with contextlib.closing(encode_tiff_strips(page.pixels, step)) as strips:
+            self._file.write(
+                strips,
+                shape=shape,
+                dtype=dtype,
+                rowsperstrip=step,
+                photometric="minisblack" if channels < 3 else "rgb",
+                planarconfig="contig" if channels > 1 else None,
+                extrasamples=["unassalpha"] if channels in (2, 4) else None,
+                compression="adobe_deflate",
+                predictor=True,
+                resolution=page.dpi or page.aspect,
+                resolutionunit="inch" if page.dpi else "none" if page.aspect else None,
+                iccprofile=page.icc_profile,
+                extratags=[*extra, *(write_tiff_exif(self._file, exif) if exif else ())],
+                software=False,
+                metadata=None,
+            )
+
+
+def _measured_tags(page: Page) -> list[tuple]:
+    """Returns the value of missing data, and the declared range, as tifffile's `extratags`."""
+    tags: list[tuple] = []
+    if page.nodata is not None:
+        tags.append((NODATA, "s", 0, f"{page.nodata:.17g}", True))
+    if page.declared is not None and page.declared.words == DECLARED:
+        tags += [(SMALLEST, "d", 1, page.declared.low, True), (LARGEST, "d", 1, page.declared.high, True)]
+    return tags
+
+
+class TiffFamily(Family):
+    """TIFF."""
+
+    rank = 30
+    extensions = frozenset({".tif", ".tiff"})
+    outputs = dict.fromkeys((".tif", ".tiff"), TIFF)
+
+    def recognizes(self, file: BinaryIO, path: str | os.PathLike[str]) -> bool:
+        """Looks at the signature."""
+        return is_tiff(file)
+
+    def size(self, file: BinaryIO, path: str | os.PathLike[str]) -> tuple[int, int]:
+        """Returns the rows and columns of the first page."""
+        file.seek(0)
+        with TiffFile(file) as tiff:
+            page = cast(TiffPage, tiff.pages[0])
+            return int(page.imagelength), int(page.imagewidth)
+
+    @contextlib.contextmanager
+    def open(
+        self, file: BinaryIO, path: str | os.PathLike[str], max_pixels: int, advice: str, warnings: list[str]
+    ) -> Iterator[TiffImages]:
+        """Opens the file with tifffile and checks all its pages."""
+        with open_tiff(file, path, max_pixels, advice, warnings) as pages:
+            yield TiffImages(pages, path, warnings)
+
+    def create(self, path: Path, extension: str, page_count: int, quality: int, source: Images | None) -> TiffWriter:
+        """Begins a file."""
+        return TiffWriter(path, page_count)
+
+
+FAMILY = TiffFamily()

@@ -14,7 +14,7 @@ from PIL import Image
 from srcnn_tf.api import upscale_image
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.images.formats import FORMATS
+from srcnn_tf.images.formats.registry import FORMATS
 from srcnn_tf.images.read import read_image
 from srcnn_tf.upscaling.image_files import upscale_files
 from srcnn_tf.upscaling.targets import find_jobs

@@ -1,0 +1,206 @@
+"""Upscales a video file: luma by the network, chroma by bicubic interpolation; all else is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import chain, count, islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+import srcnn_tf
+from srcnn_tf.config import Config
+from srcnn_tf.errors import RunError
+from srcnn_tf.images.formats.interface import MAX_PIXELS
+from srcnn_tf.images.page import as_array
+from srcnn_tf.system.files import atomic_write
+from srcnn_tf.upscaling.sizes import scaled_size, upscaling_factor
+from srcnn_tf.upscaling.targets import VIDEO_OUTPUT_EXTENSIONS, Job
+from srcnn_tf.upscaling.upscaler import Pass, Upscaler
+from srcnn_tf.upscaling.video.segments import Segments, segments_folder
+from srcnn_tf.upscaling.video.source import Source, inspect, reason
+
+try:
+    import av
+
+    from srcnn_tf.upscaling.video.encoding import Encoding, Enlarger, add_video_stream, crf_of, read_luma
+    from srcnn_tf.upscaling.video.frames import Frame, read_frames
+    from srcnn_tf.upscaling.video.streams import join
+except ImportError as error:
+    raise RunError("Videos need the package av: pip install 'srcnn_tf[video]'.") from error
+
+# Bits per pixel and frame from which on `matlab` weights restore more than `jpeg` ones: those of CRF 20 of x264, and
+# for other codecs those of the same quality. Of a codec of single frames, most.
+MILD_COMPRESSION = {"h264": 0.15, "hevc": 0.05, "vp9": 0.08, "av1": 0.05, "vp8": 0.2, "mpeg4": 0.3, "mpeg2video": 0.4}
+MILD_COMPRESSION_OF_FRAMES = 1.5
+TIME_BAR = "{l_bar}{bar}| {n:.1f} of {total:.1f} seconds of video [{elapsed}<{remaining}]"
+
+
+def upscale_video(upscaler: Upscaler, config: Config, job: Job, progress: tqdm | None = None) -> list[str]:
+    """Upscales one video.
+
+    Every frame keeps its time, and all other streams are kept where the format of the result holds them. Interrupted,
+    it is resumed by the same call. Its frames, or its time, have a progress bar.
+
+    Args:
+        upscaler: what upscales luma.
+        config: gives the size, the quality, the codec, and whether to deinterlace.
+        job: the file to read, and the one to write.
+        progress: another progress bar, which counts output megapixels.
+
+    Returns:
+        What to report: what was left out or changed, and which weights were chosen.
+
+    Raises:
+        RunError: it cannot be upscaled. There is no partial file of the result's name.
+    """
+    path, target = job
+    if target.suffix.lower() not in VIDEO_OUTPUT_EXTENSIONS:
+        expected = ", ".join(sorted(VIDEO_OUTPUT_EXTENSIONS))
+        raise RunError(f"{target}: no video format to write has this extension; use one of {expected}.")
+    source, notes = inspect(path), list[str]()
+    try:
+        size = scaled_size(source.rows, source.cols, config.scale, config.width, config.height)
+        if size[0] * size[1] > (config.max_megapixels or MAX_PIXELS / 1e6) * 1e6:
+            raise RunError(f"frames of {size[1]} x {size[0]} pixels are more than --max_megapixels allows.")
+        suited = suited_degradation(source.codec, source.bits_per_pixel)
+        passes = upscaler.passes(upscaling_factor((source.rows, source.cols), size), suited)
+    except RunError as error:
+        raise RunError(f"{path}: {error}") from error
+    if config.degradation == "auto" and passes:
+        degree = "much" if suited == "jpeg" else "little"
+        bits = source.bits_per_pixel
+        how = "without loss" if math.isinf(bits) else f"{degree}, {bits:.3f} bits per pixel"
+        notes.append(f"{passes[0].spec.degradation} weights, as it is compressed {how} ({source.codec})")
+    encoding = _choose_encoding(source, size, config, notes)
+
+    def upscale(luma: NDArray) -> NDArray:
+        return as_array(upscaler(luma, size, suited))
+
+    with segments_folder(target) as folder:
+        if target.is_file() and not config.overwrite:  # made by another process meanwhile
+            return [f"{target} already exists; --overwrite upscales it again."]
+        segments = Segments(folder, _identity(encoding, size, config, passes), encoding.rows, encoding.cols)
+        try:
+            if segments.end is None:
+                frame_notes, last_frame = list[str](), None
+                with (
+                    closing(read_frames(source, config.deinterlace, frame_notes)) as frames,
+                    closing(
+                        _write_segments(segments, frames, encoding, Enlarger(source, size, encoding), upscale)
+                    ) as done,
+                    _progress_bar(source) as bar,
+                ):
+                    for frame in done:
+                        last_frame = frame
+                        seconds = float(frame.time * source.time_base)
+                        bar.update(1 if source.frame_count else max(0, min(seconds, bar.total or seconds) - bar.n))
+                        if progress is not None:
+                            progress.update(min(size[0] * size[1] / 1e6, progress.total - progress.n))
+                if last_frame is None:
+                    raise RunError(f"{path}: no frame of it can be decoded; replace it.")
+                segments.complete(last_frame.time + last_frame.duration, frame_notes)
+            assert segments.end is not None  # they are complete
+            files = [segments.path(number) for number in range(segments.finished)]
+            with atomic_write(target) as temporary:
+                notes += [*segments.notes, *join(source, files, segments.end, encoding, target, temporary)]
+        except av.FFmpegError as error:  # no OSError, of which `atomic_write` says what to do
+            raise RunError(
+                f"{target}: cannot be encoded ({reason(error)}); choose another --codec or format."
+            ) from error
+        segments.remove()
+    return [f"{path}: {note}" for note in dict.fromkeys([*source.notes, *notes])]
+
+
+def suited_degradation(codec: str, bits_per_pixel: float) -> str:
+    """Returns the degradation whose weights suit a compressed video best.
+
+    Args:
+        codec: FFmpeg's name.
+        bits_per_pixel: of the compressed stream, per pixel of each frame.
+    """
+    return "jpeg" if bits_per_pixel < MILD_COMPRESSION.get(codec, MILD_COMPRESSION_OF_FRAMES) else "matlab"
+
+
+def _choose_encoding(source: Source, size: tuple[int, int], config: Config, notes: list[str]) -> Encoding:
+    """Chooses codec, bits and even sides, and notes what changes with them."""
+    codec = config.codec or ("h264" if source.bits == 8 else "h265")
+    bits = 8 if source.bits == 8 or codec == "h264" else 10
+    rows, cols = (side - side % 2 for side in size)
+    if (rows, cols) != size:
+        notes.append(f"{cols} x {rows} pixels, as the sides have to be even: the last row or column is left out")
+    if source.bits > bits:
+        notes.append(f"its {source.bits} bits become {bits}")
+    elif config.codec is None and bits > 8:
+        notes.append(f"encoded as H.265, as it has {bits} bits")
+    if source.has_full_chroma:
+        notes.append("its colours get half the resolution in rows and columns (4:2:0), as phones and browsers need it")
+    return Encoding(codec, bits, rows, cols, crf_of(config.quality), source)
+
+
+def _identity(encoding: Encoding, size: tuple[int, int], config: Config, passes: Sequence[Pass]) -> dict[str, Any]:
+    """Returns what determines the upscaled frames."""
+    noise, digest = np.random.default_rng(0).random((16, 16)).astype(np.float32), hashlib.sha256()
+    for each in passes:
+        for band in each.network.bands(noise):
+            digest.update(band.tobytes())
+    status = encoding.source.path.stat()
+    versions = [srcnn_tf.__version__, av.__version__, str(av.library_versions)]
+    values = {"size": size, "deinterlace": config.deinterlace, "weights": digest.hexdigest(), "versions": versions}
+    return values | {"encoding": repr(encoding), "modified": status.st_mtime_ns, "bytes": status.st_size}
+
+
+def _progress_bar(source: Source) -> tqdm:
+    """Returns a bar that counts frames; if their number is not known, seconds of the video."""
+    if source.seconds and not source.frame_count:
+        return tqdm(total=source.seconds, bar_format=TIME_BAR, disable=None, dynamic_ncols=True)
+    return tqdm(total=source.frame_count, unit=" frames", disable=None, dynamic_ncols=True)
+
+
+def _write_segments(
+    segments: Segments,
+    frames: Generator[Frame],
+    encoding: Encoding,
+    enlarger: Enlarger,
+    upscale: Callable[[NDArray], NDArray],
+) -> Generator[Frame]:
+    """Upscales the frames that are in no segment yet, encodes them, and yields all, those in segments at once."""
+    with ThreadPoolExecutor(1) as pool:  # the next frame is decoded while one is upscaled
+        ahead = _read_ahead(frames, pool)
+        for number in count():
+            part = islice(ahead, segments.frames)
+            if number < segments.finished:
+                yield from part
+                continue
+            if (first := next(part, None)) is None:
+                return
+            with (
+                atomic_write(segments.path(number)) as temporary,
+                # NUT keeps times exactly; those of decoding, which may be negative, it does not need.
+                av.open(f"file:{temporary}", "w", format="nut", options={"avoid_negative_ts": "disabled"}) as output,
+            ):
+                stream = add_video_stream(output, encoding)
+                for frame in chain([first], part):
+                    enlarged = enlarger(frame.picture, upscale(read_luma(frame.picture)))
+                    enlarged.pts, enlarged.time_base, enlarged.duration = (
+                        frame.time,
+                        encoding.source.time_base,
+                        frame.duration,
+                    )
+                    output.mux(stream.encode(enlarged))
+                    yield frame
+                output.mux(stream.encode(None))
+            segments.finished = number + 1
+
+
+def _read_ahead(frames: Iterator[Frame], pool: ThreadPoolExecutor) -> Iterator[Frame]:
+    future = pool.submit(next, frames, None)
+    while (frame := future.result()) is not None:
+        future = pool.submit(next, frames, None)
+        yield frame

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+from conftest import synthetic_image
+
+from srcnn_tf.errors import RunError, UsageError
+from srcnn_tf.images.value_range import DTYPES, data_range, dtype_range, extremes, fixed_range
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_scaling_and_back_keeps_the_values(dtype):
+    info = np.finfo(dtype) if np.dtype(dtype).kind == "f" else np.iinfo(dtype)
+    span = min(float(info.max), 1e9) / 2
+    pixels = (np.linspace(0.1, 1, 30).reshape(5, 6) * span - (span / 3 if info.min < 0 else 0)).astype(dtype)
+    values = data_range(*extremes(pixels))
+    scaled = values.scale(pixels)
+    assert (scaled.dtype, scaled.min(), scaled.max()) == (np.float32, 0, 1)
+    restored = values.unscale(scaled, dtype)
+    assert restored.dtype == dtype
+    np.testing.assert_allclose(
+        restored.astype(float), pixels.astype(float), atol=span * 2e-7, rtol=2e-3 * (dtype == "float16")
+    )
+
+
+def test_the_extremes_are_those_of_visible_finite_colours():
+    grey = np.array([[1, 5, np.nan], [np.inf, 2, 9]], np.float32)
+    assert extremes(grey) == (1, 9)
+    assert extremes(grey, np.array([[True, True, True], [True, True, False]])) == (1, 5)
+    assert extremes(np.dstack([grey, np.array([[0, 1, 1], [1, 1, 1]])])) == (2, 9)
+    assert extremes(np.full((2, 2), np.nan)) == (np.inf, -np.inf)
+    assert extremes(synthetic_image(9, 9).astype(np.int16)) == (
+        synthetic_image(9, 9).min(),
+        synthetic_image(9, 9).max(),
+    )
+
+
+def test_the_setting_decides_and_8_bits_have_all_of_their_range():
+    assert (fixed_range(None, np.uint8).high, fixed_range(None, np.uint16)) == (255, None)
+    assert (fixed_range("data", np.uint8), fixed_range("dtype", np.int16).low) == (None, -32768)
+    assert (dtype_range(np.float32).low, dtype_range(np.float32).high) == (0, 1)
+    given = fixed_range("-5,7.5", np.uint16)
+    assert (given.low, given.high, given.limits, str(given)) == (-5, 7.5, (0, 65535), "-5 to 7.5 (--value_range)")
+    assert fixed_range((1, 2), np.float32).low == 1
+    for setting in ("5,1", "1", "1,2,3", "full", "nan,1", "0,inf", (1, 1)):
+        with pytest.raises(UsageError, match="expected two numbers, LOW,HIGH"):
+            fixed_range(setting, np.uint16)
+    with pytest.raises(RunError, match="too far apart"):
+        data_range(-1.7e308, 1.7e308)
