@@ -8,6 +8,7 @@ previous    speed and memory of this checkout next to those of another commit (n
 curves      PSNR by iteration, next to the authors' own training
 compression what each of the weights gains on images of lossy formats
 contrast    what upscaling gains on data that fill a part of their range
+demo        speed of the page in the browser
 figures     the figures of docs/how-it-works.md
 ship        copies the weights of a finished run into the package
 

@@ -15,6 +15,8 @@ first_call                                  the first `srcnn_tf.upscale_image` o
 9-1-5_x2, 9-1-5_x3, 9-1-5_x4, 9-5-5_x3      the network alone on a grey float32 image, see `benchmarks.network`
 jpg_12, jpg_100, png_12, png_100, tif_1000  upscales a photograph x3 to so many megapixels: the whole process
 small_images                                upscales a folder of 1,000 images of 16 x 16 pixels: the whole process
+video, video_variable                       upscales 300 frames of 640 x 360 pixels x2, of constant and variable rate:
+                                            the whole process, which needs the packages av and imageio-ffmpeg
 testing                                     tests 100 images of 321 x 481 pixels: the whole process
 modern, reference                           trains with this recipe: patches/s, and the whole process
 """
@@ -24,6 +26,7 @@ from __future__ import annotations
 import argparse
 import csv
 import statistics
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -92,6 +95,26 @@ def small_images(folder: Path) -> Path:
     return images
 
 
+def video(rate: str, place: Place) -> Figures:
+    """Upscales a video with audio, from file to file.
+
+    With a variable rate, 60 frames per second become 10 after two seconds.
+    """
+    import imageio_ffmpeg  # with FFmpeg's program; nothing else here needs it
+
+    path = place.inputs / f"{rate}.mp4"
+    if not path.exists():
+        # FFmpeg's test pictures: 300 frames either way.
+        frames, pattern = {"constant": (12, "1"), "variable": (20, "'lt(t,4)+not(mod(n,16))'")}[rate]
+        source = f"testsrc2=s=640x360:r={25 if rate == 'constant' else 60}:d={frames}"
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-f", "lavfi", "-i", source]
+        command += ["-f", "lavfi", "-i", f"sine=d={frames}", "-vf", f"select={pattern}", "-fps_mode", "vfr"]
+        subprocess.run([*command, "-c:v", "libx264", "-c:a", "aac", path], check=True)
+    target = place.results / "upscaled.mp4"
+    figures = whole_process(place, f"--input={path}", f"--output={target}", "--scale=2")
+    return {"frames/s": 300 / figures["seconds"]} | figures
+
+
 def first_call(place: Place) -> Figures:
     """Upscales an array, from the start of Python."""
     done = run_python("-c", FIRST_CALL, checkout=place.checkout)
@@ -136,6 +159,8 @@ MEASUREMENTS: dict[str, Callable[[Place], Figures]] = {
         for extension, megapixels in (("jpg", 12), ("jpg", 100), ("png", 12), ("png", 100), ("tif", 1000))
     },
     "small_images": partial(upscale, small_images),
+    "video": partial(video, "constant"),
+    "video_variable": partial(video, "variable"),
     "testing": testing,
     "modern": partial(training, "modern"),
     "reference": partial(training, "reference"),

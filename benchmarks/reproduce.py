@@ -24,7 +24,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -192,11 +192,14 @@ def _score_factor(image: NDArray[np.uint8], factor: float) -> list[float]:
 def measure_qualities(sets: dict[str, Path]) -> list[list[str]]:
     """Upscales compressed images; returns the mean gain over bicubic interpolation, a row per network and weights."""
     rows = []
-    for config, _ in shipped():
+    configs = [config for config, _ in shipped()]
+    for config in configs:
         if config.degradation != "jpeg":
             continue
+        same = {"architecture": config.architecture, "scale": config.scale}
+        degradations = [each.degradation for each in configs if same.items() <= asdict(each).items()]
         for name, folder in sets.items():
-            for degradation in ("auto", "matlab", "jpeg"):
+            for degradation in ("auto", *sorted(set(degradations) - {"scipy"}, reverse=True)):
                 print(f"Upscaling {name} by {config.scale}, {degradation}.", file=sys.stderr, flush=True)
                 test = replace(config, input=".", weights=None, degradation=degradation, overwrite=True)
                 gains = [f"{_gain(folder, quality, test):+.2f}" for quality in QUALITIES]

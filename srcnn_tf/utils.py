@@ -22,7 +22,7 @@ from srcnn_tf.config import Config
 from srcnn_tf.degradation import degrade, jpeg, random_compression
 from srcnn_tf.errors import RunError
 from srcnn_tf.images.color import Floats, to_channels, to_luma, to_three_channels
-from srcnn_tf.images.read import IMAGE_EXTENSIONS, read_image
+from srcnn_tf.images.read import is_image_file, read_image
 from srcnn_tf.images.value_range import Setting
 from srcnn_tf.patch_file import (
     CHUNK,
@@ -49,7 +49,7 @@ def prepare_data(directory: str | os.PathLike[str]) -> list[Path]:
     Raises:
         RunError: a folder may not be read.
     """
-    found = find_files(directory, IMAGE_EXTENSIONS)
+    found = find_files(directory, is_image_file)
     if found.problems:
         raise RunError(found.problems[0])
     return found.files

@@ -48,10 +48,14 @@ def describe(name):
     return ffmpeg("-i", f"file:{name}")[1]
 
 
-def times(name, stream="v:0", decoded=False):
-    """Times in seconds of the packets of a stream, or of its decoded frames, in the order in which they are shown."""
+def times(name, stream="v:0", decoded=False, absolute=False):
+    """Times in seconds of the packets of a stream, or of its decoded frames, in the order in which they are shown.
+
+    FFmpeg counts from the start of the file, which audio may make negative; `absolute` gives what the file has.
+    """
+    copied = "-copyts" if absolute else ""
     how = "-fps_mode passthrough -enc_time_base demux" if decoded else "-c copy"
-    text = ffmpeg("-loglevel error", f"-i file:{name}", f"-map 0:{stream} {how} -f framecrc -")[0].decode()
+    text = ffmpeg("-loglevel error", copied, f"-i file:{name}", f"-map 0:{stream} {how} -f framecrc -")[0].decode()
     base = Fraction(*map(int, re.search(r"#tb 0: (\d+)/(\d+)", text).groups()))
     return sorted(float(int(line.split(",")[2]) * base) for line in text.splitlines() if line[0] != "#")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.images.read import IMAGE_EXTENSIONS
+from srcnn_tf.images.read import IMAGE_EXTENSIONS, is_image_file
 from srcnn_tf.system.files import atomic_write
 from srcnn_tf.system.folders import find_files
 from srcnn_tf.utils import prepare_data
@@ -49,7 +49,7 @@ def find_images(config: Config, flag: str, problems: list[str] | None = None) ->
         RunError: there are no images, and the folder is not the default one or holds something else.
     """
     directory = Path(getattr(config, flag))
-    found = find_files(directory, IMAGE_EXTENSIONS)
+    found = find_files(directory, is_image_file)
     images = exclude_results(found.files, directory, config.sample_dir)
     found.results += len(found.files) - len(images)
     if (directory / "samples").is_dir():

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from srcnn_tf.images.color import to_uint8
 from srcnn_tf.images.decode import open_file
+from srcnn_tf.images.formats.dicom import is_unnamed_dicom
 from srcnn_tf.images.formats.registry import INPUT_EXTENSIONS, family_of
 from srcnn_tf.images.library_errors import quiet
 from srcnn_tf.images.page import as_array
@@ -73,6 +74,11 @@ def declared_size(path: str | os.PathLike[str]) -> tuple[int, int]:
             return family_of(file, path).size(file, path)
     except Exception:  # `read_image` reports it
         return 0, 0
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether a file is an image by its name; DICOM files, which often have no extension, by their content."""
+    return path.suffix.lower() in IMAGE_EXTENSIONS or is_unnamed_dicom(path)
 
 
 def fingerprint(paths: Iterable[Path], directory: str | os.PathLike[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,9 +23,9 @@ class Found:
     """What is in a folder.
 
     Attributes:
-        files: those of the endings that are looked for, sorted by path.
+        files: those that are looked for, sorted by path.
         others: number of other files, by ending.
-        results: number of files with these endings that this program made.
+        results: number of files that are looked for and that this program made.
         problems: what could not be searched.
     """
 
@@ -42,7 +42,7 @@ class Found:
         return f"Left out of the files below {directory}: {', '.join(parts)}." if parts else ""
 
 
-def find_files(directory: str | os.PathLike[str], extensions: Collection[str]) -> Found:
+def find_files(directory: str | os.PathLike[str], is_wanted: Callable[[Path], bool]) -> Found:
     """Searches a folder and its subfolders.
 
     Linked folders are searched too, each folder once, so that a circular link ends. Not looked at are hidden files and
@@ -50,7 +50,7 @@ def find_files(directory: str | os.PathLike[str], extensions: Collection[str]) -
 
     Args:
         directory: the folder. One that does not exist holds nothing.
-        extensions: endings that are looked for, in lower case with their dot.
+        is_wanted: tells whether a file is looked for, by its name, or where that says nothing by its content.
     """
     found, visited = Found(), set[str]()
 
@@ -66,16 +66,16 @@ def find_files(directory: str | os.PathLike[str], extensions: Collection[str]) -
         subfolders[:] = [name for name in subfolders if is_new and not _is_ignored(name, SYSTEM_FOLDERS)]
         origins = read_origins(folder) if is_new else {}
         for name in names if is_new else ():
-            ending = Path(name).suffix.lower()
+            path = Path(folder, name)
             if _is_ignored(name, SYSTEM_FILES):
                 continue
-            if ending in extensions:
+            if is_wanted(path):
                 if name in origins:
                     found.results += 1
                 else:
-                    found.files.append(Path(folder, name))
-            elif name not in origins and Path(name).stem.lower() != "readme":
-                found.others[ending or "without an ending"] += 1
+                    found.files.append(path)
+            elif name not in origins and path.stem.lower() != "readme":
+                found.others[path.suffix.lower() or "without an ending"] += 1
     found.files.sort(key=lambda path: path.parts)  # on Windows, paths compare without regard to case
     return found
 

@@ -17,7 +17,7 @@ from srcnn_tf.datasets.samples import exclude_results
 from srcnn_tf.errors import RunError, UsageError
 from srcnn_tf.images.formats.interface import MAX_PIXELS, Kind
 from srcnn_tf.images.formats.registry import FORMATS, OUTPUT_EXTENSIONS, holding_extension, output_extension
-from srcnn_tf.images.read import IMAGE_EXTENSIONS
+from srcnn_tf.images.read import IMAGE_EXTENSIONS, is_image_file
 from srcnn_tf.images.reader import page_kinds
 from srcnn_tf.system.files import shortened
 from srcnn_tf.system.folders import find_files
@@ -133,7 +133,7 @@ def _find_sources(config: Config, plan: Plan, origins: Origins) -> dict[Path, Pa
             if not named.is_dir():
                 sources.setdefault(named, None)
                 continue
-            found = find_files(named, IMAGE_EXTENSIONS | VIDEO_EXTENSIONS)
+            found = find_files(named, lambda path: path.suffix.lower() in VIDEO_EXTENSIONS or is_image_file(path))
             files = exclude_results(found.files, named, output_folder(config))
             found.results += len(found.files) - len(files)
             sources |= dict.fromkeys((file for file in files if file not in sources), named)
@@ -208,7 +208,8 @@ def _target(source: Path, folder: Path | None, config: Config, origins: Origins)
 
 
 def _name(source: Path, ending: str, extension: str) -> str:
-    return shortened(source.stem, ending + extension) + ending + extension
+    stem = source.name if source.suffix[1:].isdecimal() else source.stem  # an identifier, of DICOM
+    return shortened(stem, ending + extension) + ending + extension
 
 
 def wanted_extension(source: Path, config: Config) -> str:

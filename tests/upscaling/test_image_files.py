@@ -44,7 +44,7 @@ def save_jpeg_weights(scale=3):
         ("a.jpg", {"quality": 60}, "jpeg", "jpeg weights, as it is compressed (JPEG quality 60)"),
         ("a.jpg", {"quality": 99}, "matlab", "matlab weights, as it is hardly compressed (JPEG quality 99)"),
         ("a.jpg", {"quality": 80, "progressive": True, "subsampling": "4:4:4"}, "jpeg", "jpeg weights"),
-        ("a.webp", {"quality": 10}, "jpeg", "jpeg weights, as it is compressed (JPEG quality 6"),
+        ("a.webp", {"quality": 10}, "jpeg", "jpeg weights, as it is compressed (JPEG quality "),
         ("a.webp", {"lossless": True}, "matlab", ""),
         ("a.png", {}, "matlab", ""),
         ("a.tif", {}, "matlab", ""),

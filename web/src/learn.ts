@@ -1,8 +1,9 @@
 /** Shows the network at work on the region of the small image that is chosen by pointer or keys. */
 
 import { type NetworkFile, decodeWeights } from "./network";
-import { type Pool, type Source, tileOf } from "./pool";
+import { type Pool, tileOf } from "./pool";
 import { type Range, crop } from "./resample";
+import type { Source } from "./worker";
 
 const SIDE = 24; // rows and columns of the region, in small pixels
 const [map, box] = ["map", "box"].map((id) => document.getElementById(id)!);
@@ -32,12 +33,7 @@ export function learn({ workers: [worker] }: Pool, file: NetworkFile, source: So
   const [filters] = decodeWeights(file);
   draw("map", values, cols);
   draw("filters", filters, sizes[0], counts[0], highest(filters) / 2, -highest(filters) / 2);
-  const [f1, f2, f3] = sizes.map((size) => `${size} x ${size}`);
-  const wide = sizes[1] > 1 ? ` in the ${f2} pixels around it` : "";
-  const texts: Record<string, unknown> = { f1, f2: wide, f3, n1: counts[0], n2: counts[1] };
-  for (const element of document.querySelectorAll<HTMLElement>("[data-number]")) {
-    element.textContent = String(texts[element.dataset.number!]);
-  }
+  document.body.dataset.network = [...sizes, ...counts].join("-"); // some sentences are about one of them
   let [isBusy, wanted] = [false, [0, 0]];
   const show = async (...corner: number[]) => {
     wanted = corner.map((at, axis) => Math.round(Math.max(0, Math.min(at, [rows, cols][axis] - SIDE))));
@@ -47,10 +43,10 @@ export function learn({ workers: [worker] }: Pool, file: NetworkFile, source: So
     const [down, across] = shown.map((at, axis): Range => [at, Math.min(at + SIDE, [rows, cols][axis])]);
     const shares = [down[0] / rows, 1 - across[1] / cols, 1 - down[1] / rows, across[0] / cols];
     box.style.inset = shares.map((share) => `${100 * share}%`).join(" ");
-    const large = [down, across].map((range) => range.map((at) => at * scale) as Range);
+    const [tall, wide] = [down, across].map((range) => range.map((at) => at * scale) as Range);
     const width = across[1] - across[0];
     await worker.use(file);
-    const { bicubic, restored, features } = await worker.upscale(tileOf(source, file, large[0], large[1]), true);
+    const { bicubic, restored, features } = await worker.upscale(file.name, tileOf(source, file, tall, wide), true);
     draw("small", crop(values, cols, down, across), width);
     draw("interpolated", bicubic, scale * width);
     draw("added", restored.map((value, at) => value - bicubic[at]), scale * width, 1, 0.25, -0.25);

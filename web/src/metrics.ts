@@ -8,15 +8,9 @@ export const FULL = { weights: [76.245, 149.685, 29.07], black: 0, gain: 1 };
 export const GREY = { weights: [255, 0, 0], black: 0, gain: 1 }; // an image stored with one channel is its own luma
 const BAND = 256; // rows that are scored at a time, for the memory
 
-/** Returns the luma of a pixel, in 0..255. */
-export function lumaOf(pixels: Uint8ClampedArray, at: number, { weights, black }: typeof STUDIO): number {
-  return weights.reduce((luma, weight, i) => luma + (weight * pixels[4 * at + i]) / 255, black);
-}
-
-/** Converts a value in [0, 1] to 0..255; halves are rounded up. */
-export function toByte(value: number): number {
-  return Math.floor(Math.min(Math.max(value, 0), 1) * 255 + 0.5);
-}
+export const lumaOf = (pixels: Uint8ClampedArray, at: number, { weights, black }: typeof STUDIO) =>
+  weights.reduce((luma, weight, i) => luma + (weight * pixels[4 * at + i]) / 255, black);
+export const toByte = (value: number) => Math.floor(Math.min(Math.max(value, 0), 1) * 255 + 0.5); // halves up
 
 /** Scores luma against that of the original, `scale` pixels shaved from each side. */
 export function score(image: Uint8Array, original: Uint8Array, cols: number, scale: number) {

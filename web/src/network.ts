@@ -7,28 +7,22 @@
 import { type Tensor4D, dispose, fused, tensor1d, tensor4d, tidy } from "@tensorflow/tfjs-core";
 import { type Floats, makePlane } from "./resample";
 
-/** A network in the page's script element `weights`; srcnn_tf/export.py writes it. */
-export interface NetworkFile {
-  name: string;
-  scale: number;
-  degradation: string;
-  margin: number; // interpolated pixels that it takes from each side
-  sizes: number[]; // of the filters of the three layers
-  counts: number[]; // of the filters of the first two
-  weights: string; // kernels (row, col, input, output) and biases in turn, float32, base64
-}
+/**
+ * A network in the page's script element `weights`, which srcnn_tf/export.py writes: margin says how many interpolated
+ * pixels it takes from each side, and weights are kernels (row, col, input, output) and biases, float32 in base64.
+ */
+export type NetworkFile = { name: string; scale: number; degradation: string; margin: number } & Layers;
+type Layers = { sizes: number[]; counts: number[]; weights: string };
 
 /** Returns the kernels and biases of the three layers, in turn. */
-export function decodeWeights({ sizes, counts, weights }: NetworkFile): Floats[] {
+export function decodeWeights({ sizes, counts, weights }: Layers): Floats[] {
   const [numbers, channels] = [new Float32Array(decodeBase64(weights)), [1, ...counts, 1]];
   const lengths = sizes.flatMap((size, i) => [size * size * channels[i] * channels[i + 1], channels[i + 1]]);
   let end = 0;
   return lengths.map((length) => numbers.slice(end, (end += length)));
 }
 
-export function decodeBase64(text: string): ArrayBuffer {
-  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer;
-}
+export const decodeBase64 = (text: string) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
 
 /** Returns a function from luma, `width` pixels a row, to restored luma and, if wanted, the two layers before it. */
 export function makeNetwork(file: NetworkFile) {

@@ -26,8 +26,7 @@ function choose({ jpegQuality }: Picture): [NetworkFile, string] {
   const suited = Object.entries(AUTOMATIC_LIMITS).find(([, limit]) => quality !== undefined && quality < limit)?.[0];
   const names = suited ? [suited, ...Object.keys(AUTOMATIC_LIMITS), "matlab"] : ["matlab"];
   const fitting = networks.filter((network) => network.scale === Number(scale.value));
-  const wanted = names.map((name) => fitting.find(({ degradation }) => degradation === name));
-  const network = wanted.find((found) => found) ?? fitting[0];
+  const [network] = names.flatMap((name) => fitting.filter(({ degradation }) => degradation === name)).concat(fitting);
   const why = `, as it is ${suited ? "" : "hardly "}compressed (JPEG quality ${quality?.toFixed()})`;
   return [network, `${network.degradation} weights${quality && fitting.length > 1 ? why : ""}`];
 }
@@ -71,8 +70,8 @@ async function run(taken?: File): Promise<void> {
     if (!truth) version.value = "bicubic";
     view.style.setProperty("--cols", String(cols / devicePixelRatio));
     learn(pool, network, source);
-    const lumas = { bicubic: new Uint8Array(rows * cols), SRCNN: new Uint8Array(rows * cols) };
-    const begin = performance.now();
+    const [length, begin] = [originalLuma?.length ?? 0, performance.now()];
+    const lumas = { bicubic: new Uint8Array(length), SRCNN: new Uint8Array(length) };
     await upscaleTiles(pool, network, source, signal, ({ rows: [top], cols: [left, right] }, upscaled, share) => {
       result.putImageData(new ImageData(upscaled.pixels, right - left), left, top);
       for (let at = 0; at < upscaled.restored.length && originalLuma; at++) {

@@ -1,10 +1,11 @@
 /** Reads an image file as the browser does, and what the browser does not say: is it grey, how is it compressed? */
 
+import { quantizer } from "./vp8";
+
 export type Picture = Awaited<ReturnType<typeof readPicture>>;
 
 const LUMA_TABLE_SUM = 3688; // of the 64 numbers in table K.1 of the JPEG standard
 const FILL = 8; // pixels that the filters reach from a visible one
-const WEBP_QUALITY = 80; // stands for all lossy WebP files, as they do not say theirs
 
 /** Reads an image file, upright, as RGBA; of a large image the middle, of at most `maxPixels`. */
 export async function readPicture(file: File, maxPixels: number) {
@@ -38,7 +39,8 @@ function inspect(bytes: DataView) {
     found.isGrey = "\x00\x04".includes(text[25]); // the colour type
     if (text[24] === "\x10") found.notes.push("its 16 bits are rounded to 8");
   }
-  if (text.startsWith("WEBP", 8) && /VP8[ L]/.exec(text)?.[0] === "VP8 ") found.jpegQuality = WEBP_QUALITY;
+  const chunk = text.startsWith("WEBP", 8) ? text.search("VP8[ L]") : -1;
+  if (text[chunk + 3] === " " && chunk > 0) found.jpegQuality = 99 - 0.39 * quantizer(bytes, chunk + 8);
   const isJpeg = bytes.byteLength > 2 && bytes.getUint16(0) === 0xffd8;
   for (let at = 2; isJpeg && at + 70 < bytes.byteLength; at += 2 + bytes.getUint16(at + 2)) {
     const marker = bytes.getUint8(at + 1);

@@ -3,11 +3,10 @@
 import { type Remote, wrap } from "comlink";
 import { type NetworkFile, decodeBase64 } from "./network";
 import { type Plane, type Range, neededPart } from "./resample";
-import type { Api, Tile } from "./worker";
+import type { Api, Source, Tile } from "./worker";
 
 const TILE = 240; // rows and columns of the upscaled image; larger ones are not faster, and a phone has little memory
 
-export type Source = Omit<Tile, "rows" | "cols">; // a small image as planes, and how it is upscaled
 export type Pool = { workers: Remote<Api>[]; description: string };
 type OnTile = (tile: Tile, upscaled: Awaited<ReturnType<Api["upscale"]>>, share: number) => void;
 
@@ -43,7 +42,7 @@ export async function upscaleTiles(pool: Pool, file: NetworkFile, source: Source
     await worker.use(file);
     while (next < down * across && !stop.aborted) {
       const tile = tileOf(source, file, range(Math.floor(next / across), rows), range(next++ % across, cols));
-      const upscaled = await worker.upscale(tile);
+      const upscaled = await worker.upscale(file.name, tile);
       if (!stop.aborted) onTile(tile, upscaled, ++done / (down * across));
     }
   }));

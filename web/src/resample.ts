@@ -2,10 +2,8 @@
 
 export type Floats = Float32Array<ArrayBuffer>;
 export type Range = [begin: number, end: number]; // the end is not in it
-/** What lies beyond the edges: upscaling mirrors the small image, testing repeats the edge pixels of both images. */
-export type Edges = "mirror" | "repeat";
-/** Which input rows make an output row, and with what weights. */
-export type Taps = { index: number; weight: number }[];
+export type Edges = "mirror" | "repeat"; // beyond them, upscaling mirrors the small image, testing repeats pixels
+export type Taps = { index: number; weight: number }[]; // the input rows that make an output row
 
 /** One channel of an image of `rows` x `cols` pixels, in [0, 1], or `width` columns of it, from `top` and `left` on. */
 export type Plane = { rows: number; cols: number; top: number; left: number; width: number; values: Floats };

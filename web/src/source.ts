@@ -3,8 +3,8 @@
 import { FULL, GREY, STUDIO, lumaOf, toByte } from "./metrics";
 import type { NetworkFile } from "./network";
 import type { Picture } from "./picture";
-import type { Source } from "./pool";
 import { type Plane, crop, makePlane, resample } from "./resample";
+import type { Source } from "./worker";
 
 /** Returns the planes; for a test, which leaves alpha out, also the original image and its luma. */
 export function makeSource(picture: Picture, file: NetworkFile, isTest: boolean) {

@@ -1,6 +1,6 @@
 /** The worker: what takes long, so that the page stays responsive. */
 
-import { env, ready, registerKernel, setBackend } from "@tensorflow/tfjs-core";
+import { env, registerKernel, setBackend } from "@tensorflow/tfjs-core";
 import { setWasmPaths } from "@tensorflow/tfjs-backend-wasm/dist/base";
 import { fusedConv2DConfig as wasmConvolution } from "@tensorflow/tfjs-backend-wasm/dist/kernels/FusedConv2D";
 import { setWebGLContext } from "@tensorflow/tfjs-backend-webgl/dist/base";
@@ -10,18 +10,11 @@ import { score, toByte } from "./metrics";
 import { type NetworkFile, makeNetwork } from "./network";
 import { type Edges, type Plane, type Range, crop, resample } from "./resample";
 
-/** A rectangle of the upscaled image, and the parts of the small planes that it depends on. */
-export interface Tile {
-  colors: Plane[]; // one or three
-  luma: Plane;
-  alpha?: Plane;
-  gain: number; // by how much colours change with luma
-  edges: Edges;
-  rows: Range;
-  cols: Range;
-}
+/** Planes that are upscaled, one or three of colours, which change by `gain` where luma changes by 1. */
+export type Source = { colors: Plane[]; luma: Plane; alpha?: Plane; gain: number; edges: Edges };
+export type Tile = Source & { rows: Range; cols: Range }; // parts of the planes, for this part of the upscaled image
 
-let file: NetworkFile, restore: ReturnType<typeof makeNetwork>;
+const networks: Record<string, { file: NetworkFile; restore: ReturnType<typeof makeNetwork> }> = {};
 
 const api = {
   /** Starts WebGL, or returns why not. Without a graphics card, it must be wanted. */
@@ -30,8 +23,7 @@ const api = {
     if (!context) return "this browser has no WebGL 2";
     const names = context.getExtension("WEBGL_debug_renderer_info");
     const renderer = context.getParameter(names?.UNMASKED_RENDERER_WEBGL ?? context.RENDERER);
-    const isSoftware = /swiftshader|llvmpipe|software|basic render/i.test(renderer);
-    if (isSoftware && !isSoftwareWanted) return "this browser's WebGL uses no graphics card";
+    if (!isSoftwareWanted && /swiftshader|llvmpipe|software|basic render/i.test(renderer)) return "no graphics card";
     setWebGLContext(2, context as unknown as WebGLRenderingContext);
     if (!env().getBool("WEBGL_RENDER_FLOAT32_CAPABLE")) return "this browser's WebGL does not compute in 32 bits";
     registerKernel(webglConvolution);
@@ -44,21 +36,21 @@ const api = {
     setWasmPaths("", true);
     registerKernel(wasmConvolution);
     await setBackend("wasm");
-    await ready();
   },
 
-  use(chosen: NetworkFile) {
-    if (chosen.name !== file?.name) [file, restore] = [chosen, makeNetwork(chosen)];
+  use(file: NetworkFile) {
+    networks[file.name] ??= { file, restore: makeNetwork(file) };
   },
 
   /** Returns RGBA, luma, and features if wanted. Colour is a residual, as in srcnn_tf/upscaling/polyphase.py. */
-  async upscale(tile: Tile, areFeaturesWanted = false) {
-    const [{ rows, cols, gain }, { margin }] = [tile, file];
+  async upscale(network: string, tile: Tile, areFeaturesWanted = false) {
+    const { file: { scale, margin }, restore } = networks[network];
+    const { rows, cols, gain, edges } = tile;
     const around = ([begin, end]: Range): Range => [begin - margin, end + margin];
-    const interpolated = resample(tile.luma, file.scale, around(rows), around(cols), tile.edges);
+    const interpolated = resample(tile.luma, scale, around(rows), around(cols), edges);
     const [height, width] = [rows[1] - rows[0], cols[1] - cols[0]];
     const pending = restore(interpolated, width + 2 * margin, areFeaturesWanted);
-    const interpolate = (plane: Plane) => resample(plane, file.scale, rows, cols, tile.edges);
+    const interpolate = (plane: Plane) => resample(plane, scale, rows, cols, edges);
     const [colors, alpha] = [tile.colors.map(interpolate), tile.alpha && interpolate(tile.alpha)];
     const bicubic = crop(interpolated, width + 2 * margin, [margin, height + margin], [margin, width + margin]);
     const [restored, ...features] = await pending;

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -395,7 +396,7 @@ class DicomFamily(Family):
 
     rank = 10
     extensions = frozenset({".dcm", ".dicom", ".ima"} if PYDICOM else ())
-    outputs = dict.fromkeys((".dcm", ".dicom", ".ima"), DICOM)
+    outputs = MappingProxyType({".dcm": DICOM})
     needs_source = True
 
     def recognizes(self, file: BinaryIO, path: str | os.PathLike[str]) -> bool:
@@ -433,6 +434,19 @@ class DicomFamily(Family):
         """Begins a file."""
         assert isinstance(source, DicomImages)
         return DicomWriter(path, page_count, source)
+
+
+def is_unnamed_dicom(path: Path) -> bool:
+    """Tells whether a file without an extension, or with a number for one, as in an identifier, is DICOM."""
+    if not (path.suffix == "" or path.suffix[1:].isdecimal()) or path.name == "DICOMDIR":
+        return False
+    try:
+        if not path.is_file():  # opening a pipe would wait forever
+            return False
+        with open(path, "rb") as file:
+            return FAMILY.recognizes(file, path)
+    except OSError:
+        return False
 
 
 def _read(file: BinaryIO, **options: Any) -> Any:

@@ -43,7 +43,7 @@ def writing_family(path: Path, source: Images | None) -> Family:
     own = [family for family in families if source is not None and source.family is family]
     general = [family for family in families if not family.needs_source]
     if not families:
-        known = ", ".join(sorted(FORMATS))
+        known = ", ".join(sorted(name for each in FAMILIES if not each.needs_source for name in each.outputs))
         raise RunError(f"{path}: no image format to write has this extension; use one of {known}.")
     if not own and not general:
         name = FORMATS[extension].name

@@ -147,7 +147,7 @@ def add_video_stream(container: av.container.OutputContainer, encoding: Encoding
         context.thread_count = cores() + (cores() + 1) // 2  # as many as x264 chooses for so many cores
     if encoding.codec == "h265" and container.format.name in ("mp4", "mov"):
         context.codec_tag = "hvc1"  # Apple's players take no other
-    os.environ["SVT_LOG"] = "1"  # of SVT-AV1: nothing but errors goes to the terminal
+    os.environ["SVT_LOG"] = "0"  # of SVT-AV1: nothing goes to the terminal
     av.logging.set_level(av.logging.ERROR)
     try:
         with av.logging.Capture() as lines:

@@ -54,7 +54,7 @@ def read_frames(source: Source, is_deinterlaced: bool, notes: list[str]) -> Gene
         stream = video_stream(container)
         assert stream is not None  # as `inspect` has found it
         set_threads(stream)
-        timeline, preparation = _Timeline(source, notes), _Preparation(source, is_deinterlaced, notes)
+        timeline, preparation = _Timeline(source), _Preparation(source, is_deinterlaced, notes)
         others = [one for one in container.streams.audio if one.codec_context is not None]
         for packet in read_packets(container, [stream, *others], notes):
             if packet.stream.index == stream.index:
@@ -65,6 +65,7 @@ def read_frames(source: Source, is_deinterlaced: bool, notes: list[str]) -> Gene
         for frame in decode(stream, None):
             yield from preparation(frame, *timeline(frame))
         yield from preparation.finish()
+        notes += timeline.holes()
 
 
 class _Timeline:
@@ -74,11 +75,13 @@ class _Timeline:
         is_damaged: whether a packet since the last frame is damaged.
     """
 
-    def __init__(self, source: Source, notes: list[str]) -> None:
-        self._base, self._notes = source.time_base, notes
+    def __init__(self, source: Source) -> None:
+        self._base = source.time_base
         self._usual = max(1, round(1 / source.rate / source.time_base))  # ticks a frame
         self._end: int | None = None  # of the last frame, as its duration says
         self._last = -1  # no time is negative
+        self._gaps: list[tuple[int, int, bool]] = []  # begin, end, and whether something is damaged there
+        self._frames = self._irregular = 0
         self.is_damaged = False
 
     def __call__(self, frame: av.VideoFrame) -> tuple[int, int]:
@@ -87,12 +90,21 @@ class _Timeline:
         if time is None:
             time = 0 if self._end is None else self._end
         time = max(time, self._last + 1)
-        if self._end is not None and (time - self._end) * self._base > GAP and (self.is_damaged or frame.is_corrupt):
-            begin, end = (clock_time(float(ticks * self._base)) for ticks in (self._end, time))
-            self._notes.append(f"is damaged: no frame can be decoded from {begin} to {end}")
         duration = frame.duration or self._usual
+        if self._end is not None and (time - self._end) * self._base > GAP:
+            self._gaps.append((self._end, time, self.is_damaged or frame.is_corrupt))
+        elif self._end is not None:
+            self._irregular += abs(time - self._end) > duration / 2
+        self._frames += 1
         self._last, self._end, self.is_damaged = time, time + duration, False
         return time, duration
+
+    def holes(self) -> list[str]:
+        """Names the holes. In a video whose frames come irregularly, a long gap is none."""
+        is_regular = 10 * self._irregular < self._frames
+        gaps = [(begin, end) for begin, end, is_damaged in self._gaps if is_regular or is_damaged]
+        in_seconds = [[clock_time(float(ticks * self._base)) for ticks in gap] for gap in gaps]
+        return [f"has a hole: no frame from {begin} to {end}" for begin, end in in_seconds]
 
 
 class _Preparation:

@@ -97,13 +97,7 @@ def segments_folder(target: Path) -> Iterator[Path]:
     digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]
     folder = target.with_name(f".{target.stem[:40]}-{digest}.segments")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            print_line(f"{target}: waiting for another process that makes it.")
-            lock.acquire()
+        lock = _lock(folder, target)
     except OSError as error:
         raise RunError(
             f"{target}: cannot be written ({error.strerror or error}); permit writing there, or choose another path."
@@ -114,3 +108,21 @@ def segments_folder(target: Path) -> Iterator[Path]:
         if not any(folder.glob("*.nut")):  # nothing to resume
             shutil.rmtree(folder, ignore_errors=True)
         lock.release()
+
+
+def _lock(folder: Path, target: Path) -> filelock.BaseFileLock:
+    """Locks a folder, which it creates."""
+    lock, is_told = filelock.FileLock(folder / ".lock"), False
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0.1)
+            if (folder / ".lock").exists():
+                return lock
+            lock.release()  # the process that had it has removed the folder
+        except FileNotFoundError:  # likewise
+            continue
+        except filelock.Timeout:
+            if not is_told:
+                print_line(f"{target}: waiting for another process that makes it.")
+            is_told = True

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import math
+import statistics
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +39,8 @@ IMAGE_BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"hevc", b"heim", 
 NOT_VIDEOS = frozenset({"tty", "image2", "hls", "dash", "concat", "sdp", "rtsp", "imf"})
 TS_DISCONT = 0x0200  # FFmpeg's flag of a format whose times may jump
 JUMP, JUMP_BACK = 10, 0.25  # seconds: times of joined recordings jump by more; a hole in one is shorter
-GAP = 1  # seconds without any packet that are a hole in a file
+PROBED = 25  # frames whose quantizers say how much a video is compressed
+GAP = 1  # seconds without a frame that are a hole, and that a file ends early
 
 # Side data of frames that cannot be given to the encoders, or would be wrong in an upscaled frame.
 LEFT_OUT = {
@@ -86,6 +89,7 @@ class Source:
         frame_count: number of frames, if the file says so.
         seconds: duration, if the file says so.
         bits_per_pixel: of the compressed stream, per pixel of each frame.
+        quantizer: mean of the first frames of H.264 (QP), 0 to 51.
         mastering: HDR10's static metadata: colour volume of the mastering display, and light levels, if there are any.
         notes: what is left out.
     """
@@ -106,6 +110,7 @@ class Source:
     frame_count: int | None
     seconds: float | None
     bits_per_pixel: float
+    quantizer: float | None
     mastering: Mastering
     notes: tuple[str, ...]
 
@@ -224,8 +229,13 @@ def inspect(path: Path) -> Source:
         if stream.codec_context is None:
             raise RunError(f"{path}: there is no decoder for its video; convert it to another format.")
         set_threads(stream)
-        frame = _first_frame(path, container, stream)
-        return _describe(path, container, stream, frame)
+        stream.codec_context.options = {"export_side_data": "venc_params"}  # of H.264, quantizers
+        frames = islice(_first_frames(path, container, stream), PROBED)
+        if (frame := next(frames, None)) is None:
+            raise RunError(f"{path}: no frame of it can be decoded; replace it.")
+        found = [_quantizer(one) for one in chain([frame], frames)]
+        known = [quantizer for quantizer in found if quantizer is not None]
+        return _describe(path, container, stream, frame, statistics.mean(known) if known else None)
 
 
 def set_threads(stream: VideoStream) -> None:
@@ -234,15 +244,22 @@ def set_threads(stream: VideoStream) -> None:
     stream.thread_count = cores()
 
 
-def _first_frame(path: Path, container: InputContainer, stream: VideoStream) -> VideoFrame:
+def _first_frames(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     for packet in read_packets(container, [stream], []):
         if packet.has_sidedata("encryption_info") or _tag(stream) in ("drmi", "encv"):
             raise RunError(f"{path}: is encrypted (DRM), so that no frame can be decoded; give a file that is not.")
-        if frames := decode(stream, packet):
-            return frames[0]
-    if frames := decode(stream, None):
-        return frames[0]
-    raise RunError(f"{path}: no frame of it can be decoded; replace it.")
+        yield from decode(stream, packet)
+    yield from decode(stream, None)
+
+
+def _quantizer(frame: VideoFrame) -> float | None:
+    """Returns the mean quantizer of a frame of H.264, as for 8 bits."""
+    if (found := next((side for side in _sides(frame) if side.type.name == "VIDEO_ENC_PARAMS"), None)) is None:
+        return None
+    if found.codec_type.name != "H264":
+        return None
+    base = float(found.qp_map().mean()) if found.nb_blocks else float(found.qp)
+    return base - 6 * (frame.format.components[0].bits - 8)
 
 
 def _tag(stream: VideoStream) -> str:
@@ -270,9 +287,9 @@ def read_packets(container: InputContainer, streams: Sequence[Stream], notes: li
     Args:
         container: an open file.
         streams: of it.
-        notes: gets a line on a hole in the file, and on an early end.
+        notes: gets a line on times that jump, and on an early end.
     """
-    clock = Clock(container, streams)
+    clock = Clock(container)
     packets = container.demux(list(streams))
     while True:
         try:
@@ -285,7 +302,10 @@ def read_packets(container: InputContainer, streams: Sequence[Stream], notes: li
         if packet.size:  # those without content, at the end, would flush the decoders
             clock.shift(packet, notes)
             yield packet
-    seconds = (container.duration or 0) / 1e6
+    durations = [float(one.duration * one.time_base) for one in streams if one.duration and one.time_base]
+    if container.format.name == "avi":  # its durations are what is there; its numbers of frames, what should be
+        durations += [float(one.frames / one.average_rate) for one in container.streams.video if one.average_rate]
+    seconds = max([(container.duration or 0) / 1e6, *durations])
     if seconds - clock.reached > GAP:
         notes.append(f"ends early, at {clock_time(clock.reached)} of {clock_time(seconds)}")
 
@@ -296,14 +316,12 @@ class Clock:
 
     Attributes:
         container: an open file.
-        streams: those whose packets it sees.
         offset: seconds that are added to each time.
         reached: the end of all packets so far, in seconds.
         ends: that of each stream.
     """
 
     container: InputContainer
-    streams: Sequence[Stream]
     offset: float = 0.0
     reached: float = 0.0
     ends: dict[int, float] = field(default_factory=dict)
@@ -312,10 +330,9 @@ class Clock:
         """Begins at the start of the file."""
         self.offset = -(self.container.start_time or 0) / 1e6
         self._jumps = bool(self.container.format.flags & TS_DISCONT)
-        self._is_continuous = any(stream.type == "audio" for stream in self.streams)
 
     def shift(self, packet: Packet, notes: list[str]) -> None:
-        """Shifts the times of a packet, and notes a hole before it."""
+        """Shifts the times of a packet, and notes where they jump."""
         time, base = packet.dts if packet.dts is not None else packet.pts, packet.time_base
         if time is None:
             return
@@ -325,8 +342,6 @@ class Clock:
                 notes.append(f"its times jump at {clock_time(self.ends[index])}, and are continued there")
                 self.offset += self.ends[index] - begin
                 begin = self.ends[index]
-            if self._is_continuous and self.reached and begin > self.reached + GAP:
-                notes.append(f"has a hole from {clock_time(self.reached)} to {clock_time(begin)}")
             self.ends[index] = begin + float((packet.duration or 0) * base)
             shown = self.ends[index] if packet.pts is None else self.ends[index] + float((packet.pts - time) * base)
             self.reached = max(self.reached, shown)
@@ -343,7 +358,9 @@ def clock_time(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{tenths / 10:04.1f}" if hours else f"{minutes}:{tenths / 10:04.1f}"
 
 
-def _describe(path: Path, container: InputContainer, stream: VideoStream, frame: VideoFrame) -> Source:
+def _describe(
+    path: Path, container: InputContainer, stream: VideoStream, frame: VideoFrame, quantizer: float | None
+) -> Source:
     turn, is_swapped = _upright(_side_data(frame, "DISPLAYMATRIX"))
     rows, cols = (frame.width, frame.height) if is_swapped else (frame.height, frame.width)
     aspect = stream.sample_aspect_ratio or Fraction(1)
@@ -357,7 +374,6 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, frame:
     notes = [f"left out: {LEFT_OUT[name]}" for name in sides if name in LEFT_OUT]
     if _is_transparent(frame) or stream.metadata.get("alpha_mode") == "1":
         notes.append("left out: its transparency")
-    count = stream.frames or (round(seconds * rate) if container.format.name == "avi" else 0)
     return Source(
         path=path,
         codec=stream.codec_context.codec.canonical_name,
@@ -372,9 +388,10 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, frame:
         has_centered_chroma=stream.codec_context.codec.canonical_name in CENTERED_CHROMA,
         time_base=stream.time_base or 1 / rate,
         rate=rate,
-        frame_count=count or None,
+        frame_count=stream.frames or None,
         seconds=seconds or None,
         bits_per_pixel=_bit_rate(container, stream, seconds) / float(rate * rows * cols),
+        quantizer=quantizer,
         mastering=_mastering(frame),
         notes=tuple(dict.fromkeys(notes)),
     )

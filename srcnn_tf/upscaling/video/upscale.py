@@ -35,8 +35,9 @@ try:
 except ImportError as error:
     raise RunError("Videos need the package av: pip install 'srcnn_tf[video]'.") from error
 
-# Bits per pixel and frame from which on `matlab` weights restore more than `jpeg` ones: those of CRF 20 of x264, and
-# for other codecs those of the same quality. Of a codec of single frames, most.
+# `matlab` weights restore more than `jpeg` ones up to this quantizer of H.264, on average that of CRF 20 to 21.
+MILD_QUANTIZER = 22.0
+# Other codecs do not say theirs: bits per pixel of each frame from which on they do. Of one of single frames, most.
 MILD_COMPRESSION = {"h264": 0.15, "hevc": 0.05, "vp9": 0.08, "av1": 0.05, "vp8": 0.2, "mpeg4": 0.3, "mpeg2video": 0.4}
 MILD_COMPRESSION_OF_FRAMES = 1.5
 TIME_BAR = "{l_bar}{bar}| {n:.1f} of {total:.1f} seconds of video [{elapsed}<{remaining}]"
@@ -69,15 +70,12 @@ def upscale_video(upscaler: Upscaler, config: Config, job: Job, progress: tqdm |
         size = scaled_size(source.rows, source.cols, config.scale, config.width, config.height)
         if size[0] * size[1] > (config.max_megapixels or MAX_PIXELS / 1e6) * 1e6:
             raise RunError(f"frames of {size[1]} x {size[0]} pixels are more than --max_megapixels allows.")
-        suited = suited_degradation(source.codec, source.bits_per_pixel)
+        suited, why = suited_degradation(source)
         passes = upscaler.passes(upscaling_factor((source.rows, source.cols), size), suited)
     except RunError as error:
         raise RunError(f"{path}: {error}") from error
     if config.degradation == "auto" and passes:
-        degree = "much" if suited == "jpeg" else "little"
-        bits = source.bits_per_pixel
-        how = "without loss" if math.isinf(bits) else f"{degree}, {bits:.3f} bits per pixel"
-        notes.append(f"{passes[0].spec.degradation} weights, as it is compressed {how} ({source.codec})")
+        notes.append(f"{passes[0].spec.degradation} weights, as {why}")
     encoding = _choose_encoding(source, size, config, notes)
 
     def upscale(luma: NDArray) -> NDArray:
@@ -118,14 +116,16 @@ def upscale_video(upscaler: Upscaler, config: Config, job: Job, progress: tqdm |
     return [f"{path}: {note}" for note in dict.fromkeys([*source.notes, *notes])]
 
 
-def suited_degradation(codec: str, bits_per_pixel: float) -> str:
-    """Returns the degradation whose weights suit a compressed video best.
-
-    Args:
-        codec: FFmpeg's name.
-        bits_per_pixel: of the compressed stream, per pixel of each frame.
-    """
-    return "jpeg" if bits_per_pixel < MILD_COMPRESSION.get(codec, MILD_COMPRESSION_OF_FRAMES) else "matlab"
+def suited_degradation(source: Source) -> tuple[str, str]:
+    """Returns the degradation whose weights suit a compressed video best, and what says so."""
+    if source.quantizer is not None:
+        is_mild, how = source.quantizer < MILD_QUANTIZER, f"quantizer {source.quantizer:.1f} of H.264"
+    elif math.isinf(source.bits_per_pixel):
+        is_mild, how = True, f"{source.codec}, without loss"
+    else:
+        limit = MILD_COMPRESSION.get(source.codec, MILD_COMPRESSION_OF_FRAMES)
+        is_mild, how = source.bits_per_pixel >= limit, f"{source.bits_per_pixel:.3f} bits per pixel of {source.codec}"
+    return ("matlab", f"it is hardly compressed ({how})") if is_mild else ("jpeg", f"it is compressed ({how})")
 
 
 def _choose_encoding(source: Source, size: tuple[int, int], config: Config, notes: list[str]) -> Encoding:

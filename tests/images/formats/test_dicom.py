@@ -102,6 +102,16 @@ def test_a_series_gets_one_new_identifier_for_each_command(capsys):
     assert len({pydicom.dcmread(path).SOPInstanceUID for path in [*Path("one").iterdir(), *Path("in").iterdir()]}) == 6
 
 
+def test_files_without_an_extension_are_found_by_their_content():
+    Path("in").mkdir()
+    for name in ("IM0001", "1.2.840.113"):
+        write(f"in/{name}", ct())
+    Path("in/README").write_text("no image")
+    shutil.copyfile(TESTDATA / "test_files/dicomdirtests/DICOMDIR", "in/DICOMDIR")
+    upscale_files(Config(input="in", output="out"))
+    assert sorted(path.name for path in Path("out").iterdir()) == ["1.2.840.113_x3.dcm", "IM0001_x3.dcm"]
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16"])
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 def test_stored_bits_limit_results(dtype, photometric, capsys):

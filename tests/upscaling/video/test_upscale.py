@@ -11,7 +11,6 @@ from PIL import Image
 from srcnn_tf.api import upscale_image
 from srcnn_tf.images.resize import imresize
 from srcnn_tf.upscaling.video.source import is_video
-from srcnn_tf.upscaling.video.upscale import suited_degradation
 
 PICTURES = pictures()
 LOSSLESS = "-c:v libx264 -qp 0 -pix_fmt yuv420p"
@@ -36,7 +35,7 @@ def test_luma_is_upscaled_by_the_network_and_all_else_is_kept(target, tmp_path):
     assert "29.97 fps" in describe(target)
     assert re.search(r"yuv420p\(tv, bt709[,)/]", describe(target))
     assert digest("clip.mp4", "a:0") == digest(target, "a:0")
-    assert notes.startswith("clip.mp4: matlab weights, as it is compressed little")
+    assert notes.startswith("clip.mp4: matlab weights, as it is hardly compressed (quantizer")
     assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", target}
 
 
@@ -273,7 +272,21 @@ def test_animated_images_become_videos(ending):
     np.testing.assert_allclose(found, [0, 60, 120, 180], atol=2)
 
 
-def test_weights_are_chosen_by_the_bits_per_pixel():
-    assert [suited_degradation("h264", bits) for bits in (0.01, 0.05, 0.3)] == ["jpeg", "jpeg", "matlab"]
-    assert suited_degradation("mpeg2video", 0.2) == "jpeg"
-    assert suited_degradation("hevc", 0.1) == "matlab"
+@pytest.mark.parametrize(
+    ("words", "weights", "why"),
+    [
+        ("-c:v libx264 -crf 14 clip.mp4", "matlab", r"hardly compressed \(quantizer [12]\d\.\d of H\.264\)"),
+        ("-c:v libx264 -crf 28 clip.mp4", "jpeg", r"compressed \(quantizer [23]\d\.\d of H\.264\)"),
+        (
+            "-c:v libx264 -crf 28 -pix_fmt yuv420p10le clip.mp4",
+            "jpeg",
+            r"compressed \(quantizer [23]\d\.\d of H\.264\)",
+        ),
+        ("-c:v mpeg4 -q:v 31 clip.avi", "jpeg", r"compressed \(0\.\d+ bits per pixel of mpeg4\)"),
+        ("-c:v ffv1 clip.mkv", "matlab", r"hardly compressed \(ffv1, without loss\)"),
+    ],
+)
+def test_weights_are_chosen_by_what_the_stream_says(words, weights, why):
+    noise = "-vf noise=alls=4:allf=t,format=yuv420p" if "264" in words else "-vf scale=320:240"
+    name = make(pictures(seconds=0.6), noise, words)
+    assert re.search(f"{weights} weights, as it is {why}", upscale(name))
