@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from srcnn_tf.config import check_factor
+from srcnn_tf.config import EDGES, check_factor
+from srcnn_tf.errors import UsageError
 from srcnn_tf.images.page import as_array
 from srcnn_tf.images.value_range import DTYPES, data_range, dtype_range, extremes, fixed_range
 from srcnn_tf.spec import NetworkSpec
@@ -30,6 +31,7 @@ def upscale_image(
     self_ensemble: bool = False,
     degradation: str = "matlab",
     value_range: str | tuple[float, float] | None = None,
+    edges: str = "mirror",
 ) -> NDArray:
     """Upscales an image: bicubic, with its luma restored by the network.
 
@@ -47,6 +49,7 @@ def upscale_image(
         value_range: the values `(low, high)` that become 0 and 1 for the network; those outside are interpolated only.
             `data`: the smallest and the largest one, within which the result stays; `dtype`: all of the dtype, 0 to 1
             of floats. Default: `dtype` of 8 bits, else `data`. Parts of one image need the same range.
+        edges: what is beyond the edges: `mirror`, the mirror image, or `wrap`, the image again, for textures that tile.
 
     Returns:
         `(scale * rows, scale * cols[, channels])`, halves rounded up, or of `size`; of the same dtype. NaN and infinite
@@ -54,7 +57,8 @@ def upscale_image(
 
     Raises:
         ValueError: `image` is not such an array.
-        UsageError: there is no such architecture, degradation or value range, or the scale is out of range.
+        UsageError: there is no such architecture, degradation, value range or kind of edges, or the scale is out of
+            range.
         RunError: the size is smaller than the image, or there are no weights.
     """
     pixels = _as_pixels(image)
@@ -64,8 +68,10 @@ def upscale_image(
     if pixels.dtype.name not in DTYPES:
         raise ValueError(f"expected one of {', '.join(DTYPES)}, {actual}")
     check_factor(scale)
+    if edges not in EDGES:
+        raise UsageError(f"edges={edges!r}: expected one of {', '.join(EDGES)}")
     spec = NetworkSpec(architecture=architecture, degradation=degradation)
-    upscaler = Upscaler(spec, WeightsSearch(weights), self_ensemble=self_ensemble)
+    upscaler = Upscaler(spec, WeightsSearch(weights), self_ensemble=self_ensemble, edges=edges)
     values = fixed_range(value_range, pixels.dtype)
     if values is None:
         low, high = extremes(pixels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import dataclasses
 import errno
+import glob
 import io
 import os
 import re
@@ -20,14 +21,15 @@ from typing import Any
 from absl import flags
 
 import srcnn_tf
-from srcnn_tf.config import Config
-from srcnn_tf.errors import RunError, StoppedError, UsageError
+from srcnn_tf.config import MODES, Config
+from srcnn_tf.errors import RunError, StoppedError, UsageError, report_fault
+from srcnn_tf.spec import JPEG_QUALITIES
 
 USAGE = """Trains and tests SRCNN, the super-resolution network of Dong et al., and upscales images with it.
 
 python main.py --is_train=True                            train on the images below Train/
 python main.py --is_train=False --image_index=all         test every image below Test/
-python main.py --input=photo.jpg --scale=3                upscale an image, or a folder of images
+python main.py --input=photo.jpg --scale=3                upscale images, videos, and folders of them
 python main.py --fetch=T91,Set5,Set14                     download the paper's images into both folders
 python main.py --export=models                            write the network for other programs
 tensorboard --logdir=logs                                 watch the training
@@ -74,6 +76,8 @@ def run(argv: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0 if config is None else 1
         error = RunError(f"{caught.filename or 'A file'}: {caught.strerror or caught}.")
+    except Exception as caught:
+        error = report_fault(caught)
     print(" ".join(str(error).split()), file=sys.stderr)
     return error.exit_status
 
@@ -95,14 +99,15 @@ def parse(argv: Sequence[str]) -> Config | None:
         None after `--help` and `--version`, which are printed.
 
     Raises:
-        UsageError: a flag is unknown, its value is invalid, or a word belongs to no flag.
+        UsageError: a flag is unknown or does nothing, its value is invalid, or a word is neither a value nor a file.
     """
     values = define_flags()
+    values.set_gnu_getopt(True)  # files may stand before, between and after flags
     try:
         words = _join_booleans(argv, values)
         # The flags of a file come first, so that those beside it win.
         words[1:] = sorted(words[1:], key=lambda word: not re.match("--?flagfile=", word))
-        unexpected = values(words)[1:]
+        files = values(words)[1:]
     except flags.Error as error:
         raise UsageError(error) from error
     if values["help"].value:
@@ -111,16 +116,39 @@ def parse(argv: Sequence[str]) -> Config | None:
     if values["version"].value:
         print(f"srcnn_tf {srcnn_tf.__version__}")
         return None
-    if unexpected:
-        raise UsageError(f"Unexpected word {unexpected[0]!r}: every value belongs to a flag, as in --epoch=10.")
     modes = [f"--{name}" for name in ("export", "fetch", "input", "is_train") if values[name].present]
+    for word in files:
+        if modes not in ([], ["--input"]) or not (os.path.lexists(word) or glob.glob(word, recursive=True)):
+            raise UsageError(
+                f"Unexpected word {word!r}: it is no file to upscale, and every other value belongs to a flag, as in "
+                "--epoch=10."
+            )
     if len(modes) > 1:
         raise UsageError(f"{' and '.join(modes)} exclude each other: give one of them.")
     sizes = [f"--{name}" for name in ("width", "height") if values[name].present]
     if sizes and values["scale"].present:
         raise UsageError(f"--scale and {' and '.join(sizes)} exclude each other: give the factor or the size.")
     given: dict[str, Any] = {field.name: values[field.name].value for field in dataclasses.fields(Config)}
-    return Config(**given)
+    if files or given["input"] is not None:
+        given["input"] = (*(given["input"] or ()), *files)
+    config = Config(**given)
+    _check_modes(words, config)
+    return config
+
+
+def _check_modes(words: Sequence[str], config: Config) -> None:
+    """Raises a UsageError for a flag that does nothing in this mode; a file of flags may be of another one."""
+    values = define_flags()
+    values.set_gnu_getopt(True)
+    values([word for word in words if not re.match("--?flagfile=", word)])
+    for field in dataclasses.fields(Config):
+        modes = [mode for mode, names in MODES.items() if field.name in names]
+        if values[field.name].present and config.mode not in modes:
+            raise UsageError(
+                f"--{field.name} does nothing in {config.mode}: leave it out; it is for {' and '.join(modes)}."
+            )
+    if values["jpeg_quality"].present and config.degradation not in JPEG_QUALITIES:
+        raise UsageError(f"--jpeg_quality does nothing with --degradation={config.degradation}: leave it out.")
 
 
 def define_flags() -> flags.FlagValues:
@@ -141,7 +169,9 @@ def define_flags() -> flags.FlagValues:
         arguments = [field.name, field.default, field.metadata["description"]]
         kinds = typing.get_args(types[field.name]) or (types[field.name],)  # of `float | None`, the first
         define = definitions.get(field.metadata["type"] or kinds[0], flags.DEFINE_string)
-        if define is flags.DEFINE_string and field.metadata["choices"]:
+        if typing.get_origin(kinds[0]) is tuple:
+            define = flags.DEFINE_multi_string
+        elif define is flags.DEFINE_string and field.metadata["choices"]:
             define = flags.DEFINE_enum
             arguments.insert(2, field.metadata["choices"])
         define(*arguments, flag_values=values)
@@ -172,8 +202,6 @@ def dispatch(config: Config) -> None:
 
         fetch(config)
         return
-    if config.input is not None and not Path(config.input).exists():
-        raise RunError(f"--input={config.input}: there is no such file or folder.")
     if config.input is not None:
         from srcnn_tf.upscaling.image_files import upscale_files
 

@@ -18,12 +18,30 @@ from srcnn_tf.weights.search import WeightsSearch
 PATHS = ("train_dir", "test_dir", "checkpoint_dir", "sample_dir", "log_dir", "weights", "input", "output", "export")
 LARGEST_SCALE = 16  # for upscaling
 PAGES = ("linked", "embedded")
+WRITTEN = ("png", "jpg", "webp", "avif", "tif")  # formats of images
+EDGES = ("mirror", "wrap")
 VALUE_RANGES = ("data", "dtype")
 CODECS = ("h264", "h265", "av1")  # of videos
 PRECISIONS = ("auto", "float32", "bfloat16")
 # The paper's images, and the field that names the folder they are put below.
 SETS = {"T91": "train_dir", "Set5": "test_dir", "Set14": "test_dir"}
 
+# The flags that have an effect in each mode. Testing takes the reference's command, which needs its stride.
+_NETWORK = (
+    *("scale", "c_dim", "color_space", "architecture", "filters", "degradation", "image_size", "label_size", "weights"),
+    "checkpoint_dir",
+)
+_TRAINING = ("recipe", "epoch", "learning_rate", "validation_split", "batch_size", "seed", "precision", "resume")
+_BOTH = ("is_train", "stride", "jpeg_quality", "sample_dir", "log_dir")
+_RESULTS = ("self_ensemble", "cluster", "page", "overwrite")
+_UPSCALING = ("input", "output", "format", "width", "height", "edges", "quality", "max_megapixels", "sample_dir")
+MODES = {
+    "training": {*_NETWORK, *_TRAINING, *_BOTH, "train_dir", "value_range"},
+    "testing": {*_NETWORK, *_BOTH, *_RESULTS, "image_index", "test_dir", "value_range"},
+    "upscaling": {*_NETWORK, *_UPSCALING, *_RESULTS, "value_range", "codec", "deinterlace"},
+    "exporting": {*_NETWORK, "export"},
+    "downloading": {"fetch", "train_dir", "test_dir"},
+}
 
 # The fields that identify a run: only a run that agrees in all of them resumes it. The others say how long to train,
 # where to write or what to test; training data is compared by content.
@@ -37,6 +55,15 @@ def check_factor(scale: float) -> None:
     """Raises a UsageError unless images can be upscaled by this factor."""
     if not 1 < scale <= LARGEST_SCALE:
         raise UsageError(f"--scale={scale}: expected a number above 1, up to {LARGEST_SCALE}.")
+
+
+def local_path(path: str, name: str) -> str:
+    """Returns a path with the home folder for `~`; raises a UsageError if it is the address of something else."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path):
+        raise UsageError(
+            f"--{name}={path}: expected a path of this machine, found an address; copy the files here, or mount them."
+        )
+    return os.path.expanduser(path)
 
 
 def parse_value_range(setting: str | tuple[float, float] | None) -> str | tuple[float, float] | None:
@@ -135,11 +162,20 @@ class Config:
     )
     resume: bool = flag(True, "Resume an unfinished run; False to restart it.")
     fetch: str | None = flag(None, f"Download the paper's images and exit: some of {','.join(SETS)}.")
-    input: str | None = flag(None, "Image to upscale, or a folder of images.")
+    # Config(input="a.png") means the same as Config(input=("a.png",)).
+    input: tuple[str, ...] | None = flag(
+        None, "Images and videos to upscale, or folders of them: names, patterns such as '*.png'. May be repeated."
+    )
     output: str | None = flag(None, "Upscaled image, or the folder for upscaled images. Default: sample/enlarged.")
+    format: str | None = flag(None, "Format of upscaled images. Default: that of each image.", choices=WRITTEN)
     width: int = flag(None, "Largest width of the upscaled image, in pixels, instead of --scale.", limits=(1, math.inf))
     height: int = flag(
         None, "Largest height of the upscaled image, in pixels, instead of --scale.", limits=(1, math.inf)
+    )
+    edges: str = flag(
+        "mirror",
+        "What is beyond an image's edges in upscaling: its mirror image; wrap for textures that tile.",
+        EDGES,
     )
     self_ensemble: bool = flag(False, "Average over the eight flips and transposes of an image; takes 8 times as long.")
     value_range: str | None = flag(
@@ -168,9 +204,14 @@ class Config:
 
     def __post_init__(self) -> None:
         """Fills in the defaults that depend on other fields, and checks all values."""
+        if isinstance(self.input, str):
+            object.__setattr__(self, "input", (self.input,))
         for name in PATHS:
-            if getattr(self, name):
-                object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))
+            value = getattr(self, name)
+            if isinstance(value, str):
+                object.__setattr__(self, name, local_path(value, name))
+            elif value is not None:
+                object.__setattr__(self, name, tuple(local_path(path, name) for path in value))
         self._check_each()
         self._check_scale()
         recipe = RECIPES[self.recipe]
@@ -202,7 +243,7 @@ class Config:
             if limits and not limits[0] <= value <= limits[1]:
                 most = "or more" if limits[1] == math.inf else f"to {limits[1]}"
                 raise UsageError(f"--{field.name}={value}: expected {limits[0]} {most}.")
-            if value == "" and field.name != "fetch":
+            if (value == "" or (isinstance(value, tuple) and "" in value)) and field.name != "fetch":
                 raise UsageError(f"--{field.name} is empty: expected a value, as in --{field.name}=NAME.")
         if not re.fullmatch(r"all|[0-9]+", self.image_index, re.ASCII):
             raise UsageError(f"--image_index={self.image_index}: expected 'all' or a number from 0.")
@@ -258,6 +299,13 @@ class Config:
             raise UsageError(f"--validation_split={self.validation_split}: expected 0 or more, and less than 1.")
 
     @property
+    def mode(self) -> str:
+        """What is to be done: one of `MODES`."""
+        chosen = {"downloading": self.fetch, "upscaling": self.input, "exporting": self.export}
+        other = "training" if self.is_train else "testing"
+        return next((mode for mode, value in chosen.items() if value is not None), other)
+
+    @property
     def network(self) -> NetworkSpec:
         """What identifies the network; under `auto`, the one for images that are not compressed."""
         degradation = "matlab" if self.degradation == "auto" else self.degradation
@@ -305,7 +353,8 @@ class Config:
         defaults = dataclasses.asdict(Config(**own)) | {name: getattr(Config, name) for name in own}
         left_out = ("is_train", "fetch", "resume")
         values = {name: value for name, value in dataclasses.asdict(self).items() if name not in left_out}
-        return [f"--{name}={value}" for name, value in values.items() if value != defaults[name]]
+        lists = {name: value if isinstance(value, tuple) else (value,) for name, value in values.items()}
+        return [f"--{name}={one}" for name in lists for one in lists[name] if values[name] != defaults[name]]
 
     @property
     def command(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,8 +22,7 @@ from srcnn_tf.config import Config
 from srcnn_tf.degradation import degrade, jpeg, random_compression
 from srcnn_tf.errors import RunError
 from srcnn_tf.images.color import Floats, to_channels, to_luma, to_three_channels
-from srcnn_tf.images.formats.dicom import is_unnamed_dicom
-from srcnn_tf.images.read import IMAGE_EXTENSIONS, read_image
+from srcnn_tf.images.read import is_image_file, read_image
 from srcnn_tf.images.value_range import Setting
 from srcnn_tf.patch_file import (
     CHUNK,
@@ -36,6 +35,7 @@ from srcnn_tf.patch_file import (
 )
 from srcnn_tf.spec import Compression
 from srcnn_tf.system.files import TEMPORARY, DeferredErrorFile, atomic_write
+from srcnn_tf.system.folders import find_files
 from srcnn_tf.system.threads import cores, map_in_threads
 
 PATCHES_PER_WRITE = 2048  # fewer make many slow calls of HDF5
@@ -43,34 +43,16 @@ LARGE_IMAGE = 2**29  # bytes of patches of one image; such images are prepared o
 MAX_PATCH_BYTES_IN_MEMORY = 256 * 2**20  # of a training file; one with more is read shard by shard. T91 has 134 MB
 
 
-def prepare_data(directory: str | os.PathLike[str], extensions: Collection[str] = IMAGE_EXTENSIONS) -> list[Path]:
-    """Lists the image files below a folder, sorted by path.
-
-    DICOM files need no extension. Subfolders are searched, and linked folders too (each folder once, so that a circular
-    link ends). Hidden files and folders are skipped. A folder that does not exist has no images.
+def prepare_data(directory: str | os.PathLike[str]) -> list[Path]:
+    """Lists the image files below a folder, sorted by path: see `system.folders.find_files`.
 
     Raises:
-        PermissionError: a folder may not be read.
+        RunError: a folder may not be read.
     """
-
-    def report(error: OSError) -> None:
-        if isinstance(error, PermissionError):
-            raise error
-
-    found: list[Path] = []
-    visited: set[str] = set()
-    for folder, subfolders, names in os.walk(directory, onerror=report, followlinks=True):
-        subfolders[:] = [name for name in subfolders if name[0] != "."]
-        real = os.path.realpath(folder)
-        if real in visited:
-            subfolders.clear()
-            continue
-        visited.add(real)
-        paths = [Path(folder, name) for name in names if name[0] != "."]
-        found += [path for path in paths if path.suffix.lower() in extensions]
-        if ".dcm" in extensions:  # whose files often have no extension
-            found += [path for path in paths if is_unnamed_dicom(path)]
-    return sorted(found, key=lambda path: path.parts)  # on Windows, paths compare without regard to case
+    found = find_files(directory, is_image_file)
+    if found.problems:
+        raise RunError(found.problems[0])
+    return found.files
 
 
 def imread(path: str | os.PathLike[str], value_range: Setting = None) -> NDArray[np.uint8 | np.float32]:

@@ -82,6 +82,18 @@ def program_environment():
     return {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
 
 
+def forbid(monkeypatch, folder):
+    """Makes a folder as one that an ordinary user may not read; the tests may run as root, who may."""
+    scandir = os.scandir
+
+    def refuse(path="."):
+        if Path(path) == Path(folder):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+
 @contextlib.contextmanager
 def full_disk(size):
     """Simulates a disk that is full as soon as a file is larger than `size` bytes."""

@@ -15,8 +15,9 @@ from conftest import ROOT, program_environment
 
 import srcnn_tf
 from srcnn_tf import cli
-from srcnn_tf.config import Config
+from srcnn_tf.config import MODES, Config
 from srcnn_tf.errors import UsageError
+from srcnn_tf.system.origins import ORIGINS
 from srcnn_tf.testing.evaluate import evaluate
 from srcnn_tf.testing.report import average_scores
 
@@ -34,15 +35,18 @@ COMMANDS = {
 @pytest.mark.parametrize("value", [False, True])
 def test_every_spelling_of_a_boolean_works(name, value):
     spellings = ["--{}", "--{}=True", "--{} TRUE"] if value else ["--{} False", "--{}=False", "--no{}", "-{} false"]
+    words = {"overwrite": ["--is_train=False"]}.get(name, [])
     for spelling in [*spellings, f"--{{}} {int(value)}"]:
-        config = cli.parse(["main.py", *spelling.format(name).split(), "--stride", "21"])
+        config = cli.parse(["main.py", *words, *spelling.format(name).split(), "--stride", "21"])
         assert (getattr(config, name), config.stride) == (value, 21)
 
 
 def test_the_flags_are_the_fields_with_their_defaults():
     assert cli.parse(["main.py"]) == Config()
-    config = cli.parse(["main.py", "--fetch=Set14,T91", "--learning_rate=0.5", "--c_dim=3", "--recipe", "paper"])
-    assert config == Config(fetch="Set14,T91", learning_rate=0.5, c_dim=3, recipe="paper")
+    config = cli.parse(["main.py", "--fetch=Set14,T91", "--train_dir", "T"])
+    assert config == Config(fetch="Set14,T91", train_dir="T")
+    config = cli.parse(["main.py", "--learning_rate=0.5", "--c_dim=3", "--recipe", "paper"])
+    assert config == Config(learning_rate=0.5, c_dim=3, recipe="paper")
     assert cli.parse(["main.py", "--input=a.png", "--max_megapixels=3"]) == Config(input="a.png", max_megapixels=3.0)
     flags = cli.define_flags()
     for name in Config.__dataclass_fields__:
@@ -71,6 +75,23 @@ def test_flagfile_repeats_a_run_and_flags_beside_it_win(make_image, run_main):
     assert not cli.parse(["main.py", file, "--is_train", "False"]).is_train
 
 
+def test_a_fault_of_the_program_is_one_line_and_a_file_with_the_traceback(monkeypatch, capsys):
+    def fail(config):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(cli, "dispatch", fail)
+    monkeypatch.setattr("tempfile.tempdir", os.getcwd())
+    assert cli.run(["main.py"]) == 1
+    message = capsys.readouterr().err
+    assert message.startswith(
+        "this is a fault of srcnn_tf (KeyError: 'a bug'); please report it with the traceback in "
+    )
+    assert message.count("\n") == 1
+    (report,) = Path().glob("srcnn_tf-*.txt")
+    assert "Python 3." in report.read_text()
+    assert report.read_text().endswith("KeyError: 'a bug'\n")
+
+
 def test_version(capsys):
     assert cli.run(["main.py", "--version"]) == 0
     assert capsys.readouterr().out == f"srcnn_tf {srcnn_tf.__version__}\n"
@@ -82,6 +103,14 @@ def test_closed_output_is_no_obstacle(closed, make_image):
     make_image("a.png")
     subprocess.run(f"{sys.executable} {ROOT / 'main.py'} --input=a.png {closed}", shell=True, check=True)
     assert Path("sample/enlarged/a_x3.png").is_file()
+
+
+def test_every_flag_does_something_in_some_mode_and_the_references_commands_work():
+    assert set().union(*MODES.values()) == set(Config.__dataclass_fields__)
+    reference = "--epoch=9 --batch_size=8 --image_size=33 --label_size=21 --learning_rate=1e-4 --c_dim=1 --scale=3"
+    folders = ["--checkpoint_dir=checkpoint", "--sample_dir=sample"]
+    assert cli.parse(["main.py", *reference.split(), "--stride=14", *folders]).mode == "training"
+    assert cli.parse(["main.py", "--is_train", "False", "--stride", "21", *folders]).mode == "testing"
 
 
 def test_a_flagfile_that_is_not_there_is_an_error():
@@ -109,6 +138,21 @@ def test_a_flagfile_that_is_not_there_is_an_error():
         (["--scale=2.5", "--is_train=False"], "--scale=2.5: expected 2 or more, a whole number to train or test"),
         (["--input=.", "--fetch=T91"], "--fetch and --input exclude each other"),
         (["--fetch", "T91,", "Set5"], "Unexpected word 'Set5'"),
+        (["--input=a.jpg", "--epoch=5"], "--epoch does nothing in upscaling: leave it out; it is for training."),
+        (
+            ["--is_train=False", "--train_dir=T"],
+            "--train_dir does nothing in testing: leave it out; it is for",
+        ),
+        (["--quality=9"], "--quality does nothing in training: leave it out; it is for upscaling"),
+        (
+            ["--fetch=T91", "--scale=2"],
+            "--scale does nothing in downloading",
+        ),
+        (["--export=models", "--noresume"], "--resume does nothing in exporting"),
+        (["--is_train=False", "--jpeg_quality=9"], "--jpeg_quality does nothing with --degradation=scipy"),
+        (["--input=a.png", "absent.png"], "Unexpected word 'absent.png': it is no file to upscale"),
+        (["--train_dir=gs://bucket/x"], "--train_dir=gs://bucket/x: expected a path of this machine, found an address"),
+        (["--input=s3://bucket/x.png"], "--input=s3://bucket/x.png: expected a path of this machine"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_status_2(words, message, capsys, tmp_path):
@@ -229,7 +273,7 @@ def test_sigterm_while_upscaling_leaves_whole_images_only(make_image, tmp_path):
     assert process.returncode == 130
     assert message.splitlines()[-1] == "Interrupted."
     assert "Traceback" not in message
-    assert os.listdir("out") == ["a_x3.png"]
+    assert [name for name in os.listdir("out") if name != ORIGINS] == ["a_x3.png"]
     assert iio.imread("out/a_x3.png").shape == (144, 162, 3)
 
 
@@ -261,7 +305,7 @@ def test_a_fresh_checkout_tests_sample_images_with_shipped_weights(run_main):
     bicubic, srcnn = map(float, re.search(r"samples/chelsea +([\d.]+) +([\d.]+) ", done.stdout).groups())
     assert srcnn > bicubic + 1
     names = [f"chelsea_{kind}.png" for kind in ("bicubic", "comparison", "original", "srcnn")]
-    assert sorted(os.listdir("sample/samples")) == names
+    assert sorted(os.listdir("sample/samples")) == [ORIGINS, *names]
 
 
 def test_one_epoch_on_t91_beats_the_references_published_weights(run_main, shared):

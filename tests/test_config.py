@@ -148,7 +148,5 @@ def test_the_home_folder_is_found_in_every_path(monkeypatch):
         config.weights,
     ]
     assert paths == ["/home/me/a"] * 6
-    assert (Config(input="~/x", output="~/y").input, Config(input="~/x", output="~/y").output) == (
-        "/home/me/x",
-        "/home/me/y",
-    )
+    config = Config(input=("~/x", "~/z"), output="~/y")
+    assert (config.input, config.output) == (("/home/me/x", "/home/me/z"), "/home/me/y")

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
-from srcnn_tf.images.read import IMAGE_EXTENSIONS
+from srcnn_tf.images.read import IMAGE_EXTENSIONS, is_image_file
 from srcnn_tf.system.files import atomic_write
+from srcnn_tf.system.folders import find_files
 from srcnn_tf.utils import prepare_data
 
 # Natural images only, none both to train and to test. Both lists have colour and grey images, medical (cell; ihc) and
@@ -32,27 +33,46 @@ SAMPLES = {
 SAMPLE_VALIDATION = "motorcycle_left.png"  # the training sample to validate on: detailed, in colour
 
 
-def find_images(config: Config, flag: str) -> list[Path]:
+def find_images(config: Config, flag: str, problems: list[str] | None = None) -> list[Path]:
     """Lists the images below `config.train_dir` or `config.test_dir`, sorted by path.
 
-    If the folder is the default one and has no images, the samples are written into it first. Images below
-    `config.sample_dir` are left out if that is below the folder.
+    If the folder is the default one and holds nothing, the samples are written into it first. They count only as long
+    as they are alone. Results of this program are left out, and so are images below `config.sample_dir` if that is
+    below the folder. What is left out is said in a line.
 
     Args:
         config: names the folder.
         flag: 'train_dir' or 'test_dir'.
+        problems: gets what could not be searched; default: that is printed as a warning.
 
     Raises:
-        RunError: the folder is not the default one, and is missing or has no images.
+        RunError: there are no images, and the folder is not the default one or holds something else.
     """
     directory = Path(getattr(config, flag))
-    images = exclude_results(prepare_data(directory), directory, config.sample_dir)
+    found = find_files(directory, is_image_file)
+    images = exclude_results(found.files, directory, config.sample_dir)
+    found.results += len(found.files) - len(images)
+    if (directory / "samples").is_dir():
+        samples = set(_unchanged_samples(directory, flag))
+        if own := [path for path in images if path not in samples]:
+            if len(own) < len(images):
+                print(
+                    f"Not used: the {len(images) - len(own)} sample images in {directory / 'samples'}, as there are "
+                    "others."
+                )
+            images = own
+    left_out = found.left_out(directory)
     if images:
+        for line in [left_out] * bool(left_out) + [f"Warning: {one}" for one in found.problems if problems is None]:
+            print(line)
+        if problems is not None:
+            problems += found.problems
         return images
-    if str(directory) != getattr(Config, flag):
+    if str(directory) != getattr(Config, flag) or found.others or found.problems:
         state = "has no images" if directory.is_dir() else "is not a folder"
         extensions = ", ".join(sorted(extension.lstrip(".") for extension in IMAGE_EXTENSIONS))
-        raise RunError(f"--{flag}={directory} {state}: expected one with images in it or below ({extensions}).")
+        expected = f"--{flag}={directory} {state}: expected one with images in it or below ({extensions})."
+        raise RunError(" ".join([expected, left_out, *found.problems]))
     directory /= "samples"
     print(f"No images below {directory.parent}: {len(SAMPLES[flag])} sample images of scikit-image go to {directory}.")
     # Atomic, because the next run would use an incomplete folder as it is.
@@ -69,6 +89,13 @@ def exclude_results(paths: Iterable[Path], directory: Path, results: str) -> lis
     folder = Path(realpath(results))
     is_below = Path(realpath(directory)) in folder.parents
     return [path for path in paths if not (is_below and folder in Path(realpath(path)).parents)]
+
+
+def _unchanged_samples(directory: Path, flag: str) -> list[Path]:
+    """Lists the samples that `find_images` wrote; a file that differs is the user's own, whatever its name."""
+    source = resources.files("skimage.data")
+    paths = [directory / "samples" / name for name in SAMPLES[flag]]
+    return [path for path in paths if path.is_file() and path.read_bytes() == (source / path.name).read_bytes()]
 
 
 def is_validation_sample(path: Path) -> bool:
@@ -91,10 +118,8 @@ def remove_samples(config: Config, flag: str) -> None:
     directory = Path(getattr(config, flag), "samples")
     if str(directory.parent) != getattr(Config, flag) or directory.is_symlink() or not directory.is_dir():
         return
-    source = resources.files("skimage.data")
     try:
-        paths = [directory / name for name in SAMPLES[flag] if (directory / name).is_file()]
-        samples = [path for path in paths if path.read_bytes() == (source / path.name).read_bytes()]
+        samples = _unchanged_samples(directory.parent, flag)
         for path in samples:
             path.unlink()
         if samples and not any(directory.iterdir()):

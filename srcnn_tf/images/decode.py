@@ -112,6 +112,8 @@ def open_image(file: BinaryIO, path: str | os.PathLike[str], max_pixels: int, ad
         raise ValueError(f"a file of {size / 1e9:.1f} GB is too large")
     formats, brands = PILLOW_FORMATS, brands_of(file)
     is_avif = bool(AVIF_BRANDS & set(brands)) and brands[0] not in HEIC_BRANDS - COMMON_BRANDS
+    if is_avif and not AVIF:
+        raise ValueError("AVIF needs a Pillow that supports it: pip install --upgrade pillow")
     if brands and brands[0] in HEIC_BRANDS and not is_avif:
         _register_heic()
         formats = ("HEIF",)
@@ -127,8 +129,7 @@ def open_image(file: BinaryIO, path: str | os.PathLike[str], max_pixels: int, ad
     try:
         image = Image.open(file, formats=formats)
     except UnidentifiedImageError:
-        names = "AVIF, BMP" if AVIF else "BMP"
-        raise ValueError(f"not {names}, GIF, JPEG, PNG, TIFF or WebP, or damaged at its beginning") from None
+        raise ValueError("not AVIF, BMP, GIF, JPEG, PNG, TIFF or WebP, or damaged at its beginning") from None
     check_size(path, image.height, image.width, max_pixels, advice)
     return image
 

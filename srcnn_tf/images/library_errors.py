@@ -14,6 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from srcnn_tf.errors import RunError
 
+READ = "read as an image"
 RASTERIO = [f"rasterio{part}" for part in ("", "._base", "._env", "._err", "._filepath", "._io", ".env")]
 LOGGERS = ("PIL.TiffImagePlugin", "tifffile", "imagecodecs", "pydicom", *RASTERIO)
 MAX_PROFILE = 2**24  # bytes of an ICC profile in a PNG file; by default, Pillow refuses files with more than 1 MB
@@ -55,7 +56,7 @@ def _set(owner: object, name: str, value: object) -> None:
 @contextlib.contextmanager
 def library_errors(
     path: str | os.PathLike[str],
-    action: str = "read as an image",
+    action: str = READ,
     advice: str = "replace or remove it",
     passed: tuple[type[Exception], ...] = (RunError,),
 ) -> Iterator[None]:
@@ -69,7 +70,7 @@ def library_errors(
     except passed:
         raise
     except Exception as error:
-        if isinstance(error, (TypeError, AttributeError, LookupError, struct.error)):
+        if action == READ and isinstance(error, (TypeError, AttributeError, LookupError, struct.error)):
             reason = "its structure is damaged"  # the message of such an error explains nothing to the user
         else:
             message = (error.strerror if isinstance(error, OSError) else None) or str(error)

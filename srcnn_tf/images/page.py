@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from PIL import Image, ImageCms
 
-from srcnn_tf.errors import RunError
+from srcnn_tf.errors import FaultError, RunError
 from srcnn_tf.images.value_range import ValueRange
 
 MAX_SIDE = 200_000  # rows or columns; resizing longer ones takes gigabytes, and no real image has them
@@ -48,7 +48,7 @@ class RowStream:
             self._first += len(self._kept.pop(0))
         last = self._first + sum(map(len, self._kept))
         while last < end:
-            band = next(self._bands)
+            band = self._next_band()
             last += len(band)
             if last <= begin:
                 self._first = last
@@ -58,6 +58,15 @@ class RowStream:
             next(self._bands, None)  # ends it; a Ctrl-C during `close` could be lost, as errors there are ignored
         kept = self._kept[0] if len(self._kept) == 1 else np.concatenate(self._kept)
         return kept[begin - self._first : end - self._first]
+
+    def _next_band(self) -> NDArray:
+        """Returns the next band; makes whatever is unexpected a FaultError, which is none of the file's format."""
+        try:
+            return next(self._bands)
+        except (RunError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            raise FaultError("while rows were computed") from error
 
     def close(self) -> None:
         """Ends the threads that compute bands ahead, if there are any; needed only before the last row."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterable
@@ -12,13 +13,14 @@ from numpy.typing import NDArray
 
 from srcnn_tf.images.color import to_uint8
 from srcnn_tf.images.decode import open_file
+from srcnn_tf.images.formats.dicom import is_unnamed_dicom
 from srcnn_tf.images.formats.registry import INPUT_EXTENSIONS, family_of
 from srcnn_tf.images.library_errors import quiet
 from srcnn_tf.images.page import as_array
 from srcnn_tf.images.reader import ImageReader, page_range
 from srcnn_tf.images.value_range import Setting
 
-IMAGE_EXTENSIONS = INPUT_EXTENSIONS - {".gif"}  # of training and test images
+IMAGE_EXTENSIONS = INPUT_EXTENSIONS  # of training and test images, too
 MAX_PIXELS = 178_956_970  # Pillow's own limit
 ADVICE = "Make it smaller, or remove it."
 
@@ -74,14 +76,18 @@ def declared_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         return 0, 0
 
 
+def is_image_file(path: Path) -> bool:
+    """Whether a file is an image by its name; DICOM files, which often have no extension, by their content."""
+    return path.suffix.lower() in IMAGE_EXTENSIONS or is_unnamed_dicom(path)
+
+
 def fingerprint(paths: Iterable[Path], directory: str | os.PathLike[str]) -> str:
     """Returns a SHA-256 sum of the files' contents and of their names relative to `directory`."""
     total = hashlib.sha256()
     for path in paths:
-        try:
-            with open(path, "rb") as file:
+        content = "unreadable"  # `read_image` reports it
+        if path.is_file():  # opening a pipe would wait forever
+            with contextlib.suppress(OSError), open(path, "rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError:  # `read_image` reports it
-            content = "unreadable"
         total.update(f"{content} ".encode() + os.fsencode(path.relative_to(directory).as_posix()) + b"\n")
     return total.hexdigest()

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcnn_tf.images.color import Floats
-from srcnn_tf.images.page import Pixels
+from srcnn_tf.images.page import Pixels, as_array
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -47,6 +47,7 @@ def imresize_rows(
     begin: int,
     end: int,
     convert: Callable[[NDArray], NDArray] = lambda rows: rows,
+    margin: int = 0,
 ) -> NDArray:
     """Computes the rows from `begin` to before `end` of `imresize(image, scale)`, and no others on the way.
 
@@ -57,23 +58,37 @@ def imresize_rows(
         end: the one after the last.
         convert: done to the rows of `image` that are needed, before they are resized: to floats, say, which take too
             much memory for the whole of a large image.
+        margin: rows and columns at each side of `image` that only count as what is beyond the edges.
 
     Returns:
         `(end - begin, ceil(scale * cols)[, channels])`, of the dtype that `convert` gives.
     """
     by_rows, by_cols = scale if isinstance(scale, tuple) else (scale, scale)
-    matrix = _matrix(image.shape[0], by_rows, _keys_taps)[begin:end]
+    rows, cols = (size - 2 * margin for size in image.shape[:2])
+    matrix = _matrix(rows, by_rows, _keys_taps, margin)[begin:end]
     low, high = int(matrix.indices.min()), int(matrix.indices.max()) + 1
     tall = _product(matrix[:, low:high], convert(image[low:high]))
-    wide = _product(_matrix(image.shape[1], by_cols, _keys_taps), tall.swapaxes(0, 1))
+    wide = _product(_matrix(cols, by_cols, _keys_taps, margin), tall.swapaxes(0, 1))
     return np.ascontiguousarray(wide.swapaxes(0, 1))
 
 
-def resized_bands(image: Pixels, rows: int, cols: int) -> Iterator[NDArray]:
-    """Resizes an image to a size like `imresize`, in bands of rows that are computed when they are needed."""
-    scale = Fraction(rows, image.shape[0]), Fraction(cols, image.shape[1])
+def resized_bands(image: Pixels, rows: int, cols: int, margin: int = 0) -> Iterator[NDArray]:
+    """Resizes an image to a size like `imresize`, in bands of rows that are computed when they are needed.
+
+    Args:
+        image: see `imresize`.
+        rows: of the result.
+        cols: of the result.
+        margin: see `imresize_rows`.
+    """
+    scale = Fraction(rows, image.shape[0] - 2 * margin), Fraction(cols, image.shape[1] - 2 * margin)
     for begin in range(0, rows, BAND_ROWS):
-        yield imresize_rows(image, scale, begin, min(begin + BAND_ROWS, rows))
+        yield imresize_rows(image, scale, begin, min(begin + BAND_ROWS, rows), margin=margin)
+
+
+def wrapped(image: Pixels, margin: int) -> NDArray:
+    """Returns an image with a margin at each side, in which it repeats itself as a tile of a texture does."""
+    return np.pad(as_array(image), [(margin, margin)] * 2 + [(0, 0)] * (len(image.shape) - 2), mode="wrap")
 
 
 def nearest(size: int, new_size: int) -> NDArray[np.int64]:
@@ -107,7 +122,7 @@ def keys_kernel(distance: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _keys_taps(size: int, scale: Scale) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Computes MATLAB's `contributions`: Keys' kernel, each pixel's weights summing to 1."""
+    """Computes MATLAB's `contributions`: Keys' kernel, each pixel's weights summing to 1; also of pixels beyond."""
     new_size, scale = math.ceil(scale * size), float(scale)
     kernel_scale = min(scale, 1.0)
     width = 4 / kernel_scale
@@ -116,7 +131,7 @@ def _keys_taps(size: int, scale: Scale) -> tuple[NDArray[np.int64], NDArray[np.f
     distance = kernel_scale * (center[:, np.newaxis] - indices)
     weights = keys_kernel(distance)
     weights /= weights.sum(axis=1, keepdims=True)
-    return np.clip(indices, 1, size).astype(np.int64) - 1, weights
+    return indices.astype(np.int64) - 1, weights
 
 
 def _spline_taps(size: int, scale: Scale) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -132,13 +147,17 @@ def _spline_taps(size: int, scale: Scale) -> tuple[NDArray[np.int64], NDArray[np
 
 
 @lru_cache(maxsize=256)
-def _matrix(size: int, scale: Scale, taps: Taps) -> sparse.csr_array:
-    """Returns the matrix from `size` pixels to the new ones; weights of one pixel, repeated at the border, add up."""
+def _matrix(size: int, scale: Scale, taps: Taps, margin: int = 0) -> sparse.csr_array:
+    """Returns the matrix from `size` pixels, and a margin at each end, to the new ones.
+
+    Beyond the margins, edge pixels are repeated; the weights of one pixel add up.
+    """
     from scipy import sparse  # takes 0.1 s, which upscaling by a whole factor does not need
 
     indices, weights = taps(size, scale)
+    indices = np.clip(indices + margin, 0, size + 2 * margin - 1)
     rows = np.arange(len(indices) + 1) * indices.shape[1]
-    return sparse.csr_array((weights.ravel(), indices.ravel(), rows), shape=(len(indices), size))
+    return sparse.csr_array((weights.ravel(), indices.ravel(), rows), shape=(len(indices), size + 2 * margin))
 
 
 def _product(matrix: sparse.csr_array, image: NDArray) -> NDArray:

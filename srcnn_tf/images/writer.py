@@ -10,7 +10,7 @@ from typing import Any, Self
 from numpy.typing import DTypeLike
 
 from srcnn_tf.config import Config
-from srcnn_tf.errors import RunError
+from srcnn_tf.errors import FaultError, RunError
 from srcnn_tf.images.formats.interface import Images, Writer
 from srcnn_tf.images.formats.registry import writing_family
 from srcnn_tf.images.library_errors import library_errors
@@ -93,5 +93,5 @@ class ImageWriter:
     def _errors(self) -> contextlib.AbstractContextManager[None]:
         """Turns errors of libraries into one; an OSError is left to `atomic_write`, others come from the rows."""
         name = writing_family(self._path, self._source).outputs[self._path.suffix.lower()].name
-        passed = (RunError, OSError, MemoryError)
+        passed = (RunError, OSError, MemoryError, FaultError)
         return library_errors(self._path, f"written as {name}", "use the extension .png or .tif", passed)

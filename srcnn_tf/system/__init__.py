@@ -1,4 +1,5 @@
 """What is around the program.
 
-`threads`, `files` that are complete or absent, `devices` (TensorFlow's), and the `jobs` of a folder.
+`threads`, `files` that are complete or absent, the files of `folders`, the `origins` of results, `devices`
+(TensorFlow's), and the `jobs` of a folder.
 """

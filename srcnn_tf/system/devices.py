@@ -67,10 +67,16 @@ def _initialize_devices(training: bool, threads: int) -> str:
     # during the import, and another one at exit.
     gc.disable()
     try:
+        import keras
         import tensorflow as tf
     finally:
         gc.enable()
     gc.freeze()
+    # What ~/.keras/keras.json says is for other programs.
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_dtype_policy("float32")
 
     gpus = tf.config.list_physical_devices("GPU")
     with contextlib.suppress(RuntimeError):  # a process that has computed with TensorFlow keeps its setting

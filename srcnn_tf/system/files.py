@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import secrets
@@ -17,6 +18,7 @@ from typing import Any
 from srcnn_tf.errors import RunError
 
 TEMPORARY = ".writing-"  # what temporary names begin with
+LONGEST_NAME = 255  # bytes, of nearly all file systems
 LONGEST_EXTENSION = 16  # bytes of an extension that a temporary name keeps
 LEFTOVER_SECONDS = 86_400  # older files with temporary names are not being written any more
 
@@ -108,6 +110,18 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise RunError(
             f"{path}: cannot be written ({reason}); free space, permit writing there, or choose another path."
         ) from error
+
+
+def shortened(stem: str, ending: str) -> str:
+    """Returns the beginning of a file's name, so short that a file system takes it with this ending.
+
+    If it has to be cut, it ends with `~` and a digest of the whole, so that no two names become one.
+    """
+    room = LONGEST_NAME - len(os.fsencode(ending))
+    if len(os.fsencode(stem)) <= room:
+        return stem
+    digest = "~" + hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]
+    return os.fsencode(stem)[: room - len(digest)].decode(errors="ignore") + digest
 
 
 def _temporary_name(path: Path) -> Path:

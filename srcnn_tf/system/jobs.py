@@ -6,13 +6,14 @@ Both report each problem, go on with the other jobs, and show a progress bar.
 from __future__ import annotations
 
 import gc
+import hashlib
 import logging
 import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from threading import Event
 from typing import Any, TextIO, TypeVar
@@ -20,15 +21,37 @@ from typing import Any, TextIO, TypeVar
 from tqdm import tqdm
 
 import srcnn_tf
-from srcnn_tf.errors import RunError
+from srcnn_tf.errors import RunError, report_fault
 from srcnn_tf.system.threads import cores, map_in_threads
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-BAR = "{l_bar}{bar}| {n:.1f} of {total:.1f} megapixels [{elapsed}<{remaining}]"  # tqdm's format of a progress bar
+SECONDS_PER_LINE = 60  # between two lines of progress where there is no terminal for a bar
+MEGAPIXELS = "{n:.1f} of {total:.1f} megapixels [{elapsed}<{remaining}]"  # as tqdm formats a progress bar
 AHEAD = 4  # jobs per thread of the workers that are handed out at a time, so that no thread waits for its next one
 PATIENCE = 15  # seconds to wait for a scheduler, and for its first worker
+
+
+class Progress(tqdm):
+    """A progress bar in a terminal; elsewhere a line per minute, as in training."""
+
+    def __init__(self, total: float, text: str) -> None:
+        """Takes what is to be counted, and the text beside the bar in tqdm's format."""
+        super().__init__(total=total, bar_format="{l_bar}{bar}| " + text, disable=None, dynamic_ncols=True)
+        self._text, self._start = text, time.monotonic()
+        self._last_line = self._start
+
+    def update(self, n: float | None = 1) -> bool | None:
+        """Moves the bar forward by `n`, or counts it and may print a line."""
+        if not self.disable:
+            return super().update(n)
+        self.n += n or 0
+        now = time.monotonic()
+        if now - self._last_line >= SECONDS_PER_LINE:
+            self._last_line = now
+            print(self.format_meter(self.n, self.total, now - self._start, bar_format=self._text), flush=True)
+        return None
 
 
 def run_jobs(
@@ -52,7 +75,7 @@ def run_jobs(
     Yields:
         Jobs and results, in the order of the jobs; of a cluster, in that of completion.
     """
-    with tqdm(total=sum(jobs.values()), bar_format=BAR, disable=None, dynamic_ncols=True) as bar:
+    with Progress(sum(jobs.values()), MEGAPIXELS) as bar:
         outcomes: Iterable[tuple[Job, Result | RunError]]
         if cluster is not None:
             originals = {_with_absolute_paths(job): job for job in jobs}
@@ -80,6 +103,8 @@ def _attempt(function: Callable[[Job], Result], job: Job) -> Result | RunError:
         return error
     except MemoryError as error:
         return RunError(f"{_name(job)}: there is not enough memory for it ({error}); use a smaller image.")
+    except Exception as error:
+        return report_fault(error, _name(job))
 
 
 def _with_absolute_paths(job: Any) -> Any:
@@ -130,7 +155,7 @@ def map_on_cluster(
                     job = next(remaining)
                 except StopIteration:
                     return
-                future = client.submit(_call, function, srcnn_tf.__version__, job, pure=False)
+                future = client.submit(_call, function, program_fingerprint(), job, pure=False)
                 running[future.key] = job
                 completed.add(future)
 
@@ -194,14 +219,26 @@ def _connect(address: str, stack: ExitStack) -> Any:
     return client
 
 
-def _call(function: Callable[[Job], Result], version: str, job: Job) -> Result:
+def _call(function: Callable[[Job], Result], fingerprint: str, job: Job) -> Result:
     """Runs on a worker."""
-    if srcnn_tf.__version__ != version:
+    if program_fingerprint() != fingerprint:
         address = _import_distributed().get_worker().address
         raise RunError(
-            f"{_name(job)}: worker {address} has srcnn_tf {srcnn_tf.__version__}, expected {version}: install it there."
+            f"{_name(job)}: worker {address} has other files of srcnn_tf than this machine: install the same there, "
+            "and start it again."
         )
     return function(job)
+
+
+@lru_cache(maxsize=1)
+def program_fingerprint() -> str:
+    """Returns a digest of this package's files, code and weights, by which machines know that they compute the same."""
+    folder, digest = Path(srcnn_tf.__file__).parent, hashlib.sha256()
+    for path in sorted(folder.rglob("*"), key=Path.as_posix):
+        if path.is_file() and path.suffix != ".pyc":
+            content = path.read_bytes().replace(b"\r\n", b"\n")  # as a checkout on Windows has them
+            digest.update(f"{path.relative_to(folder).as_posix()} {hashlib.sha256(content).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def _name(job: Any) -> str:

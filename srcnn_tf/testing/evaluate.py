@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache, partial
 from pathlib import Path
 from threading import Event
@@ -24,7 +25,9 @@ from srcnn_tf.images.metrics import score_channels
 from srcnn_tf.images.read import declared_size
 from srcnn_tf.spec import NetworkSpec
 from srcnn_tf.system.devices import load_tensorflow
+from srcnn_tf.system.files import shortened
 from srcnn_tf.system.jobs import print_line, run_jobs, worker_threads
+from srcnn_tf.system.origins import origin_of, write_origin
 from srcnn_tf.system.threads import cores
 from srcnn_tf.testing.page import write_test_page
 from srcnn_tf.testing.report import Result, average_scores, crop_center, format_table, side_by_side, write_csv
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from srcnn_tf.testing.tiling import TiledModel
 
 MAX_PIXELS_IN_FLIGHT = 2**25  # of images that are tested at the same time, if it is more than one; each takes 120 bytes
+ENDINGS = ("bicubic", "srcnn", "original", "comparison")  # of the four files of an image
 LOGGED_IMAGES = 4  # of each set, in TensorBoard
 LOGGED_SIDE = 320  # rows and columns, at most, of each image in TensorBoard
 
@@ -73,7 +77,9 @@ def evaluate(config: Config) -> list[Result]:
         UsageError: there is no image with this index.
         RunError: some images could not be tested, or the log could not be written; all others are complete.
     """
-    paths = find_images(config, "test_dir")
+    problems: list[str] = []
+    paths = find_images(config, "test_dir", problems)
+    targets = _targets(paths, config)
     if (index := config.image_number) is not None:
         if index >= len(paths):
             raise UsageError(
@@ -81,7 +87,9 @@ def evaluate(config: Config) -> list[Result]:
                 f"expected an index from 0 to {len(paths) - 1}, or all."
             )
         paths = [paths[index]]
-    jobs = _find_jobs(paths, config)
+    jobs = _make_jobs({path: targets[path] for path in paths}, config)
+    for problem in problems:
+        print_line(f"Problem: {problem}", sys.stderr)
     megapixels = {job: math.prod(declared_size(job.path)) / 1e6 for job in jobs}
     weights = find_weights(config.network, config.search)[1] + " (self-ensemble)" * config.self_ensemble
     print(f"Weights: {weights}", flush=True)
@@ -103,6 +111,8 @@ def evaluate(config: Config) -> list[Result]:
     scores: dict[Path, Result] = {}
     for job, (result, panels) in run_jobs(test, megapixels, config.cluster, threads, stopped):
         scores[job.path] = result
+        for ending in ENDINGS:
+            write_origin(_file(job, ending), origin_of(job.path))
         if panels is not None:
             log.write_image(0, f"test/{result.set}/{result.image}", panels)
     results = [scores[path] for path in paths if path in scores]
@@ -118,38 +128,49 @@ def evaluate(config: Config) -> list[Result]:
         )
         write_scores(log, average_scores(results), table)
     log.close()
-    if len(results) < len(paths):
-        failed = len(paths) - len(results)
-        raise RunError(f"{failed} of {len(paths)} images could not be tested; see the messages above.")
+    if failed := len(paths) - len(results) + len(problems):
+        total = len(paths) + len(problems)
+        raise RunError(f"{failed} of {total} images could not be tested; see the messages above.")
     if log.problem:
         raise RunError("All images are tested, but the TensorBoard log could not be written; see the message above.")
     return results
 
 
-def _find_jobs(paths: Sequence[Path], config: Config) -> list[Job]:
-    """Lists what to test: of several images of a folder with one name the first; the others are reported."""
-    jobs: dict[Path, Job] = {}  # by their targets
+def _make_jobs(targets: dict[Path, Path], config: Config) -> list[Job]:
+    """Makes the jobs of images, by what the names of their files begin with."""
+    jobs = []
     logged: Counter[Path] = Counter()  # images of each set in TensorBoard
-    for path in paths:
-        target = _target(path, config)
-        if target in jobs:
-            print_line(
-                f"Problem: {path}: an image with the name {path.stem} was already tested in this folder; rename one of "
-                "them.",
-                sys.stderr,
-            )
-            continue
+    for path, target in targets.items():
         logged[target.parent] += 1
         set_name = target.parent.relative_to(config.sample_dir).as_posix()
-        jobs[target] = Job(path, target, set_name, logged[target.parent] <= LOGGED_IMAGES)
-    return list(jobs.values())
+        jobs.append(Job(path, target, set_name, logged[target.parent] <= LOGGED_IMAGES))
+    return jobs
 
 
-def _target(path: Path, config: Config) -> Path:
-    """Returns what the names of an image's four files begin with, in the folder of its set."""
-    folder = path.parent.relative_to(config.test_dir)
-    set_name = Path(config.test_dir).resolve().name if folder == Path() else folder.as_posix()
-    return Path(config.sample_dir, set_name, path.stem)
+def _targets(paths: Iterable[Path], config: Config) -> dict[Path, Path]:
+    """Returns what the names of each image's four files begin with, in the folder of its set.
+
+    Of several images of a folder with one name, the first has it, and the others have their endings too: `a`, `a_png`.
+    """
+    directory, targets, taken = Path(config.test_dir), dict[Path, Path](), set[Path]()
+    own_name, longest = directory.resolve().name, max((f"_{ending}.png" for ending in ENDINGS), key=len)
+    folders = {path: path.parent.relative_to(directory) for path in paths}
+    has_own = Path() in folders.values()  # images directly in it
+    for path, folder in folders.items():
+        set_name = own_name if folder == Path() else folder.as_posix()
+        if has_own and folder.parts[:1] == (own_name,):  # else two sets would have one name
+            set_name = f"{own_name}/{set_name}"
+        stems = itertools.chain(["", f"_{path.suffix[1:]}"], (f"_{number}" for number in itertools.count(2)))
+        names = (shortened(path.stem, stem + longest) + stem for stem in stems)
+        candidates = (Path(config.sample_dir, set_name, name) for name in names)
+        targets[path] = next(candidate for candidate in candidates if candidate not in taken)
+        taken.add(targets[path])
+    return targets
+
+
+def _file(job: Job, ending: str) -> Path:
+    """Returns one of an image's four files."""
+    return job.target.with_name(f"{job.target.name}_{ending}.png")
 
 
 def score_image(
@@ -201,15 +222,10 @@ def score_image(
         f"SRCNN {srcnn_score.psnr:.2f} dB": srcnn_image,
         "original": modcrop(to_uint8(image) if is_measured else image, config.scale),
     }
-    files = {
-        "bicubic": bicubic_image,
-        "srcnn": srcnn_image,
-        "original": panels["original"],
-        "comparison": side_by_side(panels),
-    }
-    for ending, saved in files.items():
+    files = (bicubic_image, srcnn_image, panels["original"], side_by_side(panels))
+    for ending, saved in zip(ENDINGS, files, strict=True):
         _check(stopped)
-        imsave(saved, job.target.with_name(f"{job.target.name}_{ending}.png"))
+        imsave(saved, _file(job, ending))
 
     result = Result(
         set=job.set,

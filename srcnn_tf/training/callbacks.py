@@ -24,13 +24,13 @@ from srcnn_tf.images.color import Floats, channels_to_image
 from srcnn_tf.model import LAYERS
 from srcnn_tf.spec import ColorSpace
 from srcnn_tf.system.files import atomic_write
+from srcnn_tf.system.jobs import SECONDS_PER_LINE
 from srcnn_tf.testing.report import crop_center
 from srcnn_tf.testing.tensorboard import TensorBoardLog
 from srcnn_tf.testing.tiling import TiledModel
 from srcnn_tf.utils import merge
 
 PRINT_EVERY = 10  # steps between two lines of the reference
-SECONDS_PER_LINE = 60  # at least, between two lines of a log file within an epoch
 HISTORY = "history.csv"
 PREVIEW = 240  # rows and columns, at most, of the preview image
 PREVIEWS = 60  # preview images of a run, at most about; each takes some 0.3 MB of log

@@ -17,6 +17,7 @@ from srcnn_tf.training.step import TrainingState
 from srcnn_tf.weights.store import KERAS_FILE, WEIGHTS_FILE
 
 PREFIX = "SRCNN.model"  # the reference's name of a checkpoint, before '-<step>'
+NEW = ".new-"  # what a hidden name begins with
 RECORD = "config.json"
 FLAGS = "flags"  # for --flagfile
 KEEP = 3  # checkpoints of a run; the reference kept TensorFlow 1's five
@@ -31,21 +32,73 @@ def save_checkpoint(directory: Path, state: TrainingState) -> None:
     Raises:
         RunError: it cannot be written; the former ones are untouched.
     """
-    path = directory / f"{PREFIX}-{int(state.step)}"
+    _write_checkpoint(directory, f"{PREFIX}-{int(state.step)}", state)
+    _name_latest(directory)
+
+
+def replace_former_run(directory: Path, state: TrainingState, record: dict[str, Any]) -> None:
+    """Writes the first checkpoint and the record of a run, which take the place of those of a former run.
+
+    Killed at any moment, the folder holds the former run or the new one: the checkpoint has a hidden name until the
+    record is written, and that lists the files of the former run, for `finish_replacement`.
+
+    Args:
+        directory: the run's folder.
+        state: what is saved.
+        record: see `write_record`. The step that is written is 0, that of the weights, of which there are none yet.
+
+    Raises:
+        RunError: they cannot be written; the former run is untouched.
+    """
+    former = [path.name for path in directory.glob(f"{PREFIX}-*")] + [WEIGHTS_FILE, KERAS_FILE]
+    _write_checkpoint(directory, f"{NEW}{PREFIX}-{int(state.step)}", state)
+    write_record(directory, record | {"step": 0, "former": former})
+    finish_replacement(directory)
+
+
+def finish_replacement(directory: Path) -> None:
+    """Finishes `replace_former_run`, also that of a killed process: after its record the new run counts, else not."""
     try:
-        _checkpoint(state).write(str(path))
-        # By this file tf.train.latest_checkpoint finds it.
-        with atomic_write(directory / "checkpoint") as temporary:
-            temporary.write_text(f'model_checkpoint_path: "{path.name}"\n', encoding="utf-8")
+        record = json.loads((directory / RECORD).read_text(encoding="utf-8"))
+        is_unfinished = "former" in record
+    except (OSError, ValueError, TypeError):  # `read_record` reports it
+        is_unfinished = False
+    # Data before the index, with which a checkpoint is complete.
+    new = sorted(path for path in directory.glob(f"{NEW}*") if path.is_file())
+    if not is_unfinished:
+        for path in new:
+            path.unlink()
+        return
+    for name in record["former"]:
+        (directory / name).unlink(missing_ok=True)
+    write_record(directory, record | {"former": []})  # new files may have the same names
+    for path in new:
+        path.rename(directory / path.name.removeprefix(NEW))
+    _name_latest(directory)
+    del record["former"]
+    write_record(directory, record)
+
+
+def _write_checkpoint(directory: Path, name: str, state: TrainingState) -> None:
+    try:
+        _checkpoint(state).write(str(directory / name))
     except (tf.errors.OpError, OSError) as error:
         reason = str(getattr(error, "message", error)).split("\n")[0]
         raise RunError(
-            f"{path}: cannot be written ({reason}); the former checkpoints are kept. Free some disk space, and the "
-            "same command resumes from them."
+            f"{directory / name.removeprefix(NEW)}: cannot be written ({reason}); the former checkpoints are kept. "
+            "Free some disk space, and the same command resumes from them."
         ) from error
     finally:
-        for leftover in directory.glob(f"{PREFIX}-*_temp*"):  # of TensorFlow that failed or was killed while it wrote
+        for leftover in directory.glob(f"*{PREFIX}-*_temp*"):  # of TensorFlow that failed or was killed while it wrote
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _name_latest(directory: Path) -> None:
+    """Writes the file by which tf.train.latest_checkpoint finds the newest checkpoint."""
+    newest = latest_checkpoint(directory)
+    if newest is not None:
+        with atomic_write(directory / "checkpoint") as temporary:
+            temporary.write_text(f'model_checkpoint_path: "{newest.name}"\n', encoding="utf-8")
 
 
 def restore_checkpoint(directory: Path, state: TrainingState) -> None:
@@ -92,18 +145,7 @@ def _checkpoints(directory: Path) -> list[Path]:
 
 def delete_obsolete(directory: Path) -> None:
     """Deletes the oldest checkpoints beyond `KEEP`."""
-    _delete_checkpoints(directory, {checkpoint.name for checkpoint in _checkpoints(directory)[:-KEEP]})
-
-
-def delete_former_run(directory: Path, step: int) -> None:
-    """Deletes the checkpoints and weights of a former run, but not the first checkpoint of the new one."""
-    names = {path.stem for path in directory.iterdir() if path.name.startswith(f"{PREFIX}-")}
-    _delete_checkpoints(directory, names - {f"{PREFIX}-{step}"})
-    for name in (WEIGHTS_FILE, KERAS_FILE):
-        (directory / name).unlink(missing_ok=True)
-
-
-def _delete_checkpoints(directory: Path, names: set[str]) -> None:
+    names = {checkpoint.name for checkpoint in _checkpoints(directory)[:-KEEP]}
     for path in list(directory.iterdir()):
         if path.stem in names and path.is_file():
             path.unlink()

@@ -22,6 +22,7 @@ from srcnn_tf.system.threads import map_in_threads
 from srcnn_tf.training.recipes import Recipe
 
 MIN_IMAGES_TO_SPLIT = 20  # of fewer images, each is needed for training
+MAX_VALIDATION_IMAGES = 100  # their mean PSNR is certain to some hundredths of a decibel; more take time in each epoch
 SHARD_BYTES = 32 * 2**20  # bytes of patches read at a time if they do not fit in memory; up to three shards are held
 AUGMENTATION_STREAM = 1  # beside a seed and epoch: seeds the grid offsets and the compression of each image
 
@@ -109,6 +110,9 @@ def load_training_set(config: Config, recipe: Recipe, paths: list[Path], data_ha
             f"{config.batch_size}: give more images, a smaller --batch_size, or a smaller --stride."
         )
     print(f"{len(indices)} patches of {len(counts) - len(validation)} images; {len(validation)} for validation.")
+    if config.validation_split and not validation:
+        expected = f"{MIN_IMAGES_TO_SPLIT} images or more, and there are {len(counts)}"
+        print(f"No validation: --validation_split needs {expected}.")
     batch_size = min(config.batch_size, len(indices))
     return TrainingSet(file, counts, indices, images, usable_paths, validation, batch_size, config.value_range)
 
@@ -120,7 +124,7 @@ def validation_images(paths: list[Path], split: float) -> list[int]:
     if len(paths) < MIN_IMAGES_TO_SPLIT:
         samples = [number for number, path in enumerate(paths) if is_validation_sample(path)]
         return samples[:1] if len(paths) > 1 else []  # something must be left to train on
-    count = min(max(1, round(len(paths) * split)), len(paths) - 1)
+    count = min(max(1, round(len(paths) * split)), len(paths) - 1, MAX_VALIDATION_IMAGES)
     return ((np.arange(count) + 0.5) * len(paths) / count).astype(np.int64).tolist()
 
 

@@ -6,7 +6,7 @@ import json
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 import srcnn_tf
 from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
+from srcnn_tf.images.color import Floats
 from srcnn_tf.images.metrics import score_channels
 from srcnn_tf.testing.tiling import TiledModel
 from srcnn_tf.training import checkpoint
@@ -27,6 +28,8 @@ from srcnn_tf.training.step import TrainingState
 from srcnn_tf.training.workers import Workers
 from srcnn_tf.utils import preprocess
 from srcnn_tf.weights.models import save_model
+
+VALIDATION_BYTES = 2**28  # of degraded validation images that are kept; further ones are degraded in each epoch
 
 
 @dataclass
@@ -42,6 +45,7 @@ class Run:
         workers: who trains.
         saved_step: step of the newest checkpoint.
         reported_infinite_psnr: whether it was said that validation images are left out of the means.
+        validation_channels: validation images that are degraded already, by number, see `_validation_channels`.
     """
 
     config: Config
@@ -52,6 +56,7 @@ class Run:
     workers: Workers
     saved_step: int
     reported_infinite_psnr: bool = False
+    validation_channels: dict[int, tuple[Floats, Floats, bool]] = field(default_factory=dict)
 
     @property
     def directory(self) -> Path:
@@ -78,12 +83,10 @@ class Run:
         former_step, self.saved_step = self.saved_step, step
         if not self.workers.is_chief:
             return
-        checkpoint.save_checkpoint(self.directory, self.state)
         if former_step == 0:
-            # A former run stays until there is something to take its place. The step of the record is that of the
-            # saved weights, of which there are none yet.
-            checkpoint.write_record(self.directory, self._record() | {"step": 0})
-            checkpoint.delete_former_run(self.directory, step)
+            checkpoint.replace_former_run(self.directory, self.state, self._record())
+        else:
+            checkpoint.save_checkpoint(self.directory, self.state)
         checkpoint.delete_obsolete(self.directory)
         self.save_weights()
 
@@ -135,12 +138,9 @@ class Run:
         scores = []
         for number in list(self.training_set.validation):
             try:
-                image = self.training_set.image(number)
-                degraded, original = preprocess(image, self.config, compression=self.config.compression)
+                degraded, original, is_measured = self._validation_channels(number)
                 restored, bicubic = (
-                    score_channels(
-                        channels, original, self.config.scale, self.config.network.color, image.dtype != np.uint8
-                    )
+                    score_channels(channels, original, self.config.scale, self.config.network.color, is_measured)
                     for channels in (restore(degraded), degraded)
                 )
                 scores.append((restored.psnr, restored.ssim, bicubic.psnr))
@@ -154,6 +154,23 @@ class Run:
             print(f"Left out of the validation's means: {len(scores) - len(finite)} images with infinite PSNR.")
             self.reported_infinite_psnr = True
         return dict(zip(names, np.mean(finite, axis=0).tolist(), strict=True)) if finite else {}
+
+    def _validation_channels(self, number: int) -> tuple[Floats, Floats, bool]:
+        """Returns the degraded and the original channels of an image, which are kept as long as there is room.
+
+        The third value says whether the image is measured data, see `images.metrics.score_channels`.
+        """
+        if number in self.validation_channels:
+            return self.validation_channels[number]
+        image = self.training_set.image(number)
+        degraded, original = preprocess(image, self.config, compression=self.config.compression)
+        if self.config.c_dim == 1:  # chroma has no score
+            degraded, original = degraded[..., :1].copy(), original[..., :1].copy()
+        channels = degraded, original, image.dtype != np.uint8
+        kept = sum(one.nbytes + other.nbytes for one, other, _ in self.validation_channels.values())
+        if kept + degraded.nbytes + original.nbytes <= VALIDATION_BYTES:
+            self.validation_channels[number] = channels
+        return channels
 
 
 @contextmanager
@@ -178,6 +195,7 @@ def lock(directory: Path) -> Iterator[None]:
 
 def is_resumed(config: Config, recipe: Recipe, directory: Path, data_hash: str) -> bool:
     """Returns whether there is a run to resume; one of another configuration is an error."""
+    checkpoint.finish_replacement(directory)
     if not config.resume or checkpoint.latest_checkpoint(directory) is None:
         return False
     record = checkpoint.read_record(directory)
@@ -191,6 +209,7 @@ def is_resumed(config: Config, recipe: Recipe, directory: Path, data_hash: str) 
     if different:
         raise RunError(
             f"{directory} holds another run: {'; '.join(different)}. Give the same flags to resume it, "
-            "--resume=False to restart in its place, or another --checkpoint_dir."
+            f"--resume=False to restart in its place, --weights={directory} --resume=False to train its weights "
+            "further in its place, or another --checkpoint_dir."
         )
     return True

@@ -19,6 +19,7 @@ from srcnn_tf.datasets.samples import find_images
 from srcnn_tf.errors import RunError, StoppedError
 from srcnn_tf.images.read import fingerprint
 from srcnn_tf.system.devices import has_gpu
+from srcnn_tf.system.jobs import program_fingerprint
 from srcnn_tf.testing.tensorboard import TensorBoardLog
 from srcnn_tf.testing.tiling import TiledModel
 from srcnn_tf.training import checkpoint
@@ -77,7 +78,8 @@ def train(
                 f"Batches of {training_set.batch_size} patches cannot be divided among "
                 f"{workers.strategy.num_replicas_in_sync} workers or GPUs: give a larger --batch_size or fewer of them."
             )
-        workers.check_same([config.identity, asdict(recipe), data_hash, config.epoch, config.precision])
+        same = [config.identity, asdict(recipe), data_hash, config.epoch, config.precision, program_fingerprint()]
+        workers.check_same(same)
         if resumed:
             checkpoint.restore_checkpoint(directory, state)
         workers.synchronize(state.variables)

@@ -126,8 +126,8 @@ class Workers:
         own = zlib.crc32(json.dumps(description).encode())
         if own != int(self.from_chief([tf.constant(own, tf.int64)])[0]):
             raise RunError(
-                f"Worker {self.number} of {self.count} has other flags, another version or other training images than "
-                "worker 0: give the same command and the same images to all."
+                f"Worker {self.number} of {self.count} has other flags, other files of srcnn_tf, or other training "
+                "images than worker 0: give the same command and the same images to all."
             )
 
     @contextmanager

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import mimetypes
 import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
@@ -20,14 +22,15 @@ from srcnn_tf.images.formats.registry import FORMATS
 from srcnn_tf.images.page import RowStream, without_opaque_alpha
 from srcnn_tf.images.read import declared_size
 from srcnn_tf.images.reader import ImageReader
-from srcnn_tf.images.resize import resized_bands
+from srcnn_tf.images.resize import resized_bands, wrapped
 from srcnn_tf.images.writer import ImageWriter
 from srcnn_tf.system.files import atomic_write
+from srcnn_tf.system.origins import Origin, origin_of, read_origins, write_origin
 
 PAGE = "index.html"
+BROWSER_FORMATS = frozenset({"AVIF", "BMP", "JPEG", "PNG", "WebP"})  # which browsers show
+REACH = 2  # pixels that bicubic interpolation reaches
 BICUBIC = ".bicubic"  # folder beside upscaled images; hidden, so that its images are never upscaled
-# Formats that browsers show, besides which only TIFF is written.
-BROWSER_EXTENSIONS = frozenset({".avif", ".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Entry:
 
 
 def write_upscaling_page(jobs: Iterable[tuple[Path, Path]], folder: Path, config: Config) -> Path:
-    """Writes `index.html` beside upscaled images, and interpolated images for it below `BICUBIC`; returns its path.
+    """Writes a page beside upscaled images, and interpolated images for it below `BICUBIC`; returns its path.
 
     Args:
         jobs: files and the upscaled images; those that could not be upscaled are left out.
@@ -58,17 +61,19 @@ def write_upscaling_page(jobs: Iterable[tuple[Path, Path]], folder: Path, config
     Raises:
         RunError: a file cannot be written.
     """
-    entries = []
+    entries, origins = [], lru_cache(maxsize=None)(read_origins)
     for source, target in jobs:
         if not target.is_file():
             continue
         name, (rows, cols) = os.path.relpath(target, folder), declared_size(target)
         interpolated, note = folder / BICUBIC / name, ""
-        if target.suffix.lower() not in BROWSER_EXTENSIONS:
+        origin = origin_of(source, f"--edges={config.edges}")
+        if FORMATS[target.suffix.lower()].name not in BROWSER_FORMATS:
             note = "Browsers do not show this format."
-        elif config.overwrite or not interpolated.is_file():
+        elif config.overwrite or origins(interpolated.parent).get(interpolated.name) != origin:
             try:
-                _interpolate(source, interpolated, (rows, cols), config.quality)
+                _interpolate(source, interpolated, (rows, cols), config)
+                write_origin(interpolated, origin)
             except (RunError, MemoryError) as error:  # the others are shown
                 note = f"There is no bicubic image: {error}"
         files = {} if note else {"bicubic": interpolated, "SRCNN": target}
@@ -78,28 +83,36 @@ def write_upscaling_page(jobs: Iterable[tuple[Path, Path]], folder: Path, config
     return write_page("Upscaled by SRCNN", ["image", "size", "megapixels"], entries, folder, config)
 
 
-def _interpolate(source: Path, target: Path, size: tuple[int, int], quality: int) -> None:
+def _interpolate(source: Path, target: Path, size: tuple[int, int], config: Config) -> None:
     """Writes an image of a given size by bicubic interpolation."""
-    with ImageReader(source, sys.maxsize) as reader, ImageWriter(target, 1, quality) as writer:
+    margin = REACH if config.edges == "wrap" else 0
+    with ImageReader(source, sys.maxsize) as reader, ImageWriter(target, 1, config.quality) as writer:
         page = next(iter(reader))
         pixels = page.pixels if FORMATS[target.suffix.lower()].alpha else without_opaque_alpha(page.pixels)
         shape = (*size, *pixels.shape[2:])
-        writer.write(replace(page, pixels=RowStream(shape, pixels.dtype, resized_bands(pixels, *size))))
+        bands = resized_bands(wrapped(pixels, margin) if margin else pixels, *size, margin)
+        writer.write(replace(page, pixels=RowStream(shape, pixels.dtype, bands)))
 
 
 def write_page(title: str, columns: Sequence[str], entries: Sequence[Entry], folder: Path, config: Config) -> Path:
     """Writes `index.html` into a folder, image by image; returns its path.
+
+    If there is a file of that name that is not from here, it stays, and the page gets another name.
 
     Args:
         title: of the page.
         columns: heads of the table.
         entries: the images.
         folder: where the page is written.
-        config: says whether images are embedded.
+        config: says whether images are embedded, and whether a page of somebody else is replaced.
 
     Raises:
         RunError: it cannot be written.
     """
+    own = read_origins(folder)
+    names = itertools.chain([PAGE, "srcnn_tf.html"], (f"srcnn_tf_{number}.html" for number in itertools.count(2)))
+    paths = (folder / name for name in names)
+    target = next(path for path in paths if config.overwrite or path.name in own or not os.path.lexists(path))
 
     def source(path: Path) -> str:
         """Returns the address of a file: relative to the page, or with the file in it."""
@@ -113,6 +126,9 @@ def write_page(title: str, columns: Sequence[str], entries: Sequence[Entry], fol
     html = environment.from_string(template).generate(
         title=title, columns=columns, entries=entries, source=source, size=declared_size
     )
-    with atomic_write(folder / PAGE) as temporary, open(temporary, "w", encoding="utf-8", errors="replace") as file:
+    with atomic_write(target) as temporary, open(temporary, "w", encoding="utf-8", errors="replace") as file:
         file.writelines(html)
-    return folder / PAGE
+    write_origin(target, Origin())
+    if target.name != PAGE:
+        print(f"{folder / PAGE} is not from this program, and stays; --overwrite replaces it.")
+    return target

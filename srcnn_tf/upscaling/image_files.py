@@ -1,8 +1,9 @@
-"""Upscales image files: one, or all of a folder."""
+"""Upscales files: those that are named, and all of a folder."""
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 import srcnn_tf
 from srcnn_tf.config import Config
-from srcnn_tf.errors import RunError
+from srcnn_tf.errors import RunError, UsageError
 from srcnn_tf.images.formats.interface import Kind
 from srcnn_tf.images.formats.registry import FORMATS, PNG
 from srcnn_tf.images.page import Pixels, without_opaque_alpha
@@ -22,8 +23,9 @@ from srcnn_tf.images.value_range import within
 from srcnn_tf.images.writer import ImageWriter
 from srcnn_tf.spec import JPEG_QUALITIES
 from srcnn_tf.system.jobs import print_line, run_jobs
+from srcnn_tf.system.origins import write_origin
 from srcnn_tf.system.threads import cores
-from srcnn_tf.upscaling.sizes import scaled_size, upscaling_factor
+from srcnn_tf.upscaling.sizes import upscaling_factor
 from srcnn_tf.upscaling.targets import (
     VIDEO_EXTENSIONS,
     Job,
@@ -32,53 +34,86 @@ from srcnn_tf.upscaling.targets import (
     is_file_named,
     largest_input,
     output_folder,
+    target_size,
+    wanted_extension,
 )
-from srcnn_tf.upscaling.upscaler import Pass, Upscaler, suited_degradation
+from srcnn_tf.upscaling.upscaler import Pass, Upscaler, make_upscaler, suited_degradation
 from srcnn_tf.upscaling.video.source import is_video
 
 
 def upscale_files(config: Config) -> None:
-    """Upscales `config.input`, an image or a folder of images with its subfolders, into `config.output`.
+    """Upscales the images and videos that `config.input` names, or that are below folders, into `config.output`.
 
-    Existing files are kept unless `config.overwrite` is set. A progress bar counts output megapixels.
+    Results that exist are kept, unless their image has changed or `config.overwrite` is set. A progress bar counts
+    output megapixels of images; videos have bars of their own.
 
     Raises:
-        RunError: there is no image, or some could not be upscaled; each is reported, and the others are complete.
+        UsageError: a flag does not apply to what is upscaled.
+        RunError: there is nothing to upscale, or some could not be; each is reported, and the others are complete.
     """
     print(f"Computing on: processor, {cores()} cores", flush=True)
-    all_jobs, refused = find_jobs(config)
-    jobs = [(source, target) for source, target in all_jobs if config.overwrite or not target.is_file()]
-    if len(jobs) < len(all_jobs):
-        print(f"{len(all_jobs) - len(jobs)} of {len(all_jobs)} already exist; --overwrite upscales them again.")
+    upscaler, has_size = make_upscaler(config), bool(config.width or config.height)
+    options = " ".join([*_options(config), f"({upscaler.describe(1 if has_size else config.scale)})"])
+    plan = find_jobs(config, options)
+    everything = [*plan.jobs, *plan.finished]
+    videos = {job for job in everything if is_video_job(job)}
+    if len(videos) == len(everything):
+        for name in ("page", "format", "edges"):
+            if everything and getattr(config, name) != getattr(Config, name):
+                raise UsageError(f"--{name} is for images, and only videos are to be upscaled: leave it out.")
+    if not has_size:
+        upscaler.passes(config.scale)  # if there are no weights, that is one error, and not one per image
+    elif not plan.jobs and plan.finished and (size := declared_size(plan.finished[0][0])) != (0, 0):
+        upscaler.passes(upscaling_factor(size, target_size(*size, config)))
+    for problem in plan.problems:
+        print_line(f"Problem: {problem}", sys.stderr)
+    for note in plan.notes:
+        print_line(note)
+    if plan.finished:
+        print(f"{len(plan.finished)} of {len(everything)} already exist; --overwrite upscales them again.")
+    if plan.other_options:
+        print(f"Of these, {len(plan.other_options)} were made otherwise: {plan.other_options[0]}; now {options}.")
     done = 0
-    if jobs:
-        upscaler = make_upscaler(config)
-        if not (config.width or config.height):
-            upscaler.passes(config.scale)  # if there are no weights, that is one error, and not one per image
-        if len(jobs) == 1 and is_video_job(jobs[0]):
-            from srcnn_tf.upscaling.video.upscale import upscale_video
-
-            outcomes = iter([(jobs[0], upscale_video(upscaler, config, jobs[0]))])
-            print(f"Weights: {upscaler.sources or 'none needed'}", flush=True)
-        else:
-            megapixels = {job: _declared_megapixels(job[0], upscaler, config) for job in jobs}
-            print(f"Weights: {upscaler.sources or 'none needed'}", flush=True)
-            outcomes = run_jobs(partial(upscale_file, upscaler, config), megapixels, config.cluster)
-        for _, messages in outcomes:
+    if plan.jobs:
+        megapixels = {job: _declared_megapixels(job, upscaler, config) for job in plan.jobs}
+        print(f"Weights: {upscaler.sources or 'none needed'}", flush=True)
+        for job, messages in run_jobs(partial(_upscale, upscaler, config), megapixels, config.cluster):
+            write_origin(job[1], plan.jobs[job])
             done += 1
             for message in messages:
                 print_line(message)
     if done:
-        destination = jobs[0][1] if len(jobs) == 1 else output_folder(config)
-        print_line(f"{done} of {len(jobs)} upscaled, to {destination}.")
-    if config.page is not None:
+        destination = next(iter(plan.jobs))[1] if len(plan.jobs) == 1 else output_folder(config)
+        print_line(f"{done} of {len(plan.jobs)} upscaled, to {destination}.")
+    if config.page is not None and everything:
         from srcnn_tf.upscaling.gallery import write_upscaling_page
 
-        folder = all_jobs[0][1].parent if len(all_jobs) == 1 else Path(output_folder(config))
-        print_line(f"Page: {write_upscaling_page(all_jobs, folder, config)}")
-    if failed := len(jobs) - done + refused:
-        total = len(all_jobs) + refused
+        images = sorted(job for job in everything if job not in videos)
+        folder = images[0][1].parent if len(images) == 1 else Path(output_folder(config))
+        print_line(f"Page: {write_upscaling_page(images, folder, config)}")
+    if failed := len(plan.jobs) - done + len(plan.problems):
+        total = len(everything) + len(plan.problems)
         raise RunError(f"{failed} of {total} images could not be upscaled; see the messages above.")
+
+
+def _options(config: Config) -> list[str]:
+    """Lists the flags that determine the results, as far as they are given."""
+    names = "scale width height architecture filters c_dim color_space degradation weights self_ensemble edges format"
+    names += " quality value_range codec deinterlace"
+    return [word for word in config.flags if word.removeprefix("--").partition("=")[0] in names.split()]
+
+
+def _upscale(upscaler: Upscaler, config: Config, job: Job, progress: tqdm | None = None) -> list[str]:
+    """Upscales an image or a video; returns what to report."""
+    if not is_video_job(job):
+        return upscale_file(upscaler, config, job, progress)
+    if config.edges != Config.edges:
+        raise RunError(f"{job[0]}: --edges={config.edges} is for images; leave the video or the flag out.")
+    try:
+        from srcnn_tf.upscaling.video.upscale import upscale_video
+    except RunError as error:  # its library is missing
+        raise RunError(f"{job[0]}: {error}") from error
+    return upscale_video(upscaler, config, job)
 
 
 def is_video_job(job: Job) -> bool:
@@ -86,26 +121,17 @@ def is_video_job(job: Job) -> bool:
     return is_video(job[0], is_animation_wanted=job[1].suffix.lower() in VIDEO_EXTENSIONS)
 
 
-def make_upscaler(config: Config) -> Upscaler:
-    """Returns the upscaler for the network that `config` describes."""
-    search = config.search if config.cluster is None else config.search.absolute()
-    return Upscaler(config.network, search, config.degradation == "auto", config.self_ensemble)
-
-
-def _declared_megapixels(source: Path, upscaler: Upscaler, config: Config) -> float:
-    """Returns the megapixels of the upscaled image, and loads the weights; 0 where it cannot be upscaled."""
-    rows, cols = declared_size(source)
+def _declared_megapixels(job: Job, upscaler: Upscaler, config: Config) -> float:
+    """Returns the megapixels of the result, and loads the weights; 0 of a video, and of what cannot be upscaled."""
+    if is_video_job(job):
+        return 0.0
+    rows, cols = declared_size(job[0])
     try:
         size = target_size(rows, cols, config)
         upscaler.passes(upscaling_factor((rows, cols), size))
     except (RunError, ZeroDivisionError):  # reported when it is upscaled; of a damaged file, rows and columns are 0
         return 0.0
     return math.prod(size) / 1e6
-
-
-def target_size(rows: int, cols: int, config: Config) -> tuple[int, int]:
-    """Returns the rows and columns of the upscaled image that `config` asks for, see `sizes.scaled_size`."""
-    return scaled_size(rows, cols, config.scale, config.width, config.height)
 
 
 def upscale_file(upscaler: Upscaler, config: Config, job: Job, progress: tqdm | None = None) -> list[str]:
@@ -184,11 +210,11 @@ def _held_pixels(pixels: Pixels, target: Path, warnings: list[str]) -> Pixels:
 
 
 def _other_format(source: Path, target: Path, kinds: Sequence[Kind], config: Config) -> list[str]:
-    """Says why the result has another format than the name of the image."""
-    extension = source.suffix.lower()
-    if extension == target.suffix.lower() or extension not in FORMATS or is_file_named(config):
+    """Says why the result has another format than the one that is wanted."""
+    wanted = wanted_extension(source, config)
+    if wanted.lower() == target.suffix.lower() or is_file_named(config):
         return []
-    return [f"{fitting_extension(extension, kinds, config)[1]}: written as {target.name}"]
+    return [f"{fitting_extension(wanted, kinds, config)[1]}: written as {target.name}"]
 
 
 def _derivation(shape: tuple[int, ...], size: tuple[int, int], passes: Sequence[Pass]) -> str:

@@ -25,9 +25,25 @@ class ScaledRows:
     """
 
     def __init__(
-        self, pixels: Pixels, values: ValueRange, mask: Pixels | None, nodata: float | None, reach: int
+        self,
+        pixels: Pixels,
+        values: ValueRange,
+        mask: Pixels | None,
+        nodata: float | None,
+        reach: int,
+        margin: int = 0,
     ) -> None:
-        """Takes the image, its range, its `Page.mask` and `Page.nodata`, and how far a result may depend on it."""
+        """Prepares the rows.
+
+        Args:
+            pixels: the image.
+            values: its range.
+            mask: see `Page.mask`.
+            nodata: see `Page.nodata`.
+            reach: how many pixels away a result may depend on the image.
+            margin: pixels at each side of the image that the result does not have.
+        """
+        self._margin = margin
         self._pixels, self._values, self._mask, self._nodata = pixels, values, mask, nodata
         count = channels_of(pixels)
         self._colors = count - (count in (2, 4))
@@ -93,8 +109,9 @@ class ScaledRows:
             yield scaled.astype(np.float32, copy=False)
 
     def _put_back(self, restored: NDArray, begin: int, shape: tuple[int, ...]) -> None:
-        rows = nearest(self._pixels.shape[0], shape[0])[begin : begin + len(restored)]
-        cols = nearest(self._pixels.shape[1], shape[1])
+        margin = self._margin
+        rows = nearest(self._pixels.shape[0] - 2 * margin, shape[0])[begin : begin + len(restored)] + margin
+        cols = nearest(self._pixels.shape[1] - 2 * margin, shape[1]) + margin
         for first, band, is_empty in list(self._without_data):
             if first + len(band) <= rows[0]:
                 self._without_data.popleft()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -14,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from srcnn_tf.images.page import Pixels, RowStream, channels_of
-from srcnn_tf.images.resize import resized_bands
+from srcnn_tf.config import Config
+from srcnn_tf.images.page import Pixels, RowStream, band_rows, channels_of
+from srcnn_tf.images.resize import resized_bands, wrapped
 from srcnn_tf.images.value_range import ValueRange, dtype_range
 from srcnn_tf.spec import JPEG_QUALITIES, NetworkSpec
 from srcnn_tf.upscaling.measured import ScaledRows, fill_transparent, split
@@ -53,6 +56,7 @@ class Upscaler:
         is_automatic: bool = False,
         self_ensemble: bool = False,
         command: str | None = None,
+        edges: str = "mirror",
     ) -> None:
         """Loads nothing yet.
 
@@ -62,10 +66,11 @@ class Upscaler:
             is_automatic: whether images that are compressed get weights for compression, if there are such.
             self_ensemble: whether to average over the eight flips and transposes.
             command: identifies all that it upscales, also on other machines. Default: a random one.
+            edges: what is beyond the edges of an image: `mirror`, its mirror image, or `wrap`, itself again.
         """
         self.command = command or secrets.token_hex(16)
-        self._arguments = spec, search, is_automatic, self_ensemble, self.command
-        self._spec, self._search, self._is_automatic, self._self_ensemble, _ = self._arguments
+        self._arguments = spec, search, is_automatic, self_ensemble, self.command, edges
+        self._spec, self._search, self._is_automatic, self._self_ensemble, _, self._edges = self._arguments
         self._passes: dict[tuple[float | Fraction, str | None], tuple[Pass, ...]] = {}  # by the arguments of `passes`
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -76,6 +81,15 @@ class Upscaler:
     def sources(self) -> str:
         """Where the weights that were loaded are from, separated by commas."""
         return ", ".join(dict.fromkeys(each.source for passes in self._passes.values() for each in passes))
+
+    def describe(self, factor: float) -> str:
+        """Names the files that the weights for a factor are read from, and when they were written; loads nothing."""
+        names = [None, *(JPEG_QUALITIES if self._is_automatic else ())]
+        specs = [spec for name in names for spec in self._choose(factor, name)]
+        own = [path for spec in dict.fromkeys(specs) if (path := self._search.own(spec)) and path.exists()]
+        times = [f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d %H:%M:%S}" for path in own]
+        files = [f"{os.path.abspath(path)} of {time}" for path, time in zip(own, times, strict=True)]
+        return ", ".join(files) or "shipped weights"
 
     def passes(self, factor: float | Fraction, suited: str | None = None) -> tuple[Pass, ...]:
         """Loads the weights for upscaling by a factor, once.
@@ -145,7 +159,14 @@ class Upscaler:
         passes = self.passes(upscaling_factor((pixels.shape[0], pixels.shape[1]), size), suited)
         shape = (*size, *pixels.shape[2:])
         values = values or dtype_range(pixels.dtype)
-        return RowStream(shape, pixels.dtype, _bands(pixels, shape, passes, values, mask, nodata, progress))
+        margin = _filters_reach(passes) if self._edges == "wrap" else 0
+        return RowStream(shape, pixels.dtype, _bands(pixels, shape, passes, values, mask, nodata, progress, margin))
+
+
+def make_upscaler(config: Config) -> Upscaler:
+    """Returns the upscaler for the network that `config` describes."""
+    search = config.search if config.cluster is None else config.search.absolute()
+    return Upscaler(config.network, search, config.degradation == "auto", config.self_ensemble, edges=config.edges)
 
 
 def suited_degradation(jpeg_quality: float | None) -> str:
@@ -173,15 +194,21 @@ def _bands(
     mask: Pixels | None,
     nodata: float | None,
     progress: tqdm | None,
+    margin: int,
 ) -> Iterator[NDArray]:
-    """Yields the upscaled image of a given shape, from top to bottom."""
+    """Yields the upscaled image of a given shape, from top to bottom.
+
+    With a margin, the image is repeated around itself so far, and the result is cut from the middle.
+    """
     factor = math.prod(each.spec.scale for each in passes)
     is_reduced = (factor * pixels.shape[0], factor * pixels.shape[1]) != shape[:2]
     # The network takes these as they are; all others become floats before it.
     is_direct = pixels.dtype in (np.uint8, np.uint16) and values == dtype_range(pixels.dtype) and mask is None
     scaled = None
+    if margin:
+        pixels, mask = wrapped(pixels, margin), None if mask is None else wrapped(mask, margin)
     if len(passes) > 1 or is_reduced or not is_direct:
-        scaled = ScaledRows(pixels, values, mask, nodata, _filters_reach(passes)) if passes else None
+        scaled = ScaledRows(pixels, values, mask, nodata, _filters_reach(passes), margin) if passes else None
         pixels = scaled.rows if scaled else pixels
     if channels_of(pixels) in (2, 4):
         pixels = fill_transparent(pixels, _filters_reach(passes))
@@ -190,7 +217,9 @@ def _bands(
         bands, scale = each.network.bands(pixels), each.spec.scale
         pixels = RowStream((scale * pixels.shape[0], scale * pixels.shape[1], *pixels.shape[2:]), pixels.dtype, bands)
     if is_reduced:
-        bands = resized_bands(pixels, shape[0], shape[1])
+        bands = resized_bands(pixels, shape[0], shape[1], factor * margin)
+    elif margin:
+        bands = _cut(pixels, factor * margin)
     begin = 0
     for band in bands:
         if progress is not None:
@@ -199,6 +228,13 @@ def _bands(
         result = band if scaled is None else scaled.restore(band, begin, shape)
         begin += len(band)
         yield result.reshape(len(band), *shape[1:])
+
+
+def _cut(pixels: Pixels, margin: int) -> Iterator[NDArray]:
+    """Yields the image without a margin at each side."""
+    step, end = band_rows(pixels.shape, pixels.dtype), pixels.shape[0] - margin
+    for begin in range(margin, end, step):
+        yield pixels[begin : min(begin + step, end)][:, margin:-margin]
 
 
 def _filters_reach(passes: Sequence[Pass]) -> int:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import imageio.v3 as iio
 import pytest
+from conftest import forbid
 
 from srcnn_tf.config import Config
 from srcnn_tf.datasets import samples
@@ -40,6 +41,40 @@ def test_a_named_folder_without_images_is_an_error(flag):
     with pytest.raises(RunError, match=rf"--{flag}=elsewhere has no images: .*\(.*bmp, .*jpeg, jpg, .*png"):
         samples.find_images(Config(**{flag: "elsewhere"}), flag)
     assert list(Path("elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("flag", ["train_dir", "test_dir"])
+def test_samples_count_only_as_long_as_they_are_alone(flag, make_image, capsys):
+    folder = Path(getattr(Config(), flag))
+    written = samples.find_images(Config(), flag)
+    written[0].write_bytes(written[1].read_bytes()[:-1])  # which is an own one now
+    make_image(f"{folder}/mine/a.jfif")
+    (folder / "mine/a.txt").touch()
+    capsys.readouterr()
+    assert samples.find_images(Config(), flag) == [folder / "mine/a.jfif", written[0]]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"Not used: the {len(written) - 1} sample images in {folder / 'samples'}, as there are")
+    assert lines[1:] == [f"Left out of the files below {folder}: 1 .txt."]
+
+
+def test_a_default_folder_that_holds_something_else_gets_no_samples(make_image):
+    Path("Train").mkdir()
+    Path("Train/README.md").touch()
+    Path("Train/photo.psd").touch()
+    with pytest.raises(RunError, match=r"Train has no images: .* Left out of the files below Train: 1 \.psd\."):
+        samples.find_images(Config(), "train_dir")
+    for name in ("a.jfif", "b.gif"):
+        make_image(f"Train/{name}")
+    assert [path.name for path in samples.find_images(Config(), "train_dir")] == ["a.jfif", "b.gif"]
+
+
+@pytest.mark.linux
+def test_a_folder_that_may_not_be_read_is_a_warning_in_training(make_image, monkeypatch, capsys):
+    make_image("T/a.png")
+    Path("T/lost+found").mkdir()
+    forbid(monkeypatch, "T/lost+found")
+    assert samples.find_images(Config(train_dir="T"), "train_dir") == [Path("T/a.png")]
+    assert "Warning: T/lost+found: cannot be searched (Permission denied)" in capsys.readouterr().out
 
 
 def test_only_unchanged_samples_in_the_default_folder_are_removed(capsys, monkeypatch):

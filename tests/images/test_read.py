@@ -1,3 +1,4 @@
+import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -93,6 +94,15 @@ def test_no_warning_reaches_the_user_and_those_of_others_are_left_alone():
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda _: read.read_image("a.png").shape, range(64))) == [(8, 9, 3)] * 64
     assert (warnings.filters, Image.MAX_IMAGE_PIXELS) == (before, limit)
+
+
+@pytest.mark.linux
+def test_a_named_pipe_is_refused_and_does_not_hang(tmp_path):
+    pipe = tmp_path / "a.png"
+    os.mkfifo(pipe)
+    assert len(read.fingerprint([pipe], tmp_path)) == 64
+    with pytest.raises(RunError, match="it is not a file"):
+        read.read_image(pipe)
 
 
 def test_fingerprint_is_of_names_and_contents(tmp_path):

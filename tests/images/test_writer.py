@@ -101,7 +101,7 @@ def test_quality_is_what_is_asked_for(extension):
             (4, 5),
             np.uint8,
             "a.gif",
-            "no image format to write has this extension; use one of .avif, .bmp, .jpeg, .jpg, .png",
+            "no image format to write has this extension; use one of .apng, .avif, .bmp",
         ),
         ((4, 5), np.uint8, "a", "no image format to write has this extension"),
     ],

@@ -1,6 +1,7 @@
 """Upscaling and testing on a Dask cluster, of real processes on this machine."""
 
 import contextlib
+import itertools
 import os
 import re
 import socket
@@ -18,6 +19,7 @@ from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError, UsageError
 from srcnn_tf.system import jobs
 from srcnn_tf.system.files import TEMPORARY
+from srcnn_tf.system.origins import ORIGINS
 
 
 @pytest.fixture
@@ -47,7 +49,9 @@ def scheduler(start):
 
 def files(folder):
     """The contents of all files below a folder, by their path in it; without what a killed worker was writing."""
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(TEMPORARY)]
+    paths = [
+        path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith((TEMPORARY, ORIGINS))
+    ]
     return {path.relative_to(folder): path.read_bytes() for path in paths}
 
 
@@ -101,11 +105,47 @@ def test_testing_on_a_local_cluster_gives_what_one_machine_gives(make_image, run
     assert len(without_seconds[0]) == 6
 
 
+def test_without_a_terminal_progress_is_a_line_per_minute(monkeypatch, capsys):
+    now = itertools.count(0, 25)  # each look at the clock is 25 seconds after the last one
+    monkeypatch.setattr(jobs.time, "monotonic", lambda: next(now))
+    with jobs.Progress(200, jobs.MEGAPIXELS) as bar:
+        for _ in range(6):
+            bar.update(20.5)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"{n} of 200.0 megapixels [0{t}]" for n, t in (("61.5", "1:15<02:48"), ("123.0", "2:30<01:33"))]
+
+
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense", "tcp://no.such.host.invalid:8786"])
 def test_without_a_scheduler_the_error_says_so(address, monkeypatch):
     monkeypatch.setattr(jobs, "PATIENCE", 1)
     with pytest.raises(RunError, match=f"--cluster={address}: no scheduler"):
         next(jobs.map_on_cluster(str, [1], address))
+
+
+def test_the_fingerprint_of_the_program_is_that_of_its_files(monkeypatch, tmp_path):
+    def fingerprint(files):
+        for name, content in files.items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_bytes(content)
+        return jobs.program_fingerprint.__wrapped__()
+
+    assert jobs.program_fingerprint() == jobs.program_fingerprint.__wrapped__()
+    monkeypatch.setattr("srcnn_tf.__file__", str(tmp_path / "__init__.py"))
+    same = fingerprint({"__init__.py": b"", "a.py": b"a = 1\n", "weights/x.h5": b"1"})
+    assert fingerprint({"a.py": b"a = 1\r\n", "a.pyc": b"compiled"}) == same
+    for files in (
+        {"a.py": b"a = 2\n"},
+        {"a.py": b"a = 1\n", "weights/x.h5": b"2"},
+        {"weights/x.h5": b"1", "b.py": b""},
+    ):
+        assert fingerprint(files) != same
+
+
+@pytest.mark.slow
+def test_a_worker_with_other_files_is_refused(monkeypatch):
+    monkeypatch.setattr(jobs, "program_fingerprint", lambda: "other")
+    ((_, error),) = jobs.map_on_cluster(str, ["a.png"], "local")
+    assert re.match("a.png: worker tcp://.* has other files of srcnn_tf than this machine", str(error))
 
 
 @pytest.mark.slow

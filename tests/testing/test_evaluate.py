@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import itertools
 import json
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import full_disk
+from conftest import forbid, full_disk
 from networks import find, save
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -21,10 +22,13 @@ from srcnn_tf.images import color, metrics
 from srcnn_tf.images.read import read_image
 from srcnn_tf.model import build_model
 from srcnn_tf.spec import ColorSpace
+from srcnn_tf.system.files import TEMPORARY
+from srcnn_tf.system.origins import ORIGINS
 from srcnn_tf.testing.evaluate import LOGGED_IMAGES, evaluate
 from srcnn_tf.testing.report import average_scores
 from srcnn_tf.testing.tensorboard import TensorBoardLog
 from srcnn_tf.testing.tiling import TiledModel
+from srcnn_tf.upscaling.image_files import upscale_files
 from srcnn_tf.utils import prepare_data, preprocess
 
 
@@ -112,7 +116,7 @@ def test_ctrl_c_ends_the_threads_and_leaves_whole_images_only(config, make_image
         make_image(f"Test/{number}.png")
     with pytest.raises(KeyboardInterrupt):
         evaluate(config)
-    paths = list(Path("sample/Test").iterdir())
+    paths = [path for path in Path("sample/Test").iterdir() if path.name != ORIGINS]
     assert len(paths) < 3 * 5
     assert {read_image(path).shape[0] >= 48 for path in paths} == {True}  # hidden files would be partial ones
 
@@ -164,19 +168,65 @@ def test_images_that_cannot_be_tested_are_reported_and_the_others_are_tested(con
     Path("Test/broken.png").write_bytes(b"nothing")
     make_image("Test/small.png", rows=16)
     make_image("Test/tiny.png", rows=2, cols=2)
-    make_image("Test/twice.bmp")
-    make_image("Test/twice.png", seed=1)
-    with pytest.raises(RunError, match="4 of 6 images could not be tested; see the messages above"):
+    with pytest.raises(RunError, match="3 of 4 images could not be tested; see the messages above"):
         evaluate(config)
     problems = capsys.readouterr().err
     assert "Problem: Test/broken.png: cannot be read as " in problems
     assert "Problem: Test/small.png: 15 x 54 pixels are too few: SSIM needs 11 x 11" in problems
     assert "Problem: Test/tiny.png: 2 x 2 pixels are too few to be " in problems
-    assert "Problem: Test/twice.png: an image with the name twice was already tested" in problems
-    assert [row["image"] for row in read_csv()] == ["good", "twice"]
-    endings = ("bicubic", "comparison", "original", "srcnn")
-    expected = [f"{name}_{ending}.png" for name in ("good", "twice") for ending in endings]
-    assert sorted(path.name for path in Path("sample/Test").iterdir()) == expected
+    assert [row["image"] for row in read_csv()] == ["good"]
+    expected = [f"good_{ending}.png" for ending in ("bicubic", "comparison", "original", "srcnn")]
+    assert sorted(path.name for path in Path("sample/Test").glob("[!.]*")) == expected
+
+
+def test_images_and_sets_of_one_name_are_all_tested_under_names_that_tell_them_apart(config, make_image):
+    for name in ("a.bmp", "a.png", "Test/b.png", "Test/Test/b.png", "a_png.webp"):
+        make_image(f"Test/{name}")
+    long = "x" * 250 + ".png"
+    make_image(f"Test/{long}")
+    results = evaluate(config)
+    found = sorted((result.set, result.image) for result in results)
+    names = ["a", "a_png", "a_png_webp", "x" * 231 + "~" + hashlib.sha256(b"x" * 250).hexdigest()[:8]]
+    assert found == [*(("Test", name) for name in names), ("Test/Test", "b"), ("Test/Test/Test", "b")]
+    paths = list(Path("sample").rglob("*_comparison.png"))
+    assert len(paths) == 6
+    assert max(len(path.name) for path in paths) == 255
+    # One image alone has the name that it has among all.
+    (result,) = evaluate(replace(config, image_index="3"))
+    assert (result.set, result.image) == ("Test", "a_png")
+
+
+@pytest.mark.linux
+def test_a_folder_that_may_not_be_read_is_reported_and_the_rest_is_tested(config, make_image, monkeypatch, capsys):
+    make_image("Test/a.png")
+    Path("Test/lost+found").mkdir()
+    forbid(monkeypatch, "Test/lost+found")
+    with pytest.raises(RunError, match="1 of 2 images could not be tested"):
+        evaluate(config)
+    assert "Problem: Test/lost+found: cannot be searched (Permission denied)" in capsys.readouterr().err
+    assert [row["image"] for row in read_csv()] == ["a"]
+
+
+def test_own_results_are_no_test_images_wherever_they_are(config, make_image, capsys):
+    make_image("Test/a.png")
+    upscale_files(Config(input="Test/a.png", output="Test/x2", scale=2))
+    evaluate(replace(config, sample_dir="Test/old"))
+    results = evaluate(config)
+    assert [result.image for result in results] == ["a"]
+    assert "Left out of the files below Test: 1 .csv, 5 that this program made." in capsys.readouterr().out
+    upscale_files(Config(input="Test", output="out", scale=2))
+    assert sorted(path.name for path in Path("out").glob("[!.]*")) == ["a_x2.png"]
+
+
+def test_a_page_of_somebody_else_stays(config, make_image, capsys):
+    make_image("Test/a.png")
+    Path("sample").mkdir()
+    Path("sample/index.html").write_text("MINE")
+    for _ in range(2):
+        evaluate(config)
+    assert Path("sample/index.html").read_text() == "MINE"
+    assert [path.name for path in Path("sample").glob("*.html")] == ["index.html", "srcnn_tf.html"]
+    assert "sample/index.html is not from this program, and stays" in capsys.readouterr().out
 
 
 def test_too_little_memory_for_one_image_is_reported_and_the_others_are_tested(config, make_image, monkeypatch, capsys):
@@ -216,7 +266,7 @@ def test_results_and_logs_that_cannot_be_written_are_reported(config, make_image
     with full_disk(16_000), pytest.raises(RunError, match="1 of 2 images"):
         evaluate(config)
     assert re.search(r"Problem: sample/Test/large_\w+\.png: cannot be written", capsys.readouterr().err)
-    assert not list(Path("sample").rglob(".*"))
+    assert not list(Path("sample").rglob(f"{TEMPORARY}*"))
     assert [row["image"] for row in read_csv()] == ["small"]
     shutil.rmtree("logs")
     Path("logs").touch()

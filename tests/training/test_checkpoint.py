@@ -1,4 +1,7 @@
 import dataclasses
+import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -107,10 +110,70 @@ def test_the_first_checkpoint_of_a_new_run_replaces_all_of_a_former_one_but_file
     save_model(state.model, Config().network, RUN)
     Path("run/notes.txt").touch()
     state.step.assign(300)
-    checkpoint.save_checkpoint(RUN, state)
-    checkpoint.delete_former_run(RUN, 300)
+    checkpoint.replace_former_run(RUN, state, {"seed": 7})
     left = {path.name for path in RUN.iterdir()}
-    assert left == {"checkpoint", "notes.txt", "SRCNN.model-300.index", "SRCNN.model-300.data-00000-of-00001"}
+    checkpoints = {"SRCNN.model-300.index", "SRCNN.model-300.data-00000-of-00001"}
+    assert left == {"checkpoint", "config.json", "notes.txt", *checkpoints}
+    assert json.loads(Path("run/config.json").read_text()) == {"seed": 7, "step": 0}
+    assert Path(tf.train.latest_checkpoint("run")) == Path("run/SRCNN.model-300")
+
+
+class KilledError(BaseException):
+    """Stands for the end of the process."""
+
+
+def calls_of_files(counted, kill_at=None):
+    """Patches for whatever changes the folder: they count the calls, and end the process instead of one of them."""
+
+    def patched(function):
+        def call(*arguments, **options):
+            if len(counted) == kill_at:
+                raise KilledError
+            counted.append(function.__name__)
+            return function(*arguments, **options)
+
+        return call
+
+    return [
+        (tf.train.Checkpoint, "write", patched(tf.train.Checkpoint.write)),
+        *((os, name, patched(getattr(os, name))) for name in ("replace", "rename", "unlink")),
+        *((Path, name, patched(getattr(Path, name))) for name in ("unlink", "rename")),
+    ]
+
+
+@pytest.mark.parametrize("former_step", [20, 1500])
+def test_a_kill_at_any_point_leaves_the_former_run_or_the_new_one(former_step, monkeypatch):
+    """Of as many steps as the first checkpoint of the new run, and of more."""
+    states = {seed: small_state("reference", seed) for seed in (0, 7)}
+    restored, seen, kill_at, is_complete = small_state("reference", 1), set(), 0, False
+    states[0].step.assign(former_step)
+    states[7].step.assign(20)
+    checkpoint.replace_former_run(Path("former"), states[0], {"seed": 0, "steps": former_step})
+    save_model(states[0].model, Config(filters="3,2").network, Path("former"))
+    while not is_complete:
+        shutil.rmtree(RUN, ignore_errors=True)
+        shutil.copytree("former", RUN)
+        with monkeypatch.context() as patches:
+            for owner, name, function in calls_of_files([], kill_at):
+                patches.setattr(owner, name, function)
+            try:
+                checkpoint.replace_former_run(RUN, states[7], {"seed": 7, "steps": 20})
+                is_complete = True
+            except KilledError:
+                kill_at += 1
+        checkpoint.finish_replacement(RUN)
+        record = json.loads(Path("run/config.json").read_text())
+        checkpoint.restore_checkpoint(RUN, restored)
+        assert int(restored.step) == record["steps"]
+        for value, expected in zip(
+            restored.model.get_weights(), states[record["seed"]].model.get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(value, expected)
+        seen.add(record["seed"])
+        assert not list(RUN.glob(".new-*"))
+        assert Path("run/SRCNN.weights.h5").exists() == (record["seed"] == 0)
+    assert seen == {0, 7}
+    assert kill_at > 8
 
 
 def test_record_is_read_as_written():

@@ -131,6 +131,23 @@ def test_part_of_the_images_is_for_validation(count, validation, make_image):
     assert load(Config(validation_split=0.0)).validation == []
 
 
+def test_validation_images_are_at_most_100_spread_over_the_set():
+    chosen = patches.validation_images([Path("a.png")] * 395_909, 0.05)
+    assert len(chosen) == 100
+    assert {int(step) for step in np.diff(chosen)} == {3959, 3960}
+    assert 0 < chosen[0] < 3959 < 395_909 - chosen[-1] + 3959
+
+
+def test_no_validation_says_why(make_image, capsys):
+    for number in range(10):
+        make_image(f"Train/{number}.png", 36, 36)
+    load(Config(validation_split=0.3))
+    message = "No validation: --validation_split needs 20 images or more, and there are 10."
+    assert message in capsys.readouterr().out
+    load(Config(validation_split=0.0))
+    assert "No validation" not in capsys.readouterr().out
+
+
 def test_of_the_samples_the_motorcycle_is_for_validation(make_image, capsys):
     training_set = load(Config())
     assert [training_set.paths[number].name for number in training_set.validation] == ["motorcycle_left.png"]

@@ -29,6 +29,7 @@ from srcnn_tf.training import patches, run, train
 from srcnn_tf.training.checkpoint import latest_checkpoint
 from srcnn_tf.training.recipes import RECIPES
 from srcnn_tf.training.step import create_state
+from srcnn_tf.utils import preprocess
 
 RUN = Path("checkpoint/srcnn_21_x3_scipy")
 SGD = dataclasses.replace(RECIPES["modern"], optimizer="sgd")  # compiles faster, where the optimizer does not matter
@@ -299,10 +300,17 @@ def test_another_configuration_or_other_images_are_refused_before_anything_is_wr
         with pytest.raises(RunError, match=re.escape(message) + ".*--resume=False to restart in its place"):
             train.train(reference(3, **changes))
     make_image("Train/new.png", seed=8)
-    with pytest.raises(RunError, match=r"the training images differ from the former ones \(3 below Train\)"):
+    with pytest.raises(RunError, match=r"the training images differ from the former ones \(3 below Train\)") as refused:
         train.train(reference(3))
+    assert f"--weights={RUN} --resume=False to train its weights further in its place" in str(refused.value)
     assert Path("checkpoint/train.h5").stat().st_mtime_ns == stamp
     assert_equal_weights(weights(), before)
+    # That command works in the same folder, and its repetition without `resume` too.
+    further = {"weights": str(RUN), "learning_rate": 1e-12}
+    for epoch, resume in ((1, False), (2, True)):
+        train.train(reference(epoch, resume=resume, **further))
+        assert_equal_weights(weights(), before, 1e-6)
+    assert (record()["data"]["images"], record()["step"]) == (4, 10)
     train.train(reference(1, resume=False))
     assert record()["data"].keys() == {"sha256", "images", "patches"}
     assert (record()["data"]["images"], record()["data"]["patches"]) == (4, 16)
@@ -420,6 +428,22 @@ def test_a_full_disk_leaves_no_partial_file_and_of_a_log_costs_the_log_alone(cap
     assert "Done: 30 steps" in output.out
     assert output.err.startswith(f"Problem: logs/{RUN.name}: the TensorBoard log cannot be written")
     assert output.err.count("\n") == 1
+
+
+def test_validation_images_are_degraded_once_as_far_as_they_fit_in_memory(make_image, monkeypatch):
+    for number in range(40):
+        make_image(f"Train/{number:02d}.png", 36, 36, seed=number)
+    degraded = []
+    monkeypatch.setattr(run, "preprocess", lambda *args, **options: degraded.append(1) or preprocess(*args, **options))
+    seen = Recorder()
+    for folder, limit, count in (("all", 2**28, 2), ("one", 36 * 36 * 8 * 3, 1 + 2)):
+        monkeypatch.setattr(run, "VALIDATION_BYTES", limit)
+        degraded.clear()
+        flags = {"filters": "4,2", "batch_size": 38, "validation_split": 0.05, "checkpoint_dir": folder}
+        train.train(reference(2, **flags), [seen])
+        assert len(degraded) == count
+    scores = [logs["held-out/psnr"] for _, logs in seen.epochs]
+    assert scores[:2] == scores[2:]
 
 
 def test_a_validation_image_of_infinite_psnr_is_left_out_with_a_note(make_image, capsys):

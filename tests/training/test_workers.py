@@ -18,6 +18,7 @@ from networks import find
 from srcnn_tf.config import Config
 from srcnn_tf.errors import UsageError
 from srcnn_tf.system import devices
+from srcnn_tf.system.jobs import program_fingerprint
 from srcnn_tf.training import train
 from srcnn_tf.training.workers import Workers
 
@@ -131,6 +132,16 @@ def test_a_run_whose_workers_are_stopped_or_lost_ends_as_an_undisturbed_one(imag
     (output, _), _ = finish(start(*FLAGS))
     assert f"Resuming from step {stopped} of 240" in output
     assert largest_difference(weights(filters="8,4"), weights("undisturbed", filters="8,4")) == 0
+
+
+def test_workers_compare_flags_precision_and_the_files_of_the_program(images, monkeypatch):
+    compared = []
+    monkeypatch.setattr(Workers, "check_same", lambda workers, description: compared.append(description))
+    config = Config(recipe="reference", batch_size=7, epoch=1, precision="float32", seed=3)
+    train.train(config)
+    ((identity, *others),) = compared
+    assert identity == config.identity
+    assert {1, "float32", program_fingerprint()} <= {one for one in others if isinstance(one, (int, str))}
 
 
 @pytest.mark.slow

@@ -5,15 +5,17 @@ import numpy as np
 import pytest
 from conftest import synthetic_image
 from networks import network, save
+from PIL import Image
 from skimage.color import rgb2ycbcr, ycbcr2rgb
 from test_api import FRAME, restore
 
+import srcnn_tf
 from srcnn_tf.config import Config
-from srcnn_tf.errors import RunError
+from srcnn_tf.errors import RunError, UsageError
 from srcnn_tf.images.resize import imresize
 from srcnn_tf.model import build_model
-from srcnn_tf.upscaling.image_files import make_upscaler
-from srcnn_tf.upscaling.upscaler import suited_degradation
+from srcnn_tf.upscaling.image_files import upscale_files
+from srcnn_tf.upscaling.upscaler import make_upscaler, suited_degradation
 
 
 def save_jpeg_weights():
@@ -104,3 +106,36 @@ def test_a_pickled_upscaler_reads_its_weights_again():
         results.append(pickle.loads(pickle.dumps(upscaler))(image, (36, 36))[:36])
     assert not np.array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("flags", [{"scale": 3}, {"scale": 2.5}, {"scale": 6}, {"size": (50, 90)}])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_wrapped_edges_are_the_middle_of_a_3_x_3_tiling(flags, channels):
+    """Through one pass, several, and a reduction by another factor along each axis."""
+    row, col = np.mgrid[:20, :30]
+    waves = [127 + 100 * np.sin(2 * np.pi * (k * row / 20 + col / 30)) for k in (1, 2, 3, 4)]
+    image = np.dstack(waves).astype(np.uint8)[..., :channels].squeeze()
+    if channels == 4:
+        image[..., 3] = 255 * (image[..., 3] > 60)
+    tiling = np.tile(image, (3, 3, *(1,) * (image.ndim - 2)))
+    wrapped = srcnn_tf.upscale_image(image, edges="wrap", **flags).astype(int)
+    rows, cols = wrapped.shape[:2]
+    if "size" in flags:
+        flags = {"size": (3 * rows, 3 * cols)}
+    middle = srcnn_tf.upscale_image(tiling, **flags)[rows : 2 * rows, cols : 2 * cols]
+    assert np.abs(wrapped - middle).max() <= 1
+    assert (wrapped != middle).mean() < 0.01
+    mirrored = srcnn_tf.upscale_image(image, **(flags if "scale" in flags else {"size": (rows, cols)}))
+    assert np.abs(wrapped - mirrored).max() > 10
+
+
+def test_wrapped_edges_of_a_file_and_of_its_bicubic_image():
+    image = synthetic_image(20, 31)
+    Image.fromarray(image).save("a.png")
+    upscale_files(Config(input="a.png", scale=2, edges="wrap", page="linked"))
+    written = np.asarray(Image.open("sample/enlarged/a_x2.png"))
+    np.testing.assert_array_equal(written, srcnn_tf.upscale_image(image, 2, edges="wrap"))
+    bicubic = np.asarray(Image.open("sample/enlarged/.bicubic/a_x2.png"))
+    np.testing.assert_array_equal(bicubic, imresize(np.tile(image, (3, 3, 1)), 2)[40:80, 62:124])
+    with pytest.raises(UsageError, match="expected one of mirror, wrap"):
+        srcnn_tf.upscale_image(image, edges="repeat")

@@ -15,7 +15,6 @@ from typing import Any, BinaryIO
 from PIL import Image, PngImagePlugin
 
 from srcnn_tf.images.decode import AVIF as HAS_AVIF
-from srcnn_tf.images.decode import HEIC as HAS_HEIC
 from srcnn_tf.images.decode import decode, kind_of, open_image, orientation_of
 from srcnn_tf.images.encode import encode_jpeg, encode_png, png_chunk
 from srcnn_tf.images.formats.interface import MAX_PIXELS, Family, Format, Images, Writer
@@ -114,13 +113,15 @@ class PhotoFamily(Family):
     """The formats of photographs and graphics; the last family, which says what else would be read."""
 
     rank = 90
+    # Also those whose library may be missing: the error then names it.
     extensions = frozenset(
-        {".bmp", ".gif", ".png", ".jpg", ".jpeg", ".webp"}
-        | ({".avif"} if HAS_AVIF else set())
-        | ({".heic", ".heif"} if HAS_HEIC else set())
+        {".bmp", ".dib", ".gif", ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp"}
+        | {".avif", ".heic", ".heif", ".hif"}
     )
-    outputs = {".png": PNG, ".bmp": BMP, ".jpg": JPEG, ".jpeg": JPEG, ".webp": WEBP} | (
-        {".avif": AVIF} if HAS_AVIF else {}
+    outputs = (
+        {".png": PNG, ".apng": PNG, ".bmp": BMP, ".dib": BMP, ".webp": WEBP}
+        | dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), JPEG)
+        | ({".avif": AVIF} if HAS_AVIF else {})
     )
 
     def recognizes(self, file: BinaryIO, path: str | os.PathLike[str]) -> bool:

@@ -17,7 +17,7 @@ from srcnn_tf.errors import RunError
 from srcnn_tf.images.formats.registry import FORMATS
 from srcnn_tf.images.read import read_image
 from srcnn_tf.upscaling.image_files import upscale_files
-from srcnn_tf.upscaling.targets import target_path
+from srcnn_tf.upscaling.targets import find_jobs
 
 
 def png(alpha=None, bits=8):
@@ -30,7 +30,7 @@ def png(alpha=None, bits=8):
 
 
 def names():
-    return sorted(path.name for path in Path("out").iterdir())
+    return sorted(path.name for path in Path("out").glob("[!.]*"))
 
 
 def test_what_the_named_format_cannot_hold_becomes_png_or_tiff_with_a_line(capsys, monkeypatch):
@@ -120,8 +120,10 @@ def test_a_result_too_large_to_be_encoded_as_a_whole_becomes_one_in_bands():
     Path("a.avif").write_bytes(declared(4000, 6000))
     Path("a.webp").write_bytes(declared(4000, 6000))
     for name in ("a.avif", "a.webp"):
-        assert target_path(Path(name), Config(input=name)).name == "a_x3.png"
-    assert target_path(Path("a.avif"), Config(input="a.avif", max_megapixels=300)).name == "a_x3.avif"
+        ((_, target),) = find_jobs(Config(input=name), "").jobs
+        assert target.name == "a_x3.png"
+    ((_, target),) = find_jobs(Config(input="a.avif", max_megapixels=300), "").jobs
+    assert target.name == "a_x3.avif"
 
 
 @pytest.mark.parametrize("alpha", [128, 0])
