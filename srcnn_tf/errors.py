@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import platform
-import sys
 import tempfile
 import traceback
 
@@ -46,7 +45,7 @@ def report_fault(error: Exception, name: str = "") -> RunError:
     with contextlib.suppress(OSError):
         descriptor, path = tempfile.mkstemp(".txt", "srcnn_tf-", text=True)
         with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{sys.argv}\n{platform.platform()}, Python {platform.python_version()}\n\n")
+            file.write(f"{platform.platform()}, Python {platform.python_version()}\n\n")
             file.writelines(traceback.format_exception(error))
         place = f"please report it with the traceback in {path}"
     what = f"{name}: " if name else ""

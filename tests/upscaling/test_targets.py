@@ -253,9 +253,8 @@ def test_flags_for_images_are_refused_where_there_are_only_videos(name, value):
 def test_without_its_library_a_video_is_a_problem_and_the_images_are_upscaled(monkeypatch, capsys):
     make("in/a.png")
     Path("in/clip.MP4").write_bytes(b"nothing")
-    monkeypatch.delitem(sys.modules, "srcnn_tf.upscaling.video", raising=False)
-    for library in ("imageio_ffmpeg", "av"):
-        monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.delitem(sys.modules, "srcnn_tf.upscaling.video.upscale", raising=False)
+    monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(RunError, match="1 of 2"):
         upscale(input="in", output="out")
     assert written("out") == ["a_x2.png"]
