@@ -34,11 +34,12 @@ PATIENCE = 15  # seconds to wait for a scheduler, and for its first worker
 
 
 class Progress(tqdm):
-    """A progress bar in a terminal; elsewhere a line per minute, as in training."""
+    """A progress bar in a terminal; elsewhere a line per minute, as in training. Without anything to count, neither."""
 
-    def __init__(self, total: float, text: str) -> None:
-        """Takes what is to be counted, and the text beside the bar in tqdm's format."""
-        super().__init__(total=total, bar_format="{l_bar}{bar}| " + text, disable=None, dynamic_ncols=True)
+    def __init__(self, total: float | None, text: str) -> None:
+        """Takes what is to be counted, if that is known, and the text beside the bar in tqdm's format."""
+        is_off = True if total == 0 else None  # None: where there is no terminal
+        super().__init__(total=total, bar_format="{l_bar}{bar}| " + text, disable=is_off, dynamic_ncols=True)
         self._text, self._start = text, time.monotonic()
         self._last_line = self._start
 
@@ -48,7 +49,7 @@ class Progress(tqdm):
             return super().update(n)
         self.n += n or 0
         now = time.monotonic()
-        if now - self._last_line >= SECONDS_PER_LINE:
+        if self.total != 0 and now - self._last_line >= SECONDS_PER_LINE:
             self._last_line = now
             print(self.format_meter(self.n, self.total, now - self._start, bar_format=self._text), flush=True)
         return None

@@ -135,6 +135,8 @@ def is_video(path: Path, is_animation_wanted: bool = False) -> bool:
         path: the file.
         is_animation_wanted: whether an animated GIF, PNG or WebP file counts as one.
     """
+    if not path.is_file():  # a pipe would have to be waited for
+        return False
     try:
         with open(path, "rb") as file:
             head = file.read(32)

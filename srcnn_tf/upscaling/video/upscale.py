@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 import srcnn_tf
 from srcnn_tf.config import Config
@@ -20,6 +19,7 @@ from srcnn_tf.errors import RunError
 from srcnn_tf.images.formats.interface import MAX_PIXELS
 from srcnn_tf.images.page import as_array
 from srcnn_tf.system.files import atomic_write
+from srcnn_tf.system.jobs import Progress
 from srcnn_tf.upscaling.sizes import scaled_size, upscaling_factor
 from srcnn_tf.upscaling.targets import VIDEO_OUTPUT_EXTENSIONS, Job
 from srcnn_tf.upscaling.upscaler import Pass, Upscaler
@@ -40,10 +40,9 @@ MILD_QUANTIZER = 22.0
 # Other codecs do not say theirs: bits per pixel of each frame from which on they do. Of one of single frames, most.
 MILD_COMPRESSION = {"h264": 0.15, "hevc": 0.05, "vp9": 0.08, "av1": 0.05, "vp8": 0.2, "mpeg4": 0.3, "mpeg2video": 0.4}
 MILD_COMPRESSION_OF_FRAMES = 1.5
-TIME_BAR = "{l_bar}{bar}| {n:.1f} of {total:.1f} seconds of video [{elapsed}<{remaining}]"
 
 
-def upscale_video(upscaler: Upscaler, config: Config, job: Job, progress: tqdm | None = None) -> list[str]:
+def upscale_video(upscaler: Upscaler, config: Config, job: Job) -> list[str]:
     """Upscales one video.
 
     Every frame keeps its time, and all other streams are kept where the format of the result holds them. Interrupted,
@@ -53,7 +52,6 @@ def upscale_video(upscaler: Upscaler, config: Config, job: Job, progress: tqdm |
         upscaler: what upscales luma.
         config: gives the size, the quality, the codec, and whether to deinterlace.
         job: the file to read, and the one to write.
-        progress: another progress bar, which counts output megapixels.
 
     Returns:
         What to report: what was left out or changed, and which weights were chosen.
@@ -99,8 +97,6 @@ def upscale_video(upscaler: Upscaler, config: Config, job: Job, progress: tqdm |
                         last_frame = frame
                         seconds = float(frame.time * source.time_base)
                         bar.update(1 if source.frame_count else max(0, min(seconds, bar.total or seconds) - bar.n))
-                        if progress is not None:
-                            progress.update(min(size[0] * size[1] / 1e6, progress.total - progress.n))
                 if last_frame is None:
                     raise RunError(f"{path}: no frame of it can be decoded; replace it.")
                 segments.complete(last_frame.time + last_frame.duration, frame_notes)
@@ -156,11 +152,14 @@ def _identity(encoding: Encoding, size: tuple[int, int], config: Config, passes:
     return values | {"encoding": repr(encoding), "modified": status.st_mtime_ns, "bytes": status.st_size}
 
 
-def _progress_bar(source: Source) -> tqdm:
+def _progress_bar(source: Source) -> Progress:
     """Returns a bar that counts frames; if their number is not known, seconds of the video."""
     if source.seconds and not source.frame_count:
-        return tqdm(total=source.seconds, bar_format=TIME_BAR, disable=None, dynamic_ncols=True)
-    return tqdm(total=source.frame_count, unit=" frames", disable=None, dynamic_ncols=True)
+        return Progress(source.seconds, "{n:.1f} of {total:.1f} seconds of video [{elapsed}<{remaining}]")
+    text = (
+        "{n:.0f} of {total:.0f} frames [{elapsed}<{remaining}]" if source.frame_count else "{n:.0f} frames [{elapsed}]"
+    )
+    return Progress(source.frame_count, text)
 
 
 def _write_segments(

@@ -145,6 +145,20 @@ def test_times_that_jump_are_continued():
     assert audio[-1] == pytest.approx(1.98, abs=0.15)
 
 
+def test_videos_and_images_of_a_folder_are_upscaled(run_main):
+    Path("in").mkdir()
+    make(pictures(seconds=0.2), "-c:v libx264 in/clip.mp4")
+    make(f"{TONE} -c:a aac in/song.mp4")
+    Image.fromarray(np.zeros((ROWS, COLS, 3), np.uint8)).save("in/photo.png")
+    done = run_main("--input=in", "--output=out", "--scale=2", check=False)
+    assert done.returncode == 1
+    assert "Problem: in/song.mp4: has no video, only audio; give a file with one." in done.stderr
+    assert "2 of 3 upscaled, to out." in done.stdout
+    assert size_of("out/clip_x2.mp4") == (2 * COLS, 2 * ROWS)
+    with Image.open("out/photo_x2.png") as image:
+        assert image.size == (2 * COLS, 2 * ROWS)
+
+
 # --- Colours ---
 
 
