@@ -304,7 +304,7 @@ def test_a_damaged_png_is_an_error(damage, depth):
 
 @pytest.mark.linux
 def test_what_is_no_image_or_no_file_is_an_error():
-    for content in (b"\n", b"no image", bytes(1000), b"%!PS-Adobe-3.0 EPSF-3.0\n", b"P5 2 2 255\n0000"):
+    for content in (b"\n", b"no image", bytes(1000), b"%!PS-Adobe-3.0 EPSF-3.0\n"):
         with pytest.raises(RunError, match=r"a\.img: cannot be read as an image \(not (AVIF, )?BMP, GIF"):
             read(content)
     os.mkfifo("pipe")
