@@ -160,7 +160,7 @@ def test_each_image_is_decoded_once_and_each_epoch_is_validated(make_image, monk
     for number in range(20):
         make_image(f"Train/{number:02d}.png", seed=number)
     decoded = []
-    monkeypatch.setattr(utils, "read_image", lambda path: decoded.append(path) or read_image(path))
+    monkeypatch.setattr(utils, "read_image", lambda path, *given: decoded.append(path) or read_image(path, *given))
     seen = Recorder()
     train.train(Config(epoch=3), [seen], SGD)
     assert sorted(decoded) == utils.prepare_data("Train")

@@ -54,6 +54,14 @@ LEFT_OUT = {
     "digital signatures": ("DigitalSignaturesSequence", "MACParametersSequence"),
     "extremes of the series": ("SmallestPixelValueInSeries", "LargestPixelValueInSeries"),
 }
+# Of enhanced MR, those that only an original image may have (PS3.3, C.8.13.4 and C.8.13.7).
+OF_ORIGINAL = (
+    *("PulseSequenceName", "MRAcquisitionType", "EchoPulseSequence", "MultiPlanarExcitation", "PhaseContrast"),
+    *("TimeOfFlightContrast", "SteadyStatePulseSequence", "EchoPlanarPulseSequence", "SaturationRecovery"),
+    *("SpectrallySelectedSuppression", "OversamplingPhase", "GeometryOfKSpaceTraversal", "CoverageOfKSpace"),
+    *("RectilinearPhaseEncodeReordering", "SegmentedKSpaceTraversal", "NumberOfKSpaceTrajectories"),
+    "BulkMotionCompensationTechnique",
+)
 OF_COMPRESSION = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
 OF_PALETTE = [
     f"{color}PaletteColorLookupTable{part}" for color in ("Red", "Green", "Blue") for part in ("Descriptor", "Data")
@@ -206,9 +214,13 @@ def _derived(source: DicomImages, size: tuple[int, int], page: Page, warnings: l
         _swap_bytes(derived)
     for words, names in LEFT_OUT.items():
         found = [name for name in names if name in derived]
-        warnings += [f"its {words} are left out: they are in pixels of the smaller image, or true of it only"] * bool(
-            found
-        )
+        if found:
+            warnings.append(f"left out, as in pixels of the smaller image or true of it only: {words}")
+        for name in found:
+            del derived[name]
+    is_enhanced = "Enhanced MR" in getattr(original.get("SOPClassUID"), "name", "")
+    if found := [name for name in OF_ORIGINAL if is_enhanced and name in derived]:
+        warnings.append("its pulse sequence is left out, which DICOM says of original images only")
         for name in found:
             del derived[name]
     scale = size[0] / original.Rows, size[1] / original.Columns
@@ -229,7 +241,7 @@ def _derived(source: DicomImages, size: tuple[int, int], page: Page, warnings: l
     text = page.derivation.encode("ascii", "backslashreplace").decode()
     derived.DerivationDescription = (former + text)[-1024:]
     derived.DerivationCodeSequence = [_code("113085", "Spatial resampling")]
-    if "SOPInstanceUID" in original and "SOPClassUID" in original:
+    if "SOPClassUID" in original and pydicom.uid.UID(original.get("SOPInstanceUID", "")).is_valid:
         item = pydicom.Dataset()
         item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = original.SOPClassUID, original.SOPInstanceUID
         item.PurposeOfReferenceCodeSequence = [_code("121322", "Source image for image processing operation")]

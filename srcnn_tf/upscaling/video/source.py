@@ -139,13 +139,15 @@ def is_video(path: Path, is_animation_wanted: bool = False) -> bool:
         return False
     try:
         with open(path, "rb") as file:
-            head = file.read(32)
+            head = file.read(132)
     except OSError:  # reported when it is read
         return path.suffix.lower() in VIDEO_EXTENSIONS
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return is_animation_wanted
     if head.startswith((b"GIF8", b"\x89PNG")):
         return is_animation_wanted
+    if head[128:] == b"DICM":  # in whose pixels FFmpeg may find a video
+        return False
     if head.startswith(IMAGE_SIGNATURES) or (head[4:8] == b"ftyp" and head[8:12] in IMAGE_BRANDS):
         return False
     if path.suffix.lower() in VIDEO_EXTENSIONS:  # without a video stream, or damaged: `inspect` says so

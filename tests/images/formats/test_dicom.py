@@ -11,6 +11,7 @@ from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.images.read import read_image
 from srcnn_tf.upscaling.image_files import upscale_files
+from srcnn_tf.upscaling.video.source import is_video
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")
 from pydicom.data import get_testdata_file  # noqa: E402
@@ -96,10 +97,21 @@ def test_a_series_gets_one_new_identifier_for_each_command(capsys):
     found = []
     for output in ("one", "two"):
         upscale_files(Config(input="in", output=output))
-        found.append([pydicom.dcmread(path).SeriesInstanceUID for path in sorted(Path(output).iterdir())])
+        found.append([pydicom.dcmread(path).SeriesInstanceUID for path in sorted(Path(output).glob("*.dcm"))])
     assert [len(uids) for uids in found] == [3, 3]
     assert len({"1.2.3.4", *found[0], *found[1]}) == 3
-    assert len({pydicom.dcmread(path).SOPInstanceUID for path in [*Path("one").iterdir(), *Path("in").iterdir()]}) == 6
+    assert (
+        len({pydicom.dcmread(path).SOPInstanceUID for path in [*Path("one").glob("*.dcm"), *Path("in").glob("*.dcm")]})
+        == 6
+    )
+
+
+def test_a_dicom_file_is_no_video():
+    """FFmpeg takes some for one: it finds a JPEG 2000 image in them."""
+    head, pixels = bytes(128) + b"DICM", Path(get_testdata_file("JPEG2000.dcm")).read_bytes()[132:]
+    Path("a.dcm").write_bytes(head + pixels)
+    assert not is_video(Path("a.dcm"))
+    assert not [path for path in every_file() if path.read_bytes()[128:132] == b"DICM" and is_video(path)]
 
 
 def test_files_without_an_extension_are_found_by_their_content():
@@ -109,7 +121,7 @@ def test_files_without_an_extension_are_found_by_their_content():
     Path("in/README").write_text("no image")
     shutil.copyfile(TESTDATA / "test_files/dicomdirtests/DICOMDIR", "in/DICOMDIR")
     upscale_files(Config(input="in", output="out"))
-    assert sorted(path.name for path in Path("out").iterdir()) == ["1.2.840.113_x3.dcm", "IM0001_x3.dcm"]
+    assert sorted(path.name for path in Path("out").glob("*.dcm")) == ["1.2.840.113_x3.dcm", "IM0001_x3.dcm"]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16"])
@@ -212,7 +224,7 @@ def test_no_file_of_pydicoms_own_causes_a_traceback_and_what_is_written_is_dicom
     with pytest.raises(RunError, match="images could not be upscaled"):
         upscale_files(Config(input="in", output="out", scale=2))
     printed = capsys.readouterr()
-    written = list(Path("out").iterdir())
+    written = list(Path("out").glob("*.dcm"))
     problems = [line for line in printed.err.splitlines() if line.startswith("Problem: ")]
     assert len(written) + len(problems) == len(every_file())
     assert len(written) > 60
@@ -262,7 +274,7 @@ def test_hostile_and_truncated_files_give_one_line(capsys):
             upscale_files(Config(input=name, output="out/"))
         error = capsys.readouterr().err.strip().splitlines()
         assert next(line for line in error if "megapixels [" not in line).startswith(f"Problem: {name}: "), error
-    assert not Path("out").exists() or not list(Path("out").iterdir())
+    assert not Path("out").exists() or not list(Path("out").glob("*.dcm"))
 
 
 def test_to_other_formats_and_from_other_formats(capsys):
