@@ -57,14 +57,18 @@ def test_a_missing_library_is_a_problem_for_each_file_with_the_command(monkeypat
     make("in/a.png")
     Path("in/IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0heicmif1" + bytes(40))
     Path("in/b.avif").write_bytes(b"\0\0\0\x18ftypavif\0\0\0\0avifmif1" + bytes(40))
-    monkeypatch.setattr("srcnn_tf.images.decode.HEIC", False)
-    monkeypatch.setattr("srcnn_tf.images.decode.AVIF", False)
-    with pytest.raises(RunError, match="2 of 3"):
+    Path("in/c.dcm").write_bytes(bytes(128) + b"DICM" + bytes(40))
+    Path("in/d.jp2").write_bytes(b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(40))
+    for name in ("decode.HEIC", "decode.AVIF", "formats.dicom.PYDICOM", "formats.raster.RASTERIO"):
+        monkeypatch.setattr(f"srcnn_tf.images.{name}", False)
+    with pytest.raises(RunError, match="4 of 5"):
         upscale(input="in", output="out")
-    problems = capsys.readouterr().err
-    assert "Problem: in/IMG_1.HEIC: " in problems
-    assert "pip install 'srcnn_tf[heic]'" in problems
-    assert "pip install --upgrade pillow" in problems
+    problems = sorted(capsys.readouterr().err.splitlines())
+    commands = {"IMG_1.HEIC": "'srcnn_tf[heic]'", "b.avif": "--upgrade pillow", "c.dcm": "'srcnn_tf[dicom]'"}
+    commands["d.jp2"] = "'srcnn_tf[geo]'"
+    for problem, (name, command) in zip(problems, commands.items(), strict=True):
+        assert problem.startswith(f"Problem: in/{name}: ")
+        assert f"pip install {command}" in problem
     assert written("out") == ["a_x2.png"]
 
 

@@ -407,7 +407,7 @@ class DicomFamily(Family):
     """DICOM files with images."""
 
     rank = 10
-    extensions = frozenset({".dcm", ".dicom", ".ima"} if PYDICOM else ())
+    extensions = frozenset({".dcm", ".dicom", ".ima"})  # also without pydicom: the error then names it
     outputs = MappingProxyType({".dcm": DICOM})
     needs_source = True
 

@@ -304,8 +304,9 @@ class RasterFamily(Family):
     """GeoTIFF, JPEG 2000 and all other rasters that GDAL reads."""
 
     rank = 20
-    extensions = frozenset(
-        {".jp2", ".j2k", ".img", ".vrt", ".bil", ".bsq", ".bip", ".asc", ".dem", ".hgt", ".ers", ".grd", ".ntf", ".mrf"}
+    # JPEG 2000 also without rasterio: the error then names it. Other programs use the other endings too.
+    extensions = frozenset({".jp2", ".j2k"}) | frozenset(
+        {".img", ".vrt", ".bil", ".bsq", ".bip", ".asc", ".dem", ".hgt", ".ers", ".grd", ".ntf", ".mrf"}
         if RASTERIO
         else ()
     )
