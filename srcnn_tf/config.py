@@ -26,21 +26,21 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 # The paper's images, and the field that names the folder they are put below.
 SETS = {"T91": "train_dir", "Set5": "test_dir", "Set14": "test_dir"}
 
-# The flags that have an effect in each mode. Testing takes the reference's command, which needs its stride.
-_NETWORK = (
-    *("scale", "c_dim", "color_space", "architecture", "filters", "degradation", "image_size", "label_size", "weights"),
-    "checkpoint_dir",
-)
+# The flags that may be given in each mode. Testing takes the reference's command, which needs its stride; and scripts
+# name the folders of results whatever they do.
+_FOLDERS = ("checkpoint_dir", "sample_dir", "log_dir")
+_NETWORK = ("scale", "c_dim", "color_space", "architecture", "filters", "degradation", "image_size", "label_size")
 _TRAINING = ("recipe", "epoch", "learning_rate", "validation_split", "batch_size", "seed", "precision", "resume")
-_BOTH = ("is_train", "stride", "jpeg_quality", "sample_dir", "log_dir")
+_IMAGES = ("is_train", "stride", "jpeg_quality", "value_range")
 _RESULTS = ("self_ensemble", "cluster", "page", "overwrite")
-_UPSCALING = ("input", "output", "format", "width", "height", "edges", "quality", "max_megapixels", "sample_dir")
+_UPSCALING = ("input", "output", "format", "width", "height", "edges", "quality", "max_megapixels", "value_range")
+_VIDEO = ("codec", "deinterlace")
 MODES = {
-    "training": {*_NETWORK, *_TRAINING, *_BOTH, "train_dir", "value_range"},
-    "testing": {*_NETWORK, *_BOTH, *_RESULTS, "image_index", "test_dir", "value_range"},
-    "upscaling": {*_NETWORK, *_UPSCALING, *_RESULTS, "value_range", "codec", "deinterlace"},
-    "exporting": {*_NETWORK, "export"},
-    "downloading": {"fetch", "train_dir", "test_dir"},
+    "training": {*_FOLDERS, *_NETWORK, "weights", *_TRAINING, *_IMAGES, "train_dir"},
+    "testing": {*_FOLDERS, *_NETWORK, "weights", *_IMAGES, *_RESULTS, "image_index", "test_dir"},
+    "upscaling": {*_FOLDERS, *_NETWORK, "weights", *_UPSCALING, *_VIDEO, *_RESULTS},
+    "exporting": {*_FOLDERS, *_NETWORK, "weights", "export"},
+    "downloading": {*_FOLDERS, "fetch", "train_dir", "test_dir"},
 }
 
 # The fields that identify a run: only a run that agrees in all of them resumes it. The others say how long to train,
