@@ -82,7 +82,7 @@ class Upscaler:
         """Where the weights that were loaded are from, separated by commas."""
         return ", ".join(dict.fromkeys(each.source for passes in self._passes.values() for each in passes))
 
-    def describe(self, factor: float) -> str:
+    def describe(self, factor: float | Fraction) -> str:
         """Names the files that the weights for a factor are read from, and when they were written; loads nothing."""
         names = [None, *(JPEG_QUALITIES if self._is_automatic else ())]
         specs = [spec for name in names for spec in self._choose(factor, name)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from dataclasses import dataclass
@@ -148,19 +149,25 @@ def add_video_stream(container: av.container.OutputContainer, encoding: Encoding
     if encoding.codec == "h265" and container.format.name in ("mp4", "mov"):
         context.codec_tag = "hvc1"  # Apple's players take no other
     os.environ["SVT_LOG"] = "0"  # of SVT-AV1: nothing goes to the terminal
+    try:
+        context.open()
+    except av.FFmpegError as error:
+        raise RunError(
+            f"{source.path}: {name} cannot encode {encoding.cols} x {encoding.rows} pixels "
+            f"({_said(context) or reason(error)}); choose another --codec or size."
+        ) from error
+    return stream
+
+
+def _said(context: Any) -> str:
+    """Returns what an encoder says when it cannot be opened."""
     av.logging.set_level(av.logging.ERROR)
     try:
-        with av.logging.Capture() as lines:
+        with av.logging.Capture() as lines, contextlib.suppress(av.FFmpegError):
             context.open()
-    except av.FFmpegError as error:
-        said = " ".join(text.strip() for _, _, text in lines) or reason(error)
-        raise RunError(
-            f"{source.path}: {name} cannot encode {encoding.cols} x {encoding.rows} pixels ({said}); choose another "
-            "--codec or size."
-        ) from error
     finally:
         av.logging.set_level(None)
-    return stream
+    return " ".join(text.strip() for _, _, text in lines)
 
 
 def _encoder(encoding: Encoding) -> tuple[str, dict[str, str]]:

@@ -232,8 +232,9 @@ def inspect(path: Path) -> Source:
             raise RunError(f"{path}: has no video, only {' and '.join(kinds) or 'nothing'}; give a file with one.")
         if stream.codec_context is None:
             raise RunError(f"{path}: there is no decoder for its video; convert it to another format.")
-        set_threads(stream)
-        stream.codec_context.options = {"export_side_data": "venc_params"}  # of H.264, quantizers
+        # Of H.264, quantizers. Frames in several threads would be returned before all of theirs are known.
+        stream.codec_context.options = {"export_side_data": "venc_params"}
+        stream.thread_type = "SLICE"
         frames = islice(_first_frames(path, container, stream), PROBED)
         if (frame := next(frames, None)) is None:
             raise RunError(f"{path}: no frame of it can be decoded; replace it.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 import av
 
 from srcnn_tf.upscaling.video.encoding import Encoding, add_video_stream
-from srcnn_tf.upscaling.video.source import Source, decode, is_cover, open_video, read_packets, video_stream
+from srcnn_tf.upscaling.video.segments import Segments
+from srcnn_tf.upscaling.video.source import decode, is_cover, open_video, read_packets, video_stream
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 NAMES = {"mp4": "MP4", "mov": "MOV", "matroska": "Matroska"}
@@ -25,20 +26,19 @@ FORMER_TAGS = (
 )
 
 
-def join(source: Source, segments: Sequence[Path], end: int, encoding: Encoding, target: Path, path: Path) -> list[str]:
+def join(encoding: Encoding, segments: Segments, target: Path, path: Path) -> list[str]:
     """Writes the upscaled video with everything else of the source.
 
     Args:
-        source: the video.
-        segments: its upscaled frames.
-        end: that of the last frame, in units of `source.time_base`.
-        encoding: theirs.
+        encoding: of the video.
+        segments: its upscaled frames; all are complete.
         target: the final name, whose ending selects the format.
         path: the file to write.
 
     Returns:
         What is converted or left out, a line each.
     """
+    source = encoding.source
     notes: list[str] = []
     container_format = FORMATS[target.suffix.lower()]
     with open_video(source.path) as original:
@@ -53,7 +53,7 @@ def join(source: Source, segments: Sequence[Path], end: int, encoding: Encoding,
             output.set_chapters(_chapters(original))
             others = _add_others(original, video, output, notes)
             output.start_encoding()
-            packets: Iterator[Any] = _video_packets(segments, end, source.time_base, new)
+            packets: Iterator[Any] = _video_packets(segments, source.time_base, new)
             ahead = next(packets, None)
             wanted = [stream for stream in original.streams if stream.index in others]
             audio = [stream for stream in original.streams.audio if stream.codec_context is not None]
@@ -80,17 +80,19 @@ def join(source: Source, segments: Sequence[Path], end: int, encoding: Encoding,
     return notes
 
 
-def _video_packets(segments: Sequence[Path], end: int, time_base: Fraction, stream: Any) -> Iterator[Any]:
+def _video_packets(segments: Segments, time_base: Fraction, stream: Any) -> Iterator[Any]:
     """Yields the packets of all segments, in the order of decoding, for a stream.
 
     They are decoded at the times at which frames are shown, less a delay. Then MP4, which has the durations of
-    decoding, has those of the frames. The last frame ends at `end`.
+    decoding, has those of the frames.
     """
-    coded = [packet.pts for path in segments for packet in _packets_of(path, time_base)]
+    paths, end = [segments.path(number) for number in range(segments.finished)], segments.end
+    assert end is not None  # all are complete
+    coded = [packet.pts for path in paths for packet in _packets_of(path, time_base)]
     shown = sorted(coded)
     delay = max(time - own for time, own in zip(shown, coded, strict=True))
     following = dict(zip(shown, [*shown[1:], end], strict=True))
-    packets = (packet for path in segments for packet in _packets_of(path, time_base))
+    packets = (packet for path in paths for packet in _packets_of(path, time_base))
     for number, packet in enumerate(packets):
         packet.dts = shown[number] - delay
         is_last = number == len(shown) - 1
@@ -180,7 +182,7 @@ def _add_others(original: Any, video: Any, output: Any, notes: list[str]) -> dic
             elif stream.codec_context is not None and stream.type == "subtitle" and stream.codec_context.codec.text_sub:
                 converted = ConvertedSubtitles(output, stream)
                 others[stream.index] = converted
-                notes.append(f"{name} becomes {converted.name}, as {NAMES[output.format.name]} does not hold it")
+                notes.append(f"{name} become {converted.name}, as {NAMES[output.format.name]} does not hold them")
             else:
                 left_out.append(name)
         elif stream.type == "video":

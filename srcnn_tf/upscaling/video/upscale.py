@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import chain, count, islice
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 import srcnn_tf
@@ -22,7 +20,7 @@ from srcnn_tf.system.files import atomic_write
 from srcnn_tf.system.jobs import Progress
 from srcnn_tf.upscaling.sizes import scaled_size, upscaling_factor
 from srcnn_tf.upscaling.targets import VIDEO_OUTPUT_EXTENSIONS, Job
-from srcnn_tf.upscaling.upscaler import Pass, Upscaler
+from srcnn_tf.upscaling.upscaler import Upscaler
 from srcnn_tf.upscaling.video.segments import Segments, segments_folder
 from srcnn_tf.upscaling.video.source import Source, inspect, reason
 
@@ -68,46 +66,29 @@ def upscale_video(upscaler: Upscaler, config: Config, job: Job) -> list[str]:
         size = scaled_size(source.rows, source.cols, config.scale, config.width, config.height)
         if size[0] * size[1] > (config.max_megapixels or MAX_PIXELS / 1e6) * 1e6:
             raise RunError(f"frames of {size[1]} x {size[0]} pixels are more than --max_megapixels allows.")
-        suited, why = suited_degradation(source)
-        passes = upscaler.passes(upscaling_factor((source.rows, source.cols), size), suited)
+        (suited, why), factor = suited_degradation(source), upscaling_factor((source.rows, source.cols), size)
+        passes = upscaler.passes(factor, suited)
     except RunError as error:
         raise RunError(f"{path}: {error}") from error
     if config.degradation == "auto" and passes:
         notes.append(f"{passes[0].spec.degradation} weights, as {why}")
-    encoding = _choose_encoding(source, size, config, notes)
+    encoding, was_there = _choose_encoding(source, size, config, notes), target.is_file()
 
     def upscale(luma: NDArray) -> NDArray:
         return as_array(upscaler(luma, size, suited))
 
     with segments_folder(target) as folder:
-        if target.is_file() and not config.overwrite:  # made by another process meanwhile
-            return [f"{target} already exists; --overwrite upscales it again."]
-        segments = Segments(folder, _identity(encoding, size, config, passes), encoding.rows, encoding.cols)
+        if target.is_file() and not was_there:
+            return [f"{path}: another process has made {target} meanwhile"]
+        weights = f"{upscaler.describe(factor)} {[each.spec for each in passes]} {config.self_ensemble}"
+        segments = Segments(folder, _identity(encoding, size, config, weights), encoding.rows, encoding.cols)
         try:
             if segments.end is None:
-                frame_notes, last_frame = list[str](), None
-                with (
-                    closing(read_frames(source, config.deinterlace, frame_notes)) as frames,
-                    closing(
-                        _write_segments(segments, frames, encoding, Enlarger(source, size, encoding), upscale)
-                    ) as done,
-                    _progress_bar(source) as bar,
-                ):
-                    for frame in done:
-                        last_frame = frame
-                        seconds = float(frame.time * source.time_base)
-                        bar.update(1 if source.frame_count else max(0, min(seconds, bar.total or seconds) - bar.n))
-                if last_frame is None:
-                    raise RunError(f"{path}: no frame of it can be decoded; replace it.")
-                segments.complete(last_frame.time + last_frame.duration, frame_notes)
-            assert segments.end is not None  # they are complete
-            files = [segments.path(number) for number in range(segments.finished)]
+                _make_segments(segments, encoding, Enlarger(source, size, encoding), upscale, config.deinterlace)
             with atomic_write(target) as temporary:
-                notes += [*segments.notes, *join(source, files, segments.end, encoding, target, temporary)]
+                notes += [*segments.notes, *join(encoding, segments, target, temporary)]
         except av.FFmpegError as error:  # no OSError, of which `atomic_write` says what to do
-            raise RunError(
-                f"{target}: cannot be encoded ({reason(error)}); choose another --codec or format."
-            ) from error
+            raise RunError(f"{target}: cannot be encoded ({reason(error)}); choose another --codec or name.") from error
         segments.remove()
     return [f"{path}: {note}" for note in dict.fromkeys([*source.notes, *notes])]
 
@@ -140,16 +121,35 @@ def _choose_encoding(source: Source, size: tuple[int, int], config: Config, note
     return Encoding(codec, bits, rows, cols, crf_of(config.quality), source)
 
 
-def _identity(encoding: Encoding, size: tuple[int, int], config: Config, passes: Sequence[Pass]) -> dict[str, Any]:
+def _identity(encoding: Encoding, size: tuple[int, int], config: Config, weights: str) -> dict[str, Any]:
     """Returns what determines the upscaled frames."""
-    noise, digest = np.random.default_rng(0).random((16, 16)).astype(np.float32), hashlib.sha256()
-    for each in passes:
-        for band in each.network.bands(noise):
-            digest.update(band.tobytes())
     status = encoding.source.path.stat()
     versions = [srcnn_tf.__version__, av.__version__, str(av.library_versions)]
-    values = {"size": size, "deinterlace": config.deinterlace, "weights": digest.hexdigest(), "versions": versions}
+    values = {"size": size, "deinterlace": config.deinterlace, "weights": weights, "versions": versions}
     return values | {"encoding": repr(encoding), "modified": status.st_mtime_ns, "bytes": status.st_size}
+
+
+def _make_segments(
+    segments: Segments,
+    encoding: Encoding,
+    enlarger: Enlarger,
+    upscale: Callable[[NDArray], NDArray],
+    is_deinterlaced: bool,
+) -> None:
+    """Makes the segments that are not there yet, with a progress bar."""
+    source, notes, last = encoding.source, list[str](), None
+    with (
+        closing(read_frames(source, is_deinterlaced, notes)) as frames,
+        closing(_write_segments(segments, frames, encoding, enlarger, upscale)) as done,
+        _progress_bar(source) as bar,
+    ):
+        for frame in done:
+            last = frame
+            seconds = float(frame.time * source.time_base)
+            bar.update(1 if source.frame_count else max(0, min(seconds, bar.total or seconds) - bar.n))
+    if last is None:
+        raise RunError(f"{source.path}: no frame of it can be decoded; replace it.")
+    segments.complete(last.time + last.duration, notes)
 
 
 def _progress_bar(source: Source) -> Progress:

@@ -180,7 +180,7 @@ def test_without_the_package_the_error_names_it(tmp_path):
     command = [sys.executable, ROOT / "main.py", "--input=clip.mp4"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr == "Videos need the package av: pip install 'srcnn_tf[video]'.\n"
+    assert "clip.mp4: Videos need the package av: pip install 'srcnn_tf[video]'.\n" in done.stderr
 
 
 def test_times_are_written_as_people_do():
