@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import io
 import math
-import statistics
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +37,6 @@ IMAGE_BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"hevc", b"heim", 
 NOT_VIDEOS = frozenset({"tty", "image2", "hls", "dash", "concat", "sdp", "rtsp", "imf"})
 TS_DISCONT = 0x0200  # FFmpeg's flag of a format whose times may jump
 JUMP, JUMP_BACK = 10, 0.25  # seconds: times of joined recordings jump by more; a hole in one is shorter
-PROBED = 25  # frames whose quantizers say how much a video is compressed
 GAP = 1  # seconds without a frame that are a hole, and that a file ends early
 
 # Side data of frames that cannot be given to the encoders, or would be wrong in an upscaled frame.
@@ -89,7 +86,7 @@ class Source:
         frame_count: number of frames, if the file says so.
         seconds: duration, if the file says so.
         bits_per_pixel: of the compressed stream, per pixel of each frame.
-        quantizer: mean of the first frames of H.264 (QP), 0 to 51.
+        quantizer: mean of the first frame of H.264 (QP), 0 to 51; about its constant rate factor.
         mastering: HDR10's static metadata: colour volume of the mastering display, and light levels, if there are any.
         notes: what is left out.
     """
@@ -235,12 +232,8 @@ def inspect(path: Path) -> Source:
         # Of H.264, quantizers. Frames in several threads would be returned before all of theirs are known.
         stream.codec_context.options = {"export_side_data": "venc_params"}
         stream.thread_type = "SLICE"
-        frames = islice(_first_frames(path, container, stream), PROBED)
-        if (frame := next(frames, None)) is None:
-            raise RunError(f"{path}: no frame of it can be decoded; replace it.")
-        found = [_quantizer(one) for one in chain([frame], frames)]
-        known = [quantizer for quantizer in found if quantizer is not None]
-        return _describe(path, container, stream, frame, statistics.mean(known) if known else None)
+        frame = _first_frame(path, container, stream)
+        return _describe(path, container, stream, frame)
 
 
 def set_threads(stream: VideoStream) -> None:
@@ -249,12 +242,15 @@ def set_threads(stream: VideoStream) -> None:
     stream.thread_count = cores()
 
 
-def _first_frames(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+def _first_frame(path: Path, container: InputContainer, stream: VideoStream) -> VideoFrame:
     for packet in read_packets(container, [stream], []):
         if packet.has_sidedata("encryption_info") or _tag(stream) in ("drmi", "encv"):
             raise RunError(f"{path}: is encrypted (DRM), so that no frame can be decoded; give a file that is not.")
-        yield from decode(stream, packet)
-    yield from decode(stream, None)
+        if frames := decode(stream, packet):
+            return frames[0]
+    if frames := decode(stream, None):
+        return frames[0]
+    raise RunError(f"{path}: no frame of it can be decoded; replace it.")
 
 
 def _quantizer(frame: VideoFrame) -> float | None:
@@ -363,9 +359,7 @@ def clock_time(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{tenths / 10:04.1f}" if hours else f"{minutes}:{tenths / 10:04.1f}"
 
 
-def _describe(
-    path: Path, container: InputContainer, stream: VideoStream, frame: VideoFrame, quantizer: float | None
-) -> Source:
+def _describe(path: Path, container: InputContainer, stream: VideoStream, frame: VideoFrame) -> Source:
     turn, is_swapped = _upright(_side_data(frame, "DISPLAYMATRIX"))
     rows, cols = (frame.width, frame.height) if is_swapped else (frame.height, frame.width)
     aspect = stream.sample_aspect_ratio or Fraction(1)
@@ -396,7 +390,7 @@ def _describe(
         frame_count=stream.frames or None,
         seconds=seconds or None,
         bits_per_pixel=_bit_rate(container, stream, seconds) / float(rate * rows * cols),
-        quantizer=quantizer,
+        quantizer=_quantizer(frame),
         mastering=_mastering(frame),
         notes=tuple(dict.fromkeys(notes)),
     )

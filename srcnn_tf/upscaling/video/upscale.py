@@ -33,10 +33,11 @@ try:
 except ImportError as error:
     raise RunError("Videos need the package av: pip install 'srcnn_tf[video]'.") from error
 
-# `matlab` weights restore more than `jpeg` ones up to this quantizer of H.264, on average that of CRF 20 to 21.
-MILD_QUANTIZER = 22.0
-# Other codecs do not say theirs: bits per pixel of each frame from which on they do. Of one of single frames, most.
-MILD_COMPRESSION = {"h264": 0.15, "hevc": 0.05, "vp9": 0.08, "av1": 0.05, "vp8": 0.2, "mpeg4": 0.3, "mpeg2video": 0.4}
+# Quantizers of H.264 below which weights for a degradation restore most: CRF 21 and 28, see docs/experiments.md.
+QUANTIZER_LIMITS = {"matlab": 20.5, "jpeg90": 27.5}
+# Other codecs do not say theirs: bits per pixel of each frame from which on `matlab` weights restore most, and half of
+# which `jpeg90` needs. Of a codec of single frames, most.
+MILD_COMPRESSION = {"h264": 0.25, "hevc": 0.08, "vp9": 0.1, "av1": 0.08, "vp8": 0.3, "mpeg4": 0.4, "mpeg2video": 0.5}
 MILD_COMPRESSION_OF_FRAMES = 1.5
 
 
@@ -96,13 +97,15 @@ def upscale_video(upscaler: Upscaler, config: Config, job: Job) -> list[str]:
 def suited_degradation(source: Source) -> tuple[str, str]:
     """Returns the degradation whose weights suit a compressed video best, and what says so."""
     if source.quantizer is not None:
-        is_mild, how = source.quantizer < MILD_QUANTIZER, f"quantizer {source.quantizer:.1f} of H.264"
+        how, found = f"quantizer {source.quantizer:.1f} of H.264", source.quantizer
+        suited = next((name for name, limit in QUANTIZER_LIMITS.items() if found < limit), "jpeg")
     elif math.isinf(source.bits_per_pixel):
-        is_mild, how = True, f"{source.codec}, without loss"
+        how, suited = f"{source.codec}, without loss", "matlab"
     else:
-        limit = MILD_COMPRESSION.get(source.codec, MILD_COMPRESSION_OF_FRAMES)
-        is_mild, how = source.bits_per_pixel >= limit, f"{source.bits_per_pixel:.3f} bits per pixel of {source.codec}"
-    return ("matlab", f"it is hardly compressed ({how})") if is_mild else ("jpeg", f"it is compressed ({how})")
+        how = f"{source.bits_per_pixel:.3f} bits per pixel of {source.codec}"
+        share = source.bits_per_pixel / MILD_COMPRESSION.get(source.codec, MILD_COMPRESSION_OF_FRAMES)
+        suited = "matlab" if share >= 1 else "jpeg90" if share >= 0.5 else "jpeg"
+    return suited, f"it is {'hardly compressed' if suited == 'matlab' else 'compressed'} ({how})"
 
 
 def _choose_encoding(source: Source, size: tuple[int, int], config: Config, notes: list[str]) -> Encoding:
