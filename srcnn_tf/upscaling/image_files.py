@@ -38,7 +38,7 @@ from srcnn_tf.upscaling.targets import (
     wanted_extension,
 )
 from srcnn_tf.upscaling.upscaler import Pass, Upscaler, make_upscaler, suited_degradation
-from srcnn_tf.upscaling.video.source import is_video
+from srcnn_tf.upscaling.video.recognize import is_video
 
 
 def upscale_files(config: Config) -> None:

@@ -11,7 +11,7 @@ from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError
 from srcnn_tf.images.read import read_image
 from srcnn_tf.upscaling.image_files import upscale_files
-from srcnn_tf.upscaling.video.source import is_video
+from srcnn_tf.upscaling.video.recognize import is_video
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")
 from pydicom.data import get_testdata_file  # noqa: E402

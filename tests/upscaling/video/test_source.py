@@ -12,7 +12,8 @@ from conftest import ROOT, program_environment
 from PIL import Image
 
 from srcnn_tf.errors import RunError
-from srcnn_tf.upscaling.video.source import clock_time, is_video
+from srcnn_tf.upscaling.video.recognize import is_video
+from srcnn_tf.upscaling.video.source import clock_time
 
 TWO_SECONDS = "-f lavfi -i testsrc2=s=64x48:r=25:d=4 -f lavfi -i sine=d=4"
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from srcnn_tf.api import upscale_image
 from srcnn_tf.images.resize import imresize
-from srcnn_tf.upscaling.video.source import is_video
+from srcnn_tf.upscaling.video.recognize import is_video
 
 PICTURES = pictures()
 LOSSLESS = "-c:v libx264 -qp 0 -pix_fmt yuv420p"
