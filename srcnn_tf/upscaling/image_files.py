@@ -117,8 +117,12 @@ def _upscale(upscaler: Upscaler, config: Config, job: Job, progress: tqdm | None
 
 
 def is_video_job(job: Job) -> bool:
-    """Tells whether a job makes a video: of a video, or of an animated image where the result has such a name."""
-    return is_video(job[0], is_animation_wanted=job[1].suffix.lower() in VIDEO_EXTENSIONS)
+    """Tells whether a job makes a video: of a video, or of an animated image where the result has such a name.
+
+    A damaged image may look like a video; what is to become an image is one.
+    """
+    extension = job[1].suffix.lower()
+    return extension not in FORMATS and is_video(job[0], is_animation_wanted=extension in VIDEO_EXTENSIONS)
 
 
 def _declared_megapixels(job: Job, upscaler: Upscaler, config: Config) -> float:
