@@ -69,7 +69,10 @@ class Place(NamedTuple):
 
 def whole_process(place: Place, *options: str) -> Figures:
     """Runs main.py."""
-    folders = [f"--{name}_dir={place.results}/{name}" for name in ("checkpoint", "log", "sample")]
+    names = ["checkpoint", "sample"]
+    if not any(option.startswith("--input") for option in options):  # upscaling logs nothing, and takes no such flag
+        names.append("log")
+    folders = [f"--{name}_dir={place.results}/{name}" for name in names]
     done = run_python(place.checkout / "main.py", *folders, *options, checkout=place.checkout)
     return {"seconds": done.seconds, "peak MB": done.megabytes}
 
