@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import kubernetes_validate
 import pytest
@@ -57,10 +58,15 @@ def test_slurm_starts_a_scheduler_and_workers(submit, tmp_path):
     assert submit("upscale.sbatch", "--input=my scans") == [
         [None, ["main.py", "--cluster=tcp://first:8786", "--input=my scans"]]
     ]
-    started = set((tmp_path / "dask.log").read_text().splitlines())
-    assert "dask scheduler --port 8786 --no-dashboard" in started
+    log, scheduler = tmp_path / "dask.log", "dask scheduler --port 8786 --no-dashboard"
+    for _ in range(300):  # the script does not wait for what it starts beside the program
+        if log.is_file() and scheduler in log.read_text().splitlines():
+            break
+        time.sleep(0.1)
+    started = set(log.read_text().splitlines())
+    assert scheduler in started
     assert started <= {
-        "dask scheduler --port 8786 --no-dashboard",
+        scheduler,
         "dask worker tcp://first:8786 --nworkers 4 --nthreads 1 --no-dashboard",
     }
 
