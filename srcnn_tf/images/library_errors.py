@@ -8,7 +8,7 @@ import os
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from PIL import Image, PngImagePlugin
 
@@ -16,7 +16,7 @@ from srcnn_tf.errors import RunError
 
 READ = "read as an image"
 RASTERIO = [f"rasterio{part}" for part in ("", "._base", "._env", "._err", "._filepath", "._io", ".env")]
-LOGGERS = ("PIL.TiffImagePlugin", "tifffile", "imagecodecs", "pydicom", *RASTERIO)
+LOGGERS = [logging.getLogger(name) for name in ("PIL.TiffImagePlugin", "tifffile", "imagecodecs", "pydicom", *RASTERIO)]
 MAX_PROFILE = 2**24  # bytes of an ICC profile in a PNG file; by default, Pillow refuses files with more than 1 MB
 
 _lock, _users, _restore = threading.Lock(), 0, contextlib.ExitStack()
@@ -36,8 +36,9 @@ def quiet() -> Iterator[None]:
             warnings.simplefilter("ignore")
             _set(Image, "MAX_IMAGE_PIXELS", None)
             _set(PngImagePlugin, "MAX_TEXT_CHUNK", MAX_PROFILE)
-            for name in LOGGERS:
-                _set(logging.getLogger(name), "disabled", True)
+            enabled = [logger for logger in LOGGERS if not logger.disabled]
+            _set_disabled(enabled, True)
+            _restore.callback(_set_disabled, enabled, False)
         _users += 1
     try:
         yield
@@ -46,6 +47,11 @@ def quiet() -> Iterator[None]:
             _users -= 1
             if _users == 0:
                 _restore.close()
+
+
+def _set_disabled(loggers: Iterable[logging.Logger], is_disabled: bool) -> None:
+    for logger in loggers:
+        logger.disabled = is_disabled
 
 
 def _set(owner: object, name: str, value: object) -> None:

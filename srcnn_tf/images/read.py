@@ -18,6 +18,7 @@ from srcnn_tf.images.formats.registry import INPUT_EXTENSIONS, family_of
 from srcnn_tf.images.library_errors import quiet
 from srcnn_tf.images.page import as_array
 from srcnn_tf.images.reader import ImageReader, page_range
+from srcnn_tf.images.resize import fill_nearest
 from srcnn_tf.images.value_range import Setting
 
 IMAGE_EXTENSIONS = INPUT_EXTENSIONS  # of training and test images, too
@@ -52,19 +53,9 @@ def read_image(path: str | os.PathLike[str], value_range: Setting = None) -> NDA
         values = page_range(page, value_range, pixels)
         scaled = values.scale(pixels).clip(0, 1)
         has_data = np.isfinite(scaled) if mask is None else as_array(mask) & np.isfinite(scaled)
-    return to_uint8(scaled) if scaled.ndim == 3 else _filled(scaled, has_data)
-
-
-def _filled(values: NDArray[np.float32], has_data: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Returns values `(rows, cols)` with the nearest data where there are none; 0 if there are none at all."""
-    if has_data.all():
-        return values
-    if not has_data.any():
-        return np.zeros_like(values)
-    from scipy import ndimage  # takes 0.15 s, which most images do not need
-
-    nearest = ndimage.distance_transform_edt(~has_data, return_distances=False, return_indices=True)
-    return values[tuple(nearest)]
+    if scaled.ndim == 3:
+        return to_uint8(scaled)
+    return fill_nearest(scaled, ~has_data) if has_data.any() else np.zeros_like(scaled)
 
 
 def declared_size(path: str | os.PathLike[str]) -> tuple[int, int]:

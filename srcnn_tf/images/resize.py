@@ -168,3 +168,25 @@ def _product(matrix: sparse.csr_array, image: NDArray) -> NDArray:
     if image.dtype.kind == "u":
         product = np.clip(np.floor(product + 0.5), 0, np.iinfo(image.dtype).max)
     return product.reshape(matrix.shape[0], *image.shape[1:]).astype(image.dtype, copy=False)
+
+
+def fill_nearest(values: NDArray, is_missing: NDArray[np.bool_], reach: float = math.inf) -> NDArray:
+    """Gives missing pixels the values of the nearest one that is there, up to so many pixels away.
+
+    Args:
+        values: `(rows, cols)` or `(rows, cols, channels)`.
+        is_missing: `(rows, cols)`. If all are missing, nothing is done.
+        reach: the largest distance.
+
+    Returns:
+        The values themselves, if nothing is done; else a changed copy.
+    """
+    if not is_missing.any() or is_missing.all():
+        return values
+    from scipy import ndimage  # takes 0.15 s, which most images do not need
+
+    distance, (rows, cols) = ndimage.distance_transform_edt(is_missing, return_indices=True)
+    is_filled = is_missing & (distance <= reach)
+    filled = values.copy()
+    filled[is_filled] = values[rows[is_filled], cols[is_filled]]
+    return filled

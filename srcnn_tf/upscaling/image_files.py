@@ -75,7 +75,7 @@ def upscale_files(config: Config) -> None:
         print(f"Of these, {len(plan.other_options)} were made otherwise: {plan.other_options[0]}; now {options}.")
     done = 0
     if plan.jobs:
-        megapixels = {job: _declared_megapixels(job, upscaler, config) for job in plan.jobs}
+        megapixels = {job: 0.0 if job in videos else _megapixels(job[0], upscaler, config) for job in plan.jobs}
         print(f"Weights: {upscaler.sources or 'none needed'}", flush=True)
         for job, messages in run_jobs(partial(_upscale, upscaler, config), megapixels, config.cluster):
             write_origin(job[1], plan.jobs[job])
@@ -125,11 +125,9 @@ def is_video_job(job: Job) -> bool:
     return extension not in FORMATS and is_video(job[0], is_animation_wanted=extension in VIDEO_EXTENSIONS)
 
 
-def _declared_megapixels(job: Job, upscaler: Upscaler, config: Config) -> float:
-    """Returns the megapixels of the result, and loads the weights; 0 of a video, and of what cannot be upscaled."""
-    if is_video_job(job):
-        return 0.0
-    rows, cols = declared_size(job[0])
+def _megapixels(source: Path, upscaler: Upscaler, config: Config) -> float:
+    """Returns the megapixels of the result of an image, and loads the weights; 0 where it cannot be upscaled."""
+    rows, cols = declared_size(source)
     try:
         size = target_size(rows, cols, config)
         upscaler.passes(upscaling_factor((rows, cols), size))

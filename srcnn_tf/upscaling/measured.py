@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcnn_tf.images.page import Pixels, RowStream, band_rows, channels_of
-from srcnn_tf.images.resize import nearest
+from srcnn_tf.images.resize import fill_nearest, nearest
 from srcnn_tf.images.value_range import ValueRange, dtype_range
 
 
@@ -143,22 +143,10 @@ def fill_transparent(pixels: Pixels, reach: int) -> RowStream:
     def bands() -> Iterator[NDArray]:
         for begin in range(0, pixels.shape[0], step):
             first = max(0, begin - margin)
-            filled = _filled(pixels[first : begin + step + margin], margin)
+            part = pixels[first : begin + step + margin]
+            filled = fill_nearest(part, part[..., -1] == 0, margin)
+            if filled is not part:
+                filled[..., -1] = part[..., -1]
             yield filled[begin - first : begin - first + step]
 
     return RowStream(pixels.shape, pixels.dtype, bands())
-
-
-def _filled(pixels: NDArray, reach: int) -> NDArray:
-    """Gives fully transparent pixels up to `reach` from a visible one its colour."""
-    transparent = pixels[..., -1] == 0
-    if not transparent.any() or transparent.all():
-        return pixels
-    from scipy import ndimage  # takes 0.15 s, which most images do not need
-
-    distance, nearest_pixels = ndimage.distance_transform_edt(transparent, return_indices=True)
-    is_filled = transparent & (distance <= reach)
-    rows, cols = nearest_pixels[:, is_filled]
-    filled = pixels.copy()
-    filled[is_filled, :-1] = pixels[rows, cols, :-1]
-    return filled

@@ -24,8 +24,13 @@ from srcnn_tf.system.folders import find_files
 from srcnn_tf.system.origins import Origin, origin_of, read_origins
 from srcnn_tf.upscaling.sizes import scaled_size
 
-VIDEO_OUTPUT_EXTENSIONS = frozenset({".mp4", ".m4v", ".mov", ".mkv"})
-VIDEO_EXTENSIONS = VIDEO_OUTPUT_EXTENSIONS | {
+VIDEO_FORMATS = {
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".mkv": "matroska",
+}  # that are written, as FFmpeg names them
+VIDEO_EXTENSIONS = VIDEO_FORMATS.keys() | {
     *(".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".m2ts", ".m2v", ".mpeg", ".mpg", ".mts", ".mxf"),
     *(".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
 }
@@ -216,7 +221,7 @@ def wanted_extension(source: Path, config: Config) -> str:
     """Returns the extension of the result, if its format can hold it: that of `--format`, else the image's."""
     extension = source.suffix
     if extension.lower() in VIDEO_EXTENSIONS:
-        return extension if extension.lower() in VIDEO_OUTPUT_EXTENSIONS else ".mkv"  # which holds everything
+        return extension if extension.lower() in VIDEO_FORMATS else ".mkv"  # which holds everything
     if config.format:
         return f".{config.format}"
     return ".jpg" if extension.lower() == ".mpo" else output_extension(source)  # JPEG with further images

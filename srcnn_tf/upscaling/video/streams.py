@@ -10,11 +10,11 @@ from typing import Any
 
 import av
 
+from srcnn_tf.upscaling.targets import VIDEO_FORMATS
 from srcnn_tf.upscaling.video.encoding import Encoding, add_video_stream
 from srcnn_tf.upscaling.video.segments import Segments
 from srcnn_tf.upscaling.video.source import decode, is_cover, open_video, read_packets, video_stream
 
-FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 NAMES = {"mp4": "MP4", "mov": "MOV", "matroska": "Matroska"}
 # Layouts that AAC and FLAC have, by the number of channels.
 LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "7.1", 8: "7.1"}
@@ -40,7 +40,7 @@ def join(encoding: Encoding, segments: Segments, target: Path, path: Path) -> li
     """
     source = encoding.source
     notes: list[str] = []
-    container_format = FORMATS[target.suffix.lower()]
+    container_format = VIDEO_FORMATS[target.suffix.lower()]
     with open_video(source.path) as original:
         video = video_stream(original)
         assert video is not None  # as `inspect` has found it

@@ -19,7 +19,7 @@ from srcnn_tf.images.page import as_array
 from srcnn_tf.system.files import atomic_write
 from srcnn_tf.system.jobs import Progress
 from srcnn_tf.upscaling.sizes import scaled_size, upscaling_factor
-from srcnn_tf.upscaling.targets import VIDEO_OUTPUT_EXTENSIONS, Job
+from srcnn_tf.upscaling.targets import VIDEO_FORMATS, Job
 from srcnn_tf.upscaling.upscaler import Upscaler
 from srcnn_tf.upscaling.video.segments import Segments, segments_folder
 from srcnn_tf.upscaling.video.source import Source, inspect, reason
@@ -59,15 +59,15 @@ def upscale_video(upscaler: Upscaler, config: Config, job: Job) -> list[str]:
         RunError: it cannot be upscaled. There is no partial file of the result's name.
     """
     path, target = job
-    if target.suffix.lower() not in VIDEO_OUTPUT_EXTENSIONS:
-        expected = ", ".join(sorted(VIDEO_OUTPUT_EXTENSIONS))
+    if target.suffix.lower() not in VIDEO_FORMATS:
+        expected = ", ".join(sorted(VIDEO_FORMATS))
         raise RunError(f"{target}: no video format to write has this extension; use one of {expected}.")
     source, notes = inspect(path), list[str]()
     try:
         size = scaled_size(source.rows, source.cols, config.scale, config.width, config.height)
         if size[0] * size[1] > (config.max_megapixels or MAX_PIXELS / 1e6) * 1e6:
             raise RunError(f"frames of {size[1]} x {size[0]} pixels are more than --max_megapixels allows.")
-        (suited, why), factor = suited_degradation(source), upscaling_factor((source.rows, source.cols), size)
+        (suited, why), factor = suited_to_stream(source), upscaling_factor((source.rows, source.cols), size)
         passes = upscaler.passes(factor, suited)
     except RunError as error:
         raise RunError(f"{path}: {error}") from error
@@ -94,7 +94,7 @@ def upscale_video(upscaler: Upscaler, config: Config, job: Job) -> list[str]:
     return [f"{path}: {note}" for note in dict.fromkeys([*source.notes, *notes])]
 
 
-def suited_degradation(source: Source) -> tuple[str, str]:
+def suited_to_stream(source: Source) -> tuple[str, str]:
     """Returns the degradation whose weights suit a compressed video best, and what says so."""
     if source.quantizer is not None:
         how, found = f"quantizer {source.quantizer:.1f} of H.264", source.quantizer
