@@ -102,9 +102,10 @@ def _encode_png_band(band: NDArray) -> tuple[bytes, bytes]:
     filtered = zlib.decompress(b"".join(parts))
     filtered = filtered[len(filtered) // len(band) :]
     # In photographs, repetitions of more than a byte cost more than they save; in grey stored as RGB, they do not.
-    sample = filtered[:SAMPLE_BYTES]
-    strategy = min((zlib.Z_RLE, zlib.Z_FILTERED), key=lambda strategy: len(_deflate(sample, strategy)))
-    return filtered, png_chunk(b"IDAT", _deflate(filtered, strategy))
+    samples = {strategy: _deflate(filtered[:SAMPLE_BYTES], strategy) for strategy in (zlib.Z_RLE, zlib.Z_FILTERED)}
+    strategy = min(samples, key=lambda strategy: len(samples[strategy]))
+    is_whole = len(filtered) <= SAMPLE_BYTES
+    return filtered, png_chunk(b"IDAT", samples[strategy] if is_whole else _deflate(filtered, strategy))
 
 
 def _deflate(content: bytes, strategy: int) -> bytes:
@@ -130,6 +131,7 @@ def encode_tiff_strips(pixels: Pixels, step: int) -> Generator[bytes]:
 
 def _split(pixels: Pixels, step: int, above: int = 0) -> Iterator[NDArray]:
     """Yields bands of `step` rows, with the rows above; above the image, they are 0."""
-    yield np.pad(pixels[:step], [(above, 0)] + [(0, 0)] * (len(pixels.shape) - 1))
+    first = pixels[:step]
+    yield np.concatenate([np.zeros((above, *pixels.shape[1:]), pixels.dtype), first]) if above else first.copy()
     for begin in range(step, pixels.shape[0], step):
         yield pixels[begin - above : begin + step].copy()  # contiguous, as encoders need it

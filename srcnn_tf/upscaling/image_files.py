@@ -16,6 +16,7 @@ from srcnn_tf.config import Config
 from srcnn_tf.errors import RunError, UsageError
 from srcnn_tf.images.formats.interface import Kind
 from srcnn_tf.images.formats.registry import FORMATS, PNG
+from srcnn_tf.images.library_errors import quiet
 from srcnn_tf.images.page import Pixels, without_opaque_alpha
 from srcnn_tf.images.read import declared_size
 from srcnn_tf.images.reader import ImageReader
@@ -29,6 +30,7 @@ from srcnn_tf.upscaling.sizes import upscaling_factor
 from srcnn_tf.upscaling.targets import (
     VIDEO_EXTENSIONS,
     Job,
+    Plan,
     find_jobs,
     fitting_extension,
     is_file_named,
@@ -41,6 +43,7 @@ from srcnn_tf.upscaling.upscaler import Pass, Upscaler, make_upscaler, suited_de
 from srcnn_tf.upscaling.video.recognize import is_video
 
 
+@quiet()
 def upscale_files(config: Config) -> None:
     """Upscales the images and videos that `config.input` names, or that are below folders, into `config.output`.
 
@@ -75,7 +78,7 @@ def upscale_files(config: Config) -> None:
         print(f"Of these, {len(plan.other_options)} were made otherwise: {plan.other_options[0]}; now {options}.")
     done = 0
     if plan.jobs:
-        megapixels = {job: 0.0 if job in videos else _megapixels(job[0], upscaler, config) for job in plan.jobs}
+        megapixels = {job: 0.0 if job in videos else _megapixels(job[0], plan, upscaler, config) for job in plan.jobs}
         print(f"Weights: {upscaler.sources or 'none needed'}", flush=True)
         for job, messages in run_jobs(partial(_upscale, upscaler, config), megapixels, config.cluster):
             write_origin(job[1], plan.jobs[job])
@@ -125,9 +128,10 @@ def is_video_job(job: Job) -> bool:
     return extension not in FORMATS and is_video(job[0], is_animation_wanted=extension in VIDEO_EXTENSIONS)
 
 
-def _megapixels(source: Path, upscaler: Upscaler, config: Config) -> float:
+def _megapixels(source: Path, plan: Plan, upscaler: Upscaler, config: Config) -> float:
     """Returns the megapixels of the result of an image, and loads the weights; 0 where it cannot be upscaled."""
-    rows, cols = declared_size(source)
+    kinds = plan.kinds.get(source)
+    rows, cols = kinds[0].shape[:2] if kinds else declared_size(source)
     try:
         size = target_size(rows, cols, config)
         upscaler.passes(upscaling_factor((rows, cols), size))

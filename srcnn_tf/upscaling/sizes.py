@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import lru_cache
 from itertools import combinations_with_replacement
 
 from srcnn_tf.config import LARGEST_SCALE
 from srcnn_tf.errors import RunError
 
 
+@lru_cache  # fractions are slow, and images of a folder often have one size
 def scaled_size(
     rows: int, cols: int, scale: float, width: int | None = None, height: int | None = None
 ) -> tuple[int, int]:
@@ -33,6 +35,7 @@ def scaled_size(
     return size
 
 
+@lru_cache
 def upscaling_factor(size: tuple[int, int], target: tuple[int, int]) -> Fraction:
     """Returns how many times as large an image gets, along the axis along which it grows most.
 

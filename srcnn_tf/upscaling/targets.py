@@ -48,6 +48,7 @@ class Plan:
         other_options: how some of these were made, if not as now.
         notes: what is left out or named otherwise, a line each.
         problems: what cannot be done, a line each.
+        kinds: what the pages of an image are like, where its result's format depends on that.
     """
 
     jobs: dict[Job, Origin] = field(default_factory=dict)
@@ -55,6 +56,7 @@ class Plan:
     other_options: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    kinds: dict[Path, list[Kind]] = field(default_factory=dict)
 
 
 def find_jobs(config: Config, options: str) -> Plan:
@@ -76,13 +78,13 @@ def find_jobs(config: Config, options: str) -> Plan:
     if not sources:
         raise RunError(" ".join([*plan.notes, *plan.problems]))
     _check_output(config, sources)
-    targets = {source: _target(source, folder, config, origins) for source, folder in sources.items()}
+    targets = {source: _target(source, folder, config, origins, plan) for source, folder in sources.items()}
     ignored: dict[str, Path] = {}
     if len(sources) > 1:
         results = {realpath(target) for target in targets.values()}
-        ignored = {realpath(source): source for source in sources if realpath(source) in results}
-        targets = {source: target for source, target in targets.items() if realpath(source) not in ignored}
+        ignored = {resolved: source for source in sources if (resolved := realpath(source)) in results}
     if ignored:
+        targets = {source: target for source, target in targets.items() if realpath(source) not in ignored}
         plan.notes.append(f"Images ignored because upscaled images have these names: {len(ignored)}.")
 
     taken: dict[str, str] = {}  # resolved paths of the results, with those of the files they are made of
@@ -193,7 +195,7 @@ def _relative(path: str) -> str:
         return path
 
 
-def _target(source: Path, folder: Path | None, config: Config, origins: Origins) -> Path:
+def _target(source: Path, folder: Path | None, config: Config, origins: Origins, plan: Plan) -> Path:
     """Returns the file that an upscaled image is written to, unless that is another one's.
 
     By default, its format is that of the image's name; or, if that cannot hold the result, PNG or TIFF.
@@ -208,8 +210,8 @@ def _target(source: Path, folder: Path | None, config: Config, origins: Origins)
     is_made = target.is_file() and (listed is None or listed.modified == origin_of(source).modified)
     if held is None or held.has_pages or (is_made and not config.overwrite):
         return target
-    kinds = page_kinds(source, largest_input(config), without_alpha=not held.alpha)
-    return target.with_suffix(fitting_extension(extension, kinds, config)[0])
+    plan.kinds[source] = page_kinds(source, largest_input(config), without_alpha=not held.alpha)
+    return target.with_suffix(fitting_extension(extension, plan.kinds[source], config)[0])
 
 
 def _name(source: Path, ending: str, extension: str) -> str:

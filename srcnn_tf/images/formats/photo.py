@@ -221,6 +221,8 @@ def _encode_metadata(file_format: Format, metadata: dict[str, Any], has_unit: bo
     """
     if file_format is PNG and not has_unit and (aspect := metadata.pop("dpi", None)):
         return png_chunk(b"pHYs", struct.pack(">IIB", *aspect, 0)) + _encode_metadata(file_format, metadata, has_unit)
+    if file_format is PNG and not metadata:
+        return b""
     small = io.BytesIO()
     Image.new("L", (1, 1)).save(small, file_format.name, **metadata)
     head = small.getvalue()
