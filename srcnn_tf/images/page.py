@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from PIL import Image, ImageCms
 
 from srcnn_tf.errors import FaultError, RunError
-from srcnn_tf.images.value_range import ValueRange
+from srcnn_tf.images.value_range import ValueRange, dtype_range
 
 MAX_SIDE = 200_000  # rows or columns; resizing longer ones takes gigabytes, and no real image has them
 Dpi = tuple[float, float] | None  # pixels per inch, horizontal and vertical
@@ -151,7 +151,7 @@ def without_opaque_alpha(pixels: Pixels) -> Pixels:
     if channels_of(pixels) not in (2, 4):
         return pixels
     array = as_array(pixels)
-    if array[..., -1].min() < np.iinfo(array.dtype).max:
+    if array[..., -1].min() < dtype_range(array.dtype).high:
         return array
     return np.ascontiguousarray(array[..., 0] if array.shape[2] == 2 else array[..., :3])
 

@@ -57,6 +57,18 @@ def test_what_the_named_format_cannot_hold_becomes_png_or_tiff_with_a_line(capsy
         assert (image.mode, image.getextrema()[3]) == ("RGBA", (128, 128))
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+@pytest.mark.parametrize("alpha", [0.5, 1])
+def test_floats_with_alpha_become_tiff_where_the_format_holds_none(channels, alpha, capsys):
+    floats = np.random.default_rng(0).random((12, 16, channels), np.float32)
+    floats[..., -1] = alpha
+    photometric = "rgb" if channels == 4 else "minisblack"
+    Path("a.tif").write_bytes(by_tifffile(floats, photometric=photometric, extrasamples=["unassalpha"]))
+    upscale_files(Config(input="a.tif", output="out", format="jpg"))
+    assert names() == ["a_x3.tif"]
+    assert "a.tif: JPEG holds uint8, and the image has float32: written as a_x3.tif" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("output", ["out/", "out/a_x3.jpg"])
 @pytest.mark.parametrize("channels", [2, 4])
 def test_alpha_that_is_opaque_throughout_is_left_out_where_the_format_has_none(channels, output, capsys):
