@@ -326,14 +326,27 @@ def load_exif(data: bytes | None) -> Image.Exif:
     return Image.Exif()
 
 
-def orientation_of(image: Image.Image) -> int:
+def orientation_of(image: Image.Image, file: BinaryIO) -> int:
     """Returns the orientation where Pillow finds it, 1 to 8; 1 if there is none or an impossible one.
 
-    That is in EXIF data, also those in a text of a PNG file, or else in XMP.
+    That is in EXIF data, also those in a text of a PNG file, or else in XMP. No pixel is decoded for it, but of a PNG
+    file in which these follow the pixels.
     """
     with contextlib.suppress(Exception):  # SyntaxError, struct.error and more
-        return valid_orientation(image.getexif().get(ORIENTATION))
+        is_known = image.format == "PNG" and not _has_late_metadata(file)
+        exif = Image.Image.getexif(image) if is_known else image.getexif()  # PNG's own decodes the image
+        return valid_orientation(exif.get(ORIENTATION))
     return 1
+
+
+def _has_late_metadata(file: BinaryIO) -> bool:
+    """Tells whether EXIF data or XMP follow the pixels of a PNG file."""
+    has_pixels = False
+    for name, _, _ in png_chunks(file):
+        has_pixels = has_pixels or name == b"IDAT"
+        if has_pixels and (name == b"eXIf" or file.read(17) in (b"Raw profile type ", b"XML:com.adobe.xmp")):
+            return True
+    return False
 
 
 def valid_orientation(value: Any) -> int:

@@ -18,6 +18,7 @@ from srcnn_tf.images.decode import AVIF, png_chunks
 from srcnn_tf.images.metadata import image_metadata
 from srcnn_tf.images.page import Page
 from srcnn_tf.images.read import read_image
+from srcnn_tf.images.reader import ImageReader
 from srcnn_tf.upscaling.image_files import upscale_files
 
 PARAMETERS = "a castle\nSteps: 20, Seed: 7"
@@ -110,12 +111,18 @@ def with_orientation(place, orientation, pixels):
     return encoded(image, "WEBP", lossless=True, xmp=xmp.encode())
 
 
+@pytest.mark.parametrize("is_late", [False, True])
 @pytest.mark.parametrize("place", ["text", "XMP text", "element", "tag", "XMP"])
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_the_orientation_counts_wherever_pillow_finds_it(place, orientation):
+def test_the_orientation_counts_wherever_pillow_finds_it(place, orientation, is_late):
     upright = noise(3)
     content = with_orientation(place, orientation, upright)
+    if is_late and content[1:4] == b"PNG":  # the signature and the header; metadata; pixels; the end
+        begin = content.index(b"IDAT") - 4
+        content = content[:33] + content[begin:-12] + content[33:begin] + content[-12:]
     page, warnings = read(content)
+    with ImageReader("a.img", 10**6) as reader:
+        assert reader.kinds[0].shape == upright.shape
     np.testing.assert_array_equal(page.pixels, upright)
     np.testing.assert_array_equal(read_image("a.img"), upright)
     with Image.open("a.img") as image:

@@ -10,11 +10,12 @@ import pillow_heif
 import pytest
 from conftest import as_stored, synthetic_image
 from image_files import GREY, SRGB, chunk, cmyk_profile, encoded, exif, exif_tags, noise, png, read, smooth, write
-from PIL import Image
+from PIL import Image, ImageFile
 
 from srcnn_tf.errors import RunError
 from srcnn_tf.images.decode import AVIF
 from srcnn_tf.images.page import RowStream
+from srcnn_tf.images.reader import ImageReader
 
 FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", *(["AVIF"] if AVIF else [])]
 CAMERA = exif({0x0110: "A camera", 0x0112: 6}, {0xA002: 56, 0xA003: 40})
@@ -157,6 +158,18 @@ def test_the_orientation_is_applied_once(format_name, orientation, endian):
     again, _ = read("b.png")
     np.testing.assert_array_equal(again.pixels, page.pixels)
     assert exif_tags(again.exif)[0][0x0112] == 1
+
+
+@pytest.mark.parametrize("format_name", [name for name in FORMATS if name != "TIFF"])
+def test_no_pixel_is_decoded_before_the_first_page_is_asked_for(format_name, monkeypatch):
+    Path("a.img").write_bytes(encoded(Image.fromarray(synthetic_image(20, 30)), format_name))
+    decoded = []
+    load = ImageFile.ImageFile.load
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: decoded.append(image) or load(image))
+    with ImageReader("a.img", 10**6) as reader:
+        assert (reader.kinds[0].shape, decoded) == ((20, 30, 3), [])
+        next(iter(reader))
+        assert decoded != []
 
 
 @pytest.mark.parametrize("after", [False, True])

@@ -48,7 +48,7 @@ class PhotoImages(Images):
         """See `Family.open`."""
         self._file, self._limits, self._warnings = file, (path, max_pixels, advice), warnings
         image = open_image(file, *self._limits)
-        self.kinds = [kind_of(image, file).upright(orientation_of(image))]
+        self.kinds = [kind_of(image, file).upright(orientation_of(image, file))]
 
     def pages(self) -> Iterator[Page]:
         """Decodes the image, oriented by its EXIF data."""
@@ -59,7 +59,7 @@ class PhotoImages(Images):
         profile = metadata.pop("icc_profile")
         if image.mode == "CMYK":  # whose pixels are RGB now
             profile = None
-        yield upright_page(pixels, orientation_of(image), profile, metadata, self._warnings)
+        yield upright_page(pixels, orientation_of(image, file), profile, metadata, self._warnings)
 
 
 class PhotoWriter(Writer):
