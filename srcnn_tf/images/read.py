@@ -59,7 +59,7 @@ def read_image(path: str | os.PathLike[str], value_range: Setting = None) -> NDA
 
 
 def declared_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Returns the rows and columns that an image file declares, before orienting it; 0 and 0 if it cannot be read."""
+    """Returns the rows and columns that an image file declares, upright; 0 and 0 if it cannot be read."""
     try:
         with quiet(), open_file(path, []) as file:
             return family_of(file, path).size(file, path)

@@ -183,6 +183,17 @@ def test_flags_are_checked_even_if_nothing_is_left_to_do():
             upscale(input="a.png", weights="absent", **size)
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif"])
+def test_the_size_of_a_photograph_stored_on_its_side_is_the_upright_one(name, capsys):
+    """It is 20 pixels wide, and stored with 30, of which 25 would be a reduction."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(synthetic_image(20, 30)).save(name, exif=exif)
+    for line in ("Weights: shipped", "1 of 1 already exist"):
+        upscale(input=name, width=25)
+        assert line in capsys.readouterr().out
+
+
 def test_several_inputs_are_given_in_every_way(capsys):
     for name in ("a.png", "b.png", "c d.png", "photo[1].png", "sub/e.png"):
         make(name)

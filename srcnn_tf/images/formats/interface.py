@@ -135,7 +135,7 @@ class Family(ABC):
 
     @abstractmethod
     def size(self, file: BinaryIO, path: str | os.PathLike[str]) -> tuple[int, int]:
-        """Returns the rows and columns that the first page declares, before orienting it."""
+        """Returns the rows and columns that the first page declares, upright."""
 
     @abstractmethod
     def open(

@@ -131,7 +131,8 @@ class PhotoFamily(Family):
     def size(self, file: BinaryIO, path: str | os.PathLike[str]) -> tuple[int, int]:
         """Returns rows and columns."""
         with open_image(file, path, sys.maxsize, "") as image:
-            return image.height, image.width
+            rows, cols = kind_of(image, file).upright(orientation_of(image, file)).shape[:2]
+            return rows, cols
 
     @contextlib.contextmanager
     def open(

@@ -501,7 +501,8 @@ class TiffFamily(Family):
         file.seek(0)
         with TiffFile(file) as tiff:
             page = cast(TiffPage, tiff.pages[0])
-            return int(page.imagelength), int(page.imagewidth)
+            rows, cols = int(page.imagelength), int(page.imagewidth)
+            return (rows, cols) if orientation_of(page) < 5 else (cols, rows)
 
     @contextlib.contextmanager
     def open(
