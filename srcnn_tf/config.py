@@ -47,7 +47,7 @@ MODES = {
 # where to write or what to test; training data is compared by content.
 RUN_FIELDS = (
     *("recipe", "learning_rate", "validation_split", "batch_size", "image_size", "label_size", "stride", "scale"),
-    *("c_dim", "color_space", "architecture", "filters", "degradation", "weights", "seed"),
+    *("c_dim", "color_space", "architecture", "filters", "degradation", "value_range", "weights", "seed"),
 )
 
 

@@ -126,7 +126,8 @@ def test_fetch_does_not_identify_a_run():
 def test_identity_leaves_out_how_long_and_where():
     # In this order they are in config.json, and in the message that shows how two runs differ.
     names = "recipe learning_rate validation_split batch_size image_size label_size stride scale c_dim color_space"
-    assert list(Config().identity) == [*names.split(), "architecture", "filters", "degradation", "weights", "seed"]
+    names += " architecture filters degradation value_range weights seed"
+    assert list(Config().identity) == names.split()
     config = Config()
     same = dataclasses.replace(config, epoch=99, resume=False, precision="float32", sample_dir="a", log_dir="b")
     assert same.identity == config.identity

@@ -295,6 +295,7 @@ def test_another_configuration_or_other_images_are_refused_before_anything_is_wr
     before, stamp = weights(), Path("checkpoint/train.h5").stat().st_mtime_ns
     for changes, message in (
         ({"recipe": "paper"}, "--recipe was reference, now paper"),
+        ({"value_range": "0,4095"}, "--value_range was None, now 0,4095"),
         ({"seed": 1, "stride": 10}, "holds another run: --stride was 14, now 10; --seed was 0, now 1. Give the same"),
         ({"weights": "given"}, "--weights was None, now given"),
     ):
