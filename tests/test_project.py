@@ -250,6 +250,19 @@ def test_the_documents_name_every_flag_and_module_and_their_links_lead_somewhere
             assert (document.parent / target).exists(), (document.name, target)
 
 
+@pytest.mark.parametrize("path", [ROOT / "main.py", *MODULES.values()], ids=module_name)
+def test_files_and_functions_that_docstrings_and_comments_name_exist(path):
+    text = path.read_text()
+    missing = [name for name in re.findall(r"srcnn_tf/[\w/]+\.\w+", text) if not (ROOT / name).exists()]
+    for prefix, name in re.findall(r"`([\w.]+)\.(\w+)`", text):
+        named = [module for module in MODULES if f".{module}".endswith(f".{prefix}")]
+        found = [one for one in named if re.search(rf"^(def |class )?{name}\b", MODULES[one].read_text(), re.M)]
+        found += {f"{one}.{name}" for one in named} & MODULES.keys()
+        is_field, is_file = name in Config.__dataclass_fields__, (path.parent / f"{prefix}.{name}").is_file()
+        missing += [f"{prefix}.{name}"] * (bool(named) and not (found or is_field or is_file))
+    assert missing == []
+
+
 def sidecars():
     return {path: json.loads(path.read_text()) for path in sorted((PACKAGE / "weights").glob("*.json"))}
 

@@ -243,7 +243,7 @@ def _is_file_name(output: str) -> bool:
 
 
 def fitting_extension(extension: str, kinds: Sequence[Kind], config: Config) -> tuple[str, str]:
-    """Returns the extension of a format that holds the upscaled pages, see `formats.holding_extension`."""
+    """Returns the extension of a format that holds the upscaled pages, see `registry.holding_extension`."""
     size = partial(scaled_size, scale=config.scale, width=config.width, height=config.height)
     try:
         larger = [Kind((*size(*shape[:2]), *shape[2:]), dtype) for shape, dtype in kinds]
