@@ -263,7 +263,7 @@ class Config:
         if float(self.scale).is_integer():
             object.__setattr__(self, "scale", int(self.scale))
         if self.input is None and not (isinstance(self.scale, int) and self.scale >= 2):
-            raise UsageError(f"--scale={self.scale}: expected 2 or more, a whole number to train or test.")
+            raise UsageError(f"--scale={self.scale}: expected 2 or more, a whole number; others are for --input.")
 
     def _check_together(self) -> None:
         """Checks the values that have to fit together, and those that may be derived."""

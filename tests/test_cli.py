@@ -135,7 +135,7 @@ def test_a_flagfile_that_is_not_there_is_an_error():
             ["--input=.", "--scale=2", "--width=9"],
             "--scale and --width exclude each other: give the factor or the size",
         ),
-        (["--scale=2.5", "--is_train=False"], "--scale=2.5: expected 2 or more, a whole number to train or test"),
+        (["--scale=2.5", "--is_train=False"], "--scale=2.5: expected 2 or more, a whole number; others"),
         (["--input=.", "--fetch=T91"], "--fetch and --input exclude each other"),
         (["--fetch", "T91,", "Set5"], "Unexpected word 'Set5'"),
         (["--input=a.jpg", "--epoch=5"], "--epoch does nothing in upscaling: leave it out; it is for training."),
