@@ -98,8 +98,8 @@ def load_model(
     Args:
         scale: upscaling factor; 2, 3 or 4.
         architecture: filter sizes of the three layers: 9-1-5 or 9-5-5.
-        degradation: `matlab`, the paper's bicubic; `jpeg`, the same with JPEG compression; or `scipy`, the reference's
-            zooms: what the network was trained on.
+        degradation: what the network was trained on: `matlab`, the paper's bicubic; `jpeg` or `jpeg90`, the same with
+            JPEG compression, strong or weak; or `scipy`, the reference's zooms.
         weights: SRCNN.weights.h5, SRCNN.keras, a run's folder, or a checkpoint of the reference.
 
     Returns:

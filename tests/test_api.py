@@ -14,6 +14,7 @@ from srcnn_tf.errors import RunError
 from srcnn_tf.images.color import to_uint8
 from srcnn_tf.images.resize import imresize
 from srcnn_tf.model import build_model
+from srcnn_tf.spec import DEGRADATIONS
 
 FRAME = (slice(12, -12), slice(12, -12))  # within it, the image's edges have no influence
 
@@ -117,6 +118,10 @@ def test_a_size_may_be_that_of_the_image_and_none_smaller():
     assert srcnn_tf.upscale_image(image, size=(14, 31)).shape == (14, 31, 3)
     with pytest.raises(RunError, match="17 x 14 pixels cannot be upscaled to 16 x 40"):
         srcnn_tf.upscale_image(image, size=(40, 16))
+
+
+def test_load_model_documents_every_degradation():
+    assert [name for name in DEGRADATIONS if f"`{name}`" not in srcnn_tf.load_model.__doc__] == []
 
 
 def test_load_model_gives_shipped_weights_in_standard_layers():
