@@ -1,8 +1,9 @@
 """The reference's helpers under the reference's names.
 
-Read `input_setup` first: for each image, it calls `imread`, `preprocess` and `make_data`. Testing uses `prepare_data`,
-`imread`, `preprocess`, `modcrop` and `imsave`; TensorBoard's picture of the filters uses `merge`. Arrays are
-`(rows, cols)` or `(rows, cols, channels)`. Nothing here needs TensorFlow.
+Read `input_setup` first: it makes patches of each image by `imread`, `preprocess` and `patch_file.extract_patches`, and
+writes them by `make_data`. `prepare_data` lists images. Testing uses `imread`, `preprocess`, `modcrop` and `imsave`;
+TensorBoard's picture of the filters uses `merge`. Arrays are `(rows, cols)` or `(rows, cols, channels)`. Nothing here
+needs TensorFlow.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def as_array(pixels: Pixels) -> NDArray:
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """One image, or one page of a TIFF file, with its metadata.
+    """One image, or one of several in a file, with its metadata.
 
     Attributes:
         pixels: `(rows, cols)` is grey, `(rows, cols, 2)` grey and alpha, 3 RGB, 4 RGBA; one of `value_range.DTYPES`.

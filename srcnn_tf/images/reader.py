@@ -22,13 +22,14 @@ ADVICE = "Allow more with --max_megapixels, or make it smaller."
 class ImageReader:
     """Reads a file page by page: `with ImageReader(path, max_pixels) as pages: for page in pages: ...`.
 
-    The content decides on the format, not the extension. Grey, grey and alpha, RGB and RGBA of 8 or 16 bits stay what
-    they are; a palette becomes RGB or RGBA; 1 to 7 bits become 8, and 9 to 15 bits 16; CMYK becomes RGB. The EXIF
-    orientation is applied. Only TIFF files have several pages; of an animation, the first frame is read.
+    The content decides on the format, not the extension. Grey, grey and alpha, RGB and RGBA of `value_range.DTYPES`
+    stay what they are; a palette becomes RGB or RGBA; 1 to 7 bits become 8, and 9 to 15 bits 16; CMYK becomes RGB. The
+    EXIF orientation is applied. The frames of a DICOM file and the bands of a raster are pages, as those of a TIFF file
+    are; of an animation, the first frame is read.
 
-    The pixels of a TIFF page are rows that are decoded when they are sliced, which has to be before the next page is
-    read or the file is closed; but if it is CMYK, has alpha or another orientation than 1, they are an array, as for
-    all other formats.
+    The pixels of a TIFF page or of a band are rows that are decoded when they are sliced, which has to be before the
+    next page is read or the file is closed; but if a TIFF page is CMYK, has alpha or another orientation than 1, they
+    are an array, as for all other formats.
 
     Args:
         path: the file.

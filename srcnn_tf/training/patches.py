@@ -73,7 +73,7 @@ class Shard:
     Attributes:
         data: `(n, image_size, image_size, c_dim)` float32.
         label: `(n, label_size, label_size, c_dim)` float32.
-        batches: `(steps, batch_size)` indices of patches.
+        batches: `(steps, patches)` indices of this worker's share of each batch.
     """
 
     data: Any
