@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
 from importlib import resources
-from os.path import realpath  # resolves links; unlike Path.resolve, without an error where they loop
 from pathlib import Path
 
 from srcnn_tf.config import Config
@@ -49,9 +47,8 @@ def find_images(config: Config, flag: str, problems: list[str] | None = None) ->
         RunError: there are no images, and the folder is not the default one or holds something else.
     """
     directory = Path(getattr(config, flag))
-    found = find_files(directory, is_image_file)
-    images = exclude_results(found.files, directory, config.sample_dir)
-    found.results += len(found.files) - len(images)
+    found = find_files(directory, is_image_file, config.sample_dir)
+    images = found.files
     if (directory / "samples").is_dir():
         samples = set(_unchanged_samples(directory, flag))
         if own := [path for path in images if path not in samples]:
@@ -82,13 +79,6 @@ def find_images(config: Config, flag: str, problems: list[str] | None = None) ->
             with resources.as_file(resources.files("skimage.data") / name) as sample:
                 shutil.copyfile(sample, temporary / name)
     return prepare_data(directory)
-
-
-def exclude_results(paths: Iterable[Path], directory: Path, results: str) -> list[Path]:
-    """Leaves out the images below the folder `results`, which earlier runs wrote, if it is below `directory`."""
-    folder = Path(realpath(results))
-    is_below = Path(realpath(directory)) in folder.parents
-    return [path for path in paths if not (is_below and folder in Path(realpath(path)).parents)]
 
 
 def _unchanged_samples(directory: Path, flag: str) -> list[Path]:

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from os.path import realpath  # resolves links; unlike Path.resolve, without an error where they loop
 from pathlib import Path
 
 from srcnn_tf.system.origins import read_origins
@@ -42,7 +43,9 @@ class Found:
         return f"Left out of the files below {directory}: {', '.join(parts)}." if parts else ""
 
 
-def find_files(directory: str | os.PathLike[str], is_wanted: Callable[[Path], bool]) -> Found:
+def find_files(
+    directory: str | os.PathLike[str], is_wanted: Callable[[Path], bool], results: str | os.PathLike[str] | None = None
+) -> Found:
     """Searches a folder and its subfolders.
 
     Linked folders are searched too, each folder once, so that a circular link ends. Not looked at are hidden files and
@@ -51,6 +54,7 @@ def find_files(directory: str | os.PathLike[str], is_wanted: Callable[[Path], bo
     Args:
         directory: the folder. One that does not exist holds nothing.
         is_wanted: tells whether a file is looked for, by its name, or where that says nothing by its content.
+        results: a folder of this program's results. If it is below the directory, all files in it are such.
     """
     found, visited = Found(), set[str]()
 
@@ -60,7 +64,7 @@ def find_files(directory: str | os.PathLike[str], is_wanted: Callable[[Path], bo
             found.problems.append(f"{error.filename}: cannot be searched ({reason}); permit reading it, or move it.")
 
     for folder, subfolders, names in os.walk(directory, onerror=report, followlinks=True):
-        real = os.path.realpath(folder)
+        real = realpath(folder)
         is_new = real not in visited
         visited.add(real)
         subfolders[:] = [name for name in subfolders if is_new and not _is_ignored(name, SYSTEM_FOLDERS)]
@@ -77,6 +81,10 @@ def find_files(directory: str | os.PathLike[str], is_wanted: Callable[[Path], bo
             elif name not in origins and path.stem.lower() != "readme":
                 found.others[path.suffix.lower() or "without an ending"] += 1
     found.files.sort(key=lambda path: path.parts)  # on Windows, paths compare without regard to case
+    if results is not None and Path(realpath(directory)) in (own := Path(realpath(results))).parents:
+        kept = [path for path in found.files if own not in Path(realpath(path)).parents]
+        found.results += len(found.files) - len(kept)
+        found.files = kept
     return found
 
 

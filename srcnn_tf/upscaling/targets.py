@@ -13,7 +13,6 @@ from os.path import realpath  # resolves links; unlike Path.resolve, without an 
 from pathlib import Path
 
 from srcnn_tf.config import Config
-from srcnn_tf.datasets.samples import exclude_results
 from srcnn_tf.errors import RunError, UsageError
 from srcnn_tf.images.formats.interface import MAX_PIXELS, Kind
 from srcnn_tf.images.formats.registry import FORMATS, OUTPUT_EXTENSIONS, holding_extension, output_extension
@@ -127,6 +126,10 @@ def _add(plan: Plan, job: Job, origin: Origin, listed: Origin | None, is_there: 
 
 def _find_sources(config: Config, plan: Plan, origins: Origins) -> dict[Path, Path | None]:
     """Lists the files that are named, with None, and those below folders that are named, with these."""
+
+    def is_taken(path: Path) -> bool:
+        return path.suffix.lower() in VIDEO_EXTENSIONS or is_image_file(path)
+
     sources: dict[Path, Path | None] = {}
     for given in config.input or ():
         path = Path(given)
@@ -140,14 +143,12 @@ def _find_sources(config: Config, plan: Plan, origins: Origins) -> dict[Path, Pa
             if not named.is_dir():
                 sources.setdefault(named, None)
                 continue
-            found = find_files(named, lambda path: path.suffix.lower() in VIDEO_EXTENSIONS or is_image_file(path))
-            files = exclude_results(found.files, named, output_folder(config))
-            found.results += len(found.files) - len(files)
-            sources |= dict.fromkeys((file for file in files if file not in sources), named)
+            found = find_files(named, is_taken, output_folder(config))
+            sources |= dict.fromkeys((file for file in found.files if file not in sources), named)
             plan.problems += found.problems
             if left_out := found.left_out(named):
                 plan.notes.append(left_out)
-            if not files and not found.problems:
+            if not found.files and not found.problems:
                 expected = ", ".join(sorted(IMAGE_EXTENSIONS))
                 plan.problems.append(f"--input={named} has no images: expected {expected}, or videos, in it.")
     return sources
