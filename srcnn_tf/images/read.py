@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from srcnn_tf.images.color import to_uint8
 from srcnn_tf.images.decode import open_file
 from srcnn_tf.images.formats.dicom import is_unnamed_dicom
+from srcnn_tf.images.formats.interface import MAX_PIXELS
 from srcnn_tf.images.formats.registry import INPUT_EXTENSIONS, family_of
 from srcnn_tf.images.library_errors import quiet
 from srcnn_tf.images.page import as_array
@@ -22,7 +23,6 @@ from srcnn_tf.images.resize import fill_nearest
 from srcnn_tf.images.value_range import Setting
 
 IMAGE_EXTENSIONS = INPUT_EXTENSIONS  # of training and test images, too
-MAX_PIXELS = 178_956_970  # Pillow's own limit
 ADVICE = "Make it smaller, or remove it."
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import as_stored, synthetic_image
-from image_files import by_tifffile, cmyk_profile, encoded, exif, noise, tiff, write
+from image_files import by_tifffile, cmyk_profile, encoded, exif, noise, png, tiff, write
 from PIL import Image
 
 from srcnn_tf.errors import RunError
@@ -81,6 +81,9 @@ def test_what_cannot_be_used_is_reported(monkeypatch):
     Path("a.tiff").write_bytes(by_tifffile(np.zeros((4, 5), np.complex64)))
     with pytest.raises(RunError, match=r"a\.tiff.*complex numbers.*convert it"):
         read.read_image("a.tiff")
+    Path("a.png").write_bytes(png(np.zeros((1, 1, 3), int), 8, 2, size=(14_000, 15_000), data=b""))
+    with pytest.raises(RunError, match=r"\(210\.0 megapixels\); at most 200\.0 megapixels are read"):  # as in upscaling
+        read.read_image("a.png")
     Path("a.png").write_bytes(content)
     monkeypatch.setattr(read, "MAX_PIXELS", 1000)
     with pytest.raises(RunError, match=r"a\.png: declares 54 x 48 pixels.* Make it smaller, or remove it\.$"):
