@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 import srcnn_tf
-from srcnn_tf.config import Config
+from srcnn_tf.config import LARGEST_SCALE, Config
 from srcnn_tf.errors import RunError, UsageError
 from srcnn_tf.images.formats.interface import Kind
 from srcnn_tf.images.formats.registry import FORMATS, PNG
@@ -56,7 +56,8 @@ def upscale_files(config: Config) -> None:
     """
     print(f"Computing on: processor, {cores()} cores", flush=True)
     upscaler, has_size = make_upscaler(config), bool(config.width or config.height)
-    options = " ".join([*_options(config), f"({upscaler.describe(1 if has_size else config.scale)})"])
+    factors = range(2, LARGEST_SCALE + 1) if has_size else [config.scale]  # of a size, that of each image is its own
+    options = " ".join([*_options(config), f"({upscaler.describe(*factors)})"])
     plan = find_jobs(config, options)
     everything = [*plan.jobs, *plan.finished]
     videos = {job for job in everything if is_video_job(job)}

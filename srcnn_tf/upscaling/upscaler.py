@@ -82,11 +82,11 @@ class Upscaler:
         """Where the weights that were loaded are from, separated by commas."""
         return ", ".join(dict.fromkeys(each.source for passes in self._passes.values() for each in passes))
 
-    def describe(self, factor: float | Fraction) -> str:
-        """Names the files that the weights for a factor are read from, and when they were written; loads nothing."""
+    def describe(self, *factors: float | Fraction) -> str:
+        """Names the files that the weights for factors are read from, and when they were written; loads nothing."""
         names = [None, *(JPEG_QUALITIES if self._is_automatic else ())]
-        specs = [spec for name in names for spec in self._choose(factor, name)]
-        own = [path for spec in dict.fromkeys(specs) if (path := self._search.own(spec)) and path.exists()]
+        specs = dict.fromkeys(spec for factor in factors for name in names for spec in self._choose(factor, name))
+        own = dict.fromkeys(path for spec in specs if (path := self._search.own(spec)) and path.exists())
         times = [f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d %H:%M:%S}" for path in own]
         files = [f"{os.path.abspath(path)} of {time}" for path, time in zip(own, times, strict=True)]
         return ", ".join(files) or "shipped weights"

@@ -175,6 +175,22 @@ def test_a_changed_image_is_upscaled_again_and_other_options_are_said(capsys):
     assert "now --scale=2 (/" in capsys.readouterr().out.replace(str(Path.cwd()), "/")
 
 
+@pytest.mark.parametrize("flags", [{"scale": 2.5}, {"width": 30}, {"height": 30}])
+def test_other_weights_of_the_users_own_are_said(flags, capsys):
+    make("a.png")
+    upscale(input="a.png", **flags)
+    config = Config(degradation="matlab", scale=3)
+    save(build_model(config.network), config)
+    upscale(input="a.png", **flags)
+    printed, weights = capsys.readouterr().out, config.search.own(config.network)
+    assert "(shipped weights); now " in printed
+    assert str(weights.absolute()) in printed
+    upscale(input="a.png", overwrite=True, **flags)
+    capsys.readouterr()
+    upscale(input="a.png", **flags)
+    assert "made otherwise" not in capsys.readouterr().out
+
+
 def test_flags_are_checked_even_if_nothing_is_left_to_do():
     make("a.png")
     for size in ({"scale": 2}, {"scale": 3, "width": 20}):
