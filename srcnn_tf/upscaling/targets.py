@@ -92,6 +92,8 @@ def find_jobs(config: Config, options: str) -> Plan:
         origin = origin_of(source, options)
         target, owner = _free_target(wanted, source, config, lambda path: taken.get(realpath(path)), origins)
         resolved, listed = realpath(target), origins(target.parent).get(target.name)
+        if taken.get(resolved) == origin.source:
+            continue  # named twice, as by two paths
         if resolved == origin.source:
             plan.problems.append(f"{source} would be overwritten by the upscaled image; choose another --output.")
         elif owner is not None and target == wanted and not config.overwrite:

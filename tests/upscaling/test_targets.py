@@ -220,12 +220,13 @@ def test_several_inputs_are_given_in_every_way(capsys):
         ("--scale=2", "c*.png"): ["c d"],
         ("--input=a.png", "--scale=2", "--input=b.png"): ["a", "b"],
         ("photo[1].png", "--scale=2"): ["photo[1]"],
-        ("a.png", "sub", "a.png", "--scale=2"): ["a", "e"],
+        ("a.png", "sub", "a.png", Path("a.png").absolute(), "--scale=2"): ["a", "e"],
         ("--input=**/*.png", "--scale=2"): ["a", "b", "c d", "e", "photo[1]"],
     }
     for number, (words, names) in enumerate(commands.items()):
         assert run(*words, f"--output=out{number}") == 0, words
         assert written(f"out{number}") == [f"{name}_x2.png" for name in names]
+        assert f"{len(names)} of {len(names)} upscaled" in capsys.readouterr().out
     # What a pattern finds of this program's own is left out.
     assert run("--input=out0/*.png", "--scale=2", "--output=out") == 1
     assert "Left out of out0/*.png: 2 that this program made" in capsys.readouterr().err
