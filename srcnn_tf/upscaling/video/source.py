@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ NOT_VIDEOS = frozenset({"tty", "image2", "hls", "dash", "concat", "sdp", "rtsp",
 TS_DISCONT = 0x0200  # FFmpeg's flag of a format whose times may jump
 JUMP, JUMP_BACK = 10, 0.25  # seconds: times of joined recordings jump by more; a hole in one is shorter
 GAP = 1  # seconds without a frame that are a hole, and that a file ends early
+FIRST_PACKETS, FIRST_KEY_FRAMES = 500, 8  # by which a film is judged, as many begin with black
 
 # Side data of frames that cannot be given to the encoders, or would be wrong in an upscaled frame.
 LEFT_OUT = {
@@ -82,7 +84,7 @@ class Source:
         frame_count: number of frames, if the file says so.
         seconds: duration, if the file says so.
         bits_per_pixel: of the compressed stream, per pixel of each frame.
-        quantizer: mean of the first frame of H.264 (QP), 0 to 51; about its constant rate factor.
+        quantizer: of H.264 (QP), 0 to 51; about its constant rate factor.
         mastering: HDR10's static metadata: colour volume of the mastering display, and light levels, if there are any.
         notes: what is left out.
     """
@@ -194,9 +196,6 @@ def inspect(path: Path) -> Source:
             raise RunError(f"{path}: has no video, only {' and '.join(kinds) or 'nothing'}; give a file with one.")
         if stream.codec_context is None:
             raise RunError(f"{path}: there is no decoder for its video; convert it to another format.")
-        # Of H.264, quantizers. Frames in several threads would be returned before all of theirs are known.
-        stream.codec_context.options = {"export_side_data": "venc_params"}
-        stream.thread_type = "SLICE"
         frame = _first_frame(path, container, stream)
         return _describe(path, container, stream, frame)
 
@@ -218,11 +217,24 @@ def _first_frame(path: Path, container: InputContainer, stream: VideoStream) -> 
     raise RunError(f"{path}: no frame of it can be decoded; replace it.")
 
 
-def _quantizer(frame: VideoFrame) -> float | None:
-    """Returns the mean quantizer of a frame of H.264, as for 8 bits."""
+def _quantizer(path: Path) -> float | None:
+    """Returns the largest mean quantizer of the first key frames of H.264, as for 8 bits. That of black is small."""
+    found = list[float]()
+    with open_video(path) as container:
+        stream: Any = video_stream(container)
+        # Frames in several threads would be returned before all of their quantizers are known.
+        stream.codec_context.options, stream.thread_type = {"export_side_data": "venc_params"}, "SLICE"
+        packets = islice(read_packets(container, [stream], []), FIRST_PACKETS)
+        for packet in islice((one for one in packets if one.is_keyframe), FIRST_KEY_FRAMES):
+            alone = av.Packet(bytes(packet))  # without its flags, by which a file that was trimmed hides it
+            frames = decode(stream.codec_context, alone) + decode(stream.codec_context, None)
+            found += [mean for frame in frames if (mean := _mean_quantizer(frame)) is not None]
+            stream.codec_context.flush_buffers()
+    return max(found, default=None)
+
+
+def _mean_quantizer(frame: VideoFrame) -> float | None:
     if (found := next((side for side in _sides(frame) if side.type.name == "VIDEO_ENC_PARAMS"), None)) is None:
-        return None
-    if found.codec_type.name != "H264":
         return None
     # Of a thousand blocks; `qp_map` fails where interlaced frames have a row of them more.
     blocks = range(0, found.nb_blocks, max(1, found.nb_blocks // 1000))
@@ -357,7 +369,7 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, frame:
         frame_count=stream.frames or None,
         seconds=seconds or None,
         bits_per_pixel=_bit_rate(container, stream, seconds) / float(rate * rows * cols),
-        quantizer=_quantizer(frame),
+        quantizer=_quantizer(path) if stream.codec_context.name == "h264" else None,
         mastering=_mastering(frame),
         notes=tuple(dict.fromkeys(notes)),
     )

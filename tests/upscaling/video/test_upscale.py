@@ -303,3 +303,19 @@ def test_weights_are_chosen_by_what_the_stream_says(words, weights, why):
     noise = "-vf noise=alls=4:allf=t,format=yuv420p" if "264" in words else "-vf scale=320:240"
     name = make(pictures(seconds=0.6), noise, words)
     assert re.search(f"{weights} weights, as it is {why}", upscale(name))
+
+
+NOISE = "noise=alls=4:allf=t"
+
+
+@pytest.mark.parametrize(
+    ("words", "trim", "weights"),
+    [
+        (f"-crf 34 -g 20 -filter_complex color=s=64x48:r=25:d=1[a];[0]{NOISE}[b];[a][b]concat", "", "jpeg"),
+        (f"-crf 17 -vf {NOISE}", "-ss 0.7", "matlab"),  # its first frame refers to a key frame that is not shown
+    ],
+)
+def test_black_and_trimmed_beginnings_do_not_decide(words, trim, weights):
+    make(pictures(seconds=2), words, "-c:v libx264 -pix_fmt yuv420p whole.mp4")
+    make(trim, "-i whole.mp4 -c copy clip.mp4")
+    assert f"clip.mp4: {weights} weights" in upscale("clip.mp4")
