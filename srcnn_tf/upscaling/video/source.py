@@ -368,7 +368,7 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, frame:
         rate=rate,
         frame_count=stream.frames or None,
         seconds=seconds or None,
-        bits_per_pixel=_bit_rate(container, stream, seconds) / float(rate * rows * cols),
+        bits_per_pixel=_bits_per_frame(path, container, stream, seconds) / (rows * cols),
         quantizer=_quantizer(path) if stream.codec_context.name == "h264" else None,
         mastering=_mastering(frame),
         notes=tuple(dict.fromkeys(notes)),
@@ -409,8 +409,8 @@ def _is_transparent(frame: VideoFrame) -> bool:
     return min(bytes(frame.reformat(format="rgba").planes[0])[3::4]) < 255
 
 
-def _bit_rate(container: InputContainer, stream: VideoStream, seconds: float) -> float:
-    """Returns the bits per second of a video stream: of the file without its audio, if that does not say; or 0.
+def _bits_per_frame(path: Path, container: InputContainer, stream: VideoStream, seconds: float) -> float:
+    """Returns the mean bits of a frame: by the size of the file less audio; if its duration is unknown, of the first.
 
     Infinity, if nothing is lost.
     """
@@ -420,7 +420,12 @@ def _bit_rate(container: InputContainer, stream: VideoStream, seconds: float) ->
     total = 8 * container.size / seconds if seconds and container.size > 0 else float(container.bit_rate or 0)
     audio = sum(one.bit_rate or 0 for one in container.streams.audio if one.codec_context is not None)
     rates = [rate for rate in (stream.bit_rate, total - audio) if rate and rate > 0]
-    return min(rates, default=0)
+    if rates and stream.average_rate:
+        return min(rates) / float(stream.average_rate)
+    with open_video(path) as again:
+        video: Any = video_stream(again)
+        sizes = [packet.size for packet in islice(read_packets(again, [video], []), FIRST_PACKETS)]
+    return 8 * sum(sizes) / len(sizes)
 
 
 def _sides(frame: VideoFrame) -> list[Any]:

@@ -11,6 +11,7 @@ from PIL import Image
 from srcnn_tf.api import upscale_image
 from srcnn_tf.images.resize import imresize
 from srcnn_tf.upscaling.video.recognize import is_video
+from srcnn_tf.upscaling.video.source import inspect
 
 PICTURES = pictures()
 LOSSLESS = "-c:v libx264 -qp 0 -pix_fmt yuv420p"
@@ -319,3 +320,18 @@ def test_black_and_trimmed_beginnings_do_not_decide(words, trim, weights):
     make(pictures(seconds=2), words, "-c:v libx264 -pix_fmt yuv420p whole.mp4")
     make(trim, "-i whole.mp4 -c copy clip.mp4")
     assert f"clip.mp4: {weights} weights" in upscale("clip.mp4")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "-vf select=lt(t\\,0.2)+gt(t\\,0.8) -fps_mode vfr -c:v libx265 -x265-params log-level=none clip.mp4",
+        "-c:v libvpx-vp9 -live 1 clip.webm",  # as browsers record it: without a duration
+        "-c:v libx265 -x265-params log-level=none clip.hevc",
+    ],
+)
+def test_bits_per_pixel_are_those_of_the_frames_there_are(words):
+    name = make(pictures(rate=60), words)
+    lines = ffmpeg(f"-i {name} -c copy -f framecrc -")[0].decode().splitlines()
+    sizes = [int(line.split(",")[4]) for line in lines if line[0] != "#"]
+    assert inspect(Path(name)).bits_per_pixel == pytest.approx(8 * np.mean(sizes) / (ROWS * COLS), rel=0.1)
