@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from itertools import chain, count, islice
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -125,8 +127,9 @@ def _choose_encoding(source: Source, size: tuple[int, int], config: Config, note
 
 
 def _identity(encoding: Encoding, size: tuple[int, int], config: Config, weights: str) -> dict[str, Any]:
-    """Returns what determines the upscaled frames."""
+    """Returns what determines the upscaled frames; not the path, so that a film that was moved is resumed."""
     status = encoding.source.path.stat()
+    encoding = replace(encoding, source=replace(encoding.source, path=Path()))
     versions = [srcnn_tf.__version__, av.__version__, str(av.library_versions)]
     values = {"size": size, "deinterlace": config.deinterlace, "weights": weights, "versions": versions}
     return values | {"encoding": repr(encoding), "modified": status.st_mtime_ns, "bytes": status.st_size}

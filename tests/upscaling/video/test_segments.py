@@ -99,6 +99,18 @@ def test_other_options_or_a_changed_source_start_anew(counted):
     assert left() == ["big.mp4"]
 
 
+def test_a_film_that_was_moved_is_resumed(counted):
+    make(VARIABLE, "-c:v libx264 clip.mp4")
+    counted.limit = 15
+    with pytest.raises(KeyboardInterrupt):
+        upscale("clip.mp4", "results/big.mp4")
+    Path("films").mkdir()
+    Path("clip.mp4").rename("films/clip.mp4")
+    counted.frames, counted.limit = 0, 10**9
+    upscale(Path("films/clip.mp4").absolute(), "results/big.mp4")
+    assert counted.frames == ALL - 10
+
+
 @pytest.mark.linux
 def test_a_full_disk_keeps_what_is_finished(counted):
     make(VARIABLE, "-c:v libx264 clip.mp4")
