@@ -28,7 +28,6 @@ from srcnn_tf.system.origins import write_origin
 from srcnn_tf.system.threads import cores
 from srcnn_tf.upscaling.sizes import upscaling_factor
 from srcnn_tf.upscaling.targets import (
-    VIDEO_EXTENSIONS,
     Job,
     Plan,
     find_jobs,
@@ -40,7 +39,7 @@ from srcnn_tf.upscaling.targets import (
     wanted_extension,
 )
 from srcnn_tf.upscaling.upscaler import Pass, Upscaler, make_upscaler, suited_degradation
-from srcnn_tf.upscaling.video.recognize import is_video
+from srcnn_tf.upscaling.video.recognize import VIDEO_EXTENSIONS, is_video
 
 
 @quiet()

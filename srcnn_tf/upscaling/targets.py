@@ -22,17 +22,8 @@ from srcnn_tf.system.files import shortened
 from srcnn_tf.system.folders import find_files
 from srcnn_tf.system.origins import Origin, origin_of, read_origins
 from srcnn_tf.upscaling.sizes import scaled_size
+from srcnn_tf.upscaling.video.recognize import VIDEO_EXTENSIONS, VIDEO_FORMATS, is_video
 
-VIDEO_FORMATS = {
-    ".mp4": "mp4",
-    ".m4v": "mp4",
-    ".mov": "mov",
-    ".mkv": "matroska",
-}  # that are written, as FFmpeg names them
-VIDEO_EXTENSIONS = VIDEO_FORMATS.keys() | {
-    *(".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".m2ts", ".m2v", ".mpeg", ".mpg", ".mts", ".mxf"),
-    *(".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
-}
 Job = tuple[Path, Path]  # the file to read, and the one to write
 Origins = Callable[[Path], dict[str, Origin]]  # of a folder, see `system.origins.read_origins`
 
@@ -225,8 +216,10 @@ def _name(source: Path, ending: str, extension: str) -> str:
 def wanted_extension(source: Path, config: Config) -> str:
     """Returns the extension of the result, if its format can hold it: that of `--format`, else the image's."""
     extension = source.suffix
-    if extension.lower() in VIDEO_EXTENSIONS:
-        return extension if extension.lower() in VIDEO_FORMATS else ".mkv"  # which holds everything
+    if extension.lower() in VIDEO_FORMATS:
+        return extension
+    if extension.lower() in VIDEO_EXTENSIONS or (extension.lower() not in IMAGE_EXTENSIONS and is_video(source)):
+        return ".mkv"  # which holds everything
     if config.format:
         return f".{config.format}"
     return ".jpg" if extension.lower() == ".mpo" else output_extension(source)  # JPEG with further images

@@ -5,11 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from srcnn_tf.errors import RunError
-from srcnn_tf.upscaling.targets import VIDEO_EXTENSIONS
 
-# What images begin with: BMP, GIF, JPEG, PNG, TIFF.
+# Endings that are written, as FFmpeg names their formats; and those that are looked for in folders.
+VIDEO_FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+VIDEO_EXTENSIONS = VIDEO_FORMATS.keys() | {
+    *(".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".m2t", ".m2ts", ".m2v", ".mpeg", ".mpg", ".mts"),
+    *(".mxf", ".ogv", ".rm", ".rmvb", ".tp", ".trp", ".ts", ".vob", ".webm", ".wmv", ".wtv", ".y4m"),
+}
+# What images begin with (BMP, GIF, JPEG, PNG, TIFF), and the brands of those that are ISO files.
 IMAGE_SIGNATURES = (b"BM", b"GIF8", b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-IMAGE_BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1"})  # of ISO files
+IMAGE_BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1", b"crx "})
 
 
 def is_video(path: Path, is_animation_wanted: bool = False) -> bool:

@@ -30,8 +30,8 @@ try:
 except ImportError:  # `open_video` says how to install it
     av = None  # type: ignore[assignment]
 
-# Demuxers of FFmpeg that take a text for a video, or open other files that it names.
-NOT_VIDEOS = frozenset({"tty", "image2", "hls", "dash", "concat", "sdp", "rtsp", "imf"})
+# Demuxers of FFmpeg that take a text or an image for a video, or open other files that it names.
+NOT_VIDEOS = frozenset({"tty", "ico", "fits", "image2", "hls", "dash", "concat", "sdp", "rtsp", "imf"})
 TS_DISCONT = 0x0200  # FFmpeg's flag of a format whose times may jump
 JUMP, JUMP_BACK = 10, 0.25  # seconds: times of joined recordings jump by more; a hole in one is shorter
 GAP = 1  # seconds without a frame that are a hole, and that a file ends early

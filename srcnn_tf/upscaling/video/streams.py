@@ -10,8 +10,8 @@ from typing import Any
 
 import av
 
-from srcnn_tf.upscaling.targets import VIDEO_FORMATS
 from srcnn_tf.upscaling.video.encoding import Encoding, add_video_stream
+from srcnn_tf.upscaling.video.recognize import VIDEO_FORMATS
 from srcnn_tf.upscaling.video.segments import Segments
 from srcnn_tf.upscaling.video.source import decode, is_cover, open_video, read_packets, video_stream
 

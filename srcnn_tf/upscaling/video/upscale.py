@@ -21,8 +21,9 @@ from srcnn_tf.images.page import as_array
 from srcnn_tf.system.files import atomic_write
 from srcnn_tf.system.jobs import Progress
 from srcnn_tf.upscaling.sizes import scaled_size, upscaling_factor
-from srcnn_tf.upscaling.targets import VIDEO_FORMATS, Job
+from srcnn_tf.upscaling.targets import Job
 from srcnn_tf.upscaling.upscaler import Upscaler
+from srcnn_tf.upscaling.video.recognize import VIDEO_FORMATS
 from srcnn_tf.upscaling.video.segments import Segments, segments_folder
 from srcnn_tf.upscaling.video.source import Source, inspect, reason
 

@@ -34,7 +34,7 @@ def test_what_is_no_video(name, content):
 
 
 def test_images_and_audio_are_no_videos():
-    for ending in ("png", "jpg", "gif", "webp", "bmp", "tif", "avif"):
+    for ending in ("png", "jpg", "gif", "webp", "bmp", "tif", "avif", "ico"):
         Image.new("RGB", (32, 24)).save(f"a.{ending}")
         Path(f"a.{ending}").rename("image")
         assert not is_video(Path("image")), ending

@@ -159,6 +159,13 @@ def test_videos_and_images_of_a_folder_are_upscaled(run_main):
         assert image.size == (2 * COLS, 2 * ROWS)
 
 
+@pytest.mark.parametrize("words", ["-c:v libx264 clip.h264", "-c:v rv20 -f rm clip.rmvb", "-c:v ffv1 -f nut clip"])
+def test_a_video_that_is_named_becomes_one_whatever_its_ending(words, run_main):
+    name = make(pictures(seconds=0.2), words)
+    run_main(f"--input={name}", "--output=out", "--scale=2")
+    assert size_of("out/clip_x2.mkv") == (2 * COLS, 2 * ROWS)
+
+
 # --- Colours ---
 
 
