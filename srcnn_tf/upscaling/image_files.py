@@ -109,7 +109,13 @@ def _options(config: Config) -> list[str]:
 def _upscale(upscaler: Upscaler, config: Config, job: Job, progress: tqdm | None = None) -> list[str]:
     """Upscales an image or a video; returns what to report."""
     if not is_video_job(job):
-        return upscale_file(upscaler, config, job, progress)
+        try:
+            return upscale_file(upscaler, config, job, progress)
+        except RunError as error:
+            if is_video(job[0]):
+                expected = "name the result with --output, or rename the video, to end with .mkv or .mp4"
+                raise RunError(f"{job[0]}: is a video, and {job[1].name} would be an image; {expected}.") from error
+            raise
     if config.edges != Config.edges:
         raise RunError(f"{job[0]}: --edges={config.edges} is for images; leave the video or the flag out.")
     try:

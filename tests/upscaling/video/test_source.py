@@ -50,6 +50,14 @@ def test_a_photo_with_the_name_of_a_video_is_a_photo(run_main):
     assert not is_video(Path("a.mp4"))
 
 
+@pytest.mark.parametrize(("name", "output"), [("clip.jpg", "out/"), ("clip.mp4", "big.png")])
+def test_a_video_that_is_to_become_an_image_is_called_a_video(name, output, run_main):
+    make(pictures(seconds=0.2), "-c:v libx264 -f mp4", name)
+    done = run_main(f"--input={name}", f"--output={output}", "--scale=2", check=False)
+    assert done.returncode == 1
+    assert f"Problem: {name}: is a video, and" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["Episode:1.mp4", "-dash.mp4", "ä ö\n.mp4", "100%d.mp4", "pipe:.mp4"])
 def test_names_of_all_kinds(name, run_main):
     make(pictures(seconds=0.2), TONE, "-c:v libx264 -c:a aac clip.mp4")
