@@ -50,8 +50,11 @@ class Segments:
         self._record = folder / "record.json"
         record = self._read_record()
         if record.get("identity") != self._identity:
-            for path in folder.glob("*.nut"):
+            former = list(folder.glob("*.nut"))
+            for path in former:
                 path.unlink()
+            if former:
+                print_line(f"{folder}: what was finished is removed, as flags, weights or the video were others.")
             record = {}
         self.end: int | None = record.get("end")
         self.notes: list[str] = record.get("notes", [])
@@ -105,7 +108,9 @@ def segments_folder(target: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        if not any(folder.glob("*.nut")):  # nothing to resume
+        if any(folder.glob("*.nut")):
+            print_line(f"{target}: what is finished is kept in {folder}; the same command resumes.")
+        else:
             shutil.rmtree(folder, ignore_errors=True)
         lock.release()
 

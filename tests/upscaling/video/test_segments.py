@@ -81,13 +81,16 @@ def test_the_result_of_a_resumed_film_is_that_of_an_undisturbed_one(codec, targe
     assert frames(target).shape[0] == ALL
 
 
-def test_other_options_or_a_changed_source_start_anew(counted):
+def test_other_options_or_a_changed_source_start_anew(counted, capsys):
     make(VARIABLE, "-c:v libx264 clip.mp4")
     for options in ({}, {"quality": 90}, {"codec": "h265"}, {"deinterlace": False}, {"scale": 3}):
         counted.frames, counted.limit = 0, 15
         with pytest.raises(KeyboardInterrupt):
             upscale("clip.mp4", **options)
         assert counted.frames == 15
+        said = capsys.readouterr().out
+        assert ("what was finished is removed, as flags, weights or the video were others" in said) == bool(options)
+        assert re.search(r"big\.mp4: what is finished is kept in \.big-\w{8}\.segments; the same command resumes", said)
     os.utime("clip.mp4", (1, 1))
     counted.frames = 0
     with pytest.raises(KeyboardInterrupt):
