@@ -172,13 +172,19 @@ def _free_target(
             continue  # its ending does not tell them apart
         target = wanted if number == 0 else wanted.with_name(_name(source, ending, wanted.suffix))
         listed = origins(target.parent).get(target.name)
-        owner = planned(target) or (listed.source if listed else None)
+        owner = planned(target) or (listed.source if listed and not _was_moved(listed, source) else None)
         if owner is None or owner == realpath(source):
             return target, first_owner and _relative(first_owner)
         first_owner = first_owner or owner
         if is_file_named(config):
             break
     return wanted, first_owner and _relative(first_owner)
+
+
+def _was_moved(listed: Origin, source: Path) -> bool:
+    """Tells whether a result is of this file, which was in another folder then."""
+    is_same = os.path.basename(listed.source) == source.name and listed.modified == origin_of(source).modified
+    return is_same and not os.path.lexists(listed.source)
 
 
 def _relative(path: str) -> str:

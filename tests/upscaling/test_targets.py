@@ -109,6 +109,17 @@ def test_a_result_knows_its_source_and_another_one_gets_another_name(capsys):
     )
 
 
+def test_the_results_of_a_folder_that_was_renamed_stay_its_results(capsys):
+    make("photos/a.png")
+    upscale(input="photos")
+    Path("photos").rename("pictures")
+    upscale(input="pictures")
+    assert "1 of 1 already exist" in capsys.readouterr().out
+    make("photos/a.png", 14)  # another one in its place
+    upscale(input=["photos", "pictures"])
+    assert written() == ["a_x2.png", "a_x2_2.png"]
+
+
 def test_a_named_result_of_another_image_is_replaced_only_with_overwrite(capsys):
     make("a.png", 11)
     make("b.png", 12)
