@@ -144,7 +144,13 @@ def _find_sources(config: Config, plan: Plan, origins: Origins) -> dict[Path, Pa
             if not found.files and not found.problems:
                 expected = ", ".join(sorted(IMAGE_EXTENSIONS))
                 plan.problems.append(f"--input={named} has no images: expected {expected}, or videos, in it.")
-    return sources
+    # A shell's pattern names results beside their sources; alone, they are upscaled again.
+    made = {source: origins(source.parent).get(source.name) for source, folder in sources.items() if folder is None}
+    paths = {realpath(source) for source in made}
+    remade = {source for source, origin in made.items() if origin is not None and origin.source in paths}
+    if remade:
+        plan.notes.append(f"Left out of the files that are named: {len(remade)} that this program made of the others.")
+    return {source: folder for source, folder in sources.items() if source not in remade}
 
 
 def _check_output(config: Config, sources: dict[Path, Path | None]) -> None:

@@ -109,6 +109,17 @@ def test_a_result_knows_its_source_and_another_one_gets_another_name(capsys):
     )
 
 
+def test_results_that_a_shell_names_beside_their_sources_are_left_out(capsys):
+    for name in ("a.png", "b.png"):
+        make(name)
+    for scale in (2, 2, 3):
+        upscale(input=[str(path) for path in sorted(Path().glob("*.png"))], output=".", scale=scale)
+    assert written(".") == ["a.png", "a_x2.png", "a_x3.png", "b.png", "b_x2.png", "b_x3.png"]
+    assert "Left out of the files that are named: 2 that this program made of the others" in capsys.readouterr().out
+    upscale(input="a_x2.png", output=".")
+    assert "a_x2_x2.png" in written(".")
+
+
 def test_the_results_of_a_folder_that_was_renamed_stay_its_results(capsys):
     make("photos/a.png")
     upscale(input="photos")
