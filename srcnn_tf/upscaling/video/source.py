@@ -192,7 +192,7 @@ def inspect(path: Path) -> Source:
     with open_video(path) as container:
         stream = video_stream(container)
         if stream is None:
-            kinds = sorted({stream.type for stream in container.streams})
+            kinds = sorted({"a cover" if is_cover(stream) else stream.type for stream in container.streams})
             raise RunError(f"{path}: has no video, only {' and '.join(kinds) or 'nothing'}; give a file with one.")
         if stream.codec_context is None:
             raise RunError(f"{path}: there is no decoder for its video; convert it to another format.")

@@ -127,6 +127,10 @@ def test_damaged_frames_are_upscaled_as_they_are_decoded(capfd):
     ("words", "message"),
     [
         (f"{TONE} -c:a aac clip.mp4", "clip.mp4: has no video, only audio; give a file with one."),
+        (
+            f"{TONE} {pictures(seconds=0.04)} -map 0 -map 1 -c:v mjpeg -disposition:v attached_pic clip.mp4",
+            "clip.mp4: has no video, only a cover and audio; give a file with one.",
+        ),
         (None, "clip.mp4: cannot be read as a video (Invalid data found when processing input); replace it."),
         (b"no video", "clip.mp4: cannot be read as a video (Invalid data found when processing input); replace it."),
         ("zeros", "clip.mp4: no frame of it can be decoded; replace it."),
