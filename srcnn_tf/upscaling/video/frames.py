@@ -22,6 +22,8 @@ from srcnn_tf.upscaling.video.source import (
     video_stream,
 )
 
+# Filters that put a transparent frame on white, as pages mostly are: 255 - (255 - value) * alpha.
+ON_WHITE = [("negate", ""), ("premultiply", "inplace=1"), ("negate", "")]
 MATRIX_NAMES = {1: "bt709", 5: "bt470bg", 6: "smpte170m", 9: "bt2020nc"}  # that RGB may be converted to
 
 
@@ -153,6 +155,8 @@ class _Preparation:
     def _make_graph(self, frame: av.VideoFrame) -> av.filter.Graph:
         source, colors = self._source, self._source.colors
         filters = [("bwdif", "send_frame:auto:interlaced")] * self._is_interlaced + list(source.turn)
+        if frame.format.is_rgb and any(one.is_alpha for one in frame.format.components):
+            filters += ON_WHITE
         matrix = MATRIX_NAMES.get(colors.matrix) if source.is_rgb else None
         size = f"{source.cols}:{source.rows}:flags=bicubic+accurate_rnd"
         color_range = "full" if colors.range == FULL_RANGE else "limited"

@@ -281,6 +281,19 @@ def test_transparency_is_named(words):
 
 
 @pytest.mark.parametrize("ending", ["gif", "png", "webp"])
+def test_transparent_pixels_become_white_whatever_colour_is_below_them(ending):
+    rgba = np.zeros((ROWS, COLS, 4), np.uint8)
+    rgba[..., 0], rgba[:16, :, 3], rgba[16:32, :, 3] = 200, 255, 0 if ending == "gif" else 128
+    options = {"lossless": True, "exact": True} if ending == "webp" else {}
+    pages = [Image.fromarray(rgba), Image.fromarray(rgba // 2)]
+    pages[0].save(f"a.{ending}", save_all=True, append_images=pages[1:], duration=100, **options)
+    assert "left out: its transparency" in upscale(f"a.{ending}", "clip.mp4")
+    found = frames("clip.mp4", "rgb24", 3)[0, 8::32].mean(axis=1)
+    half = [255, 255, 255] if ending == "gif" else [227, 127, 127]
+    np.testing.assert_allclose(found, [[200, 0, 0], half, [255, 255, 255]], atol=4)
+
+
+@pytest.mark.parametrize("ending", ["gif", "png", "webp"])
 def test_animated_images_become_videos(ending):
     pages = [Image.fromarray(np.full((ROWS, COLS, 3), 60 * number, np.uint8)) for number in range(4)]
     options = {"lossless": True} if ending == "webp" else {}
