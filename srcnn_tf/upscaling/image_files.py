@@ -61,7 +61,7 @@ def upscale_files(config: Config) -> None:
     everything = [*plan.jobs, *plan.finished]
     videos = {job for job in everything if is_video_job(job)}
     if len(videos) == len(everything):
-        for name in ("page", "format", "edges"):
+        for name in ("page", "format", "edges", "value_range"):
             if everything and getattr(config, name) != getattr(Config, name):
                 raise UsageError(f"--{name} is for images, and only videos are to be upscaled: leave it out.")
     if not has_size:

@@ -297,7 +297,9 @@ def test_names_that_would_become_too_long_are_shortened_visibly_and_unambiguousl
     assert sum("~" in name for name in names) == 2
 
 
-@pytest.mark.parametrize(("name", "value"), [("page", "linked"), ("format", "png"), ("edges", "wrap")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("page", "linked"), ("format", "png"), ("edges", "wrap"), ("value_range", "dtype")]
+)
 def test_flags_for_images_are_refused_where_there_are_only_videos(name, value):
     Path("clip.mp4").touch()
     with pytest.raises(UsageError, match=f"--{name} is for images, and only videos are to be upscaled"):
