@@ -79,7 +79,8 @@ def upscale_files(config: Config) -> None:
     done = 0
     if plan.jobs:
         megapixels = {job: 0.0 if job in videos else _megapixels(job[0], plan, upscaler, config) for job in plan.jobs}
-        print(f"Weights: {upscaler.sources or 'none needed'}", flush=True)
+        unknown = "those for the size of each video" if videos & plan.jobs.keys() else "none needed"
+        print(f"Weights: {upscaler.sources or unknown}", flush=True)
         for job, messages in run_jobs(partial(_upscale, upscaler, config), megapixels, config.cluster):
             write_origin(job[1], plan.jobs[job])
             done += 1

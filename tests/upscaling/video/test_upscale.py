@@ -159,6 +159,12 @@ def test_videos_and_images_of_a_folder_are_upscaled(run_main):
         assert image.size == (2 * COLS, 2 * ROWS)
 
 
+def test_a_width_does_not_mean_that_a_video_needs_no_weights(run_main):
+    make(pictures(seconds=0.2), "-c:v libx264 clip.mp4")
+    assert "Weights: those for the size of each video\n" in run_main("clip.mp4", "--width=128").stdout
+    assert size_of("sample/enlarged/clip_width128.mp4") == (2 * COLS, 2 * ROWS)
+
+
 @pytest.mark.parametrize("words", ["-c:v libx264 clip.h264", "-c:v rv20 -f rm clip.rmvb", "-c:v ffv1 -f nut clip"])
 def test_a_video_that_is_named_becomes_one_whatever_its_ending(words, run_main):
     name = make(pictures(seconds=0.2), words)
