@@ -13,7 +13,10 @@ fetch       srcnn_tf/datasets/paper.py            python main.py --fetch=T91,Set
 
 import sys
 
-from srcnn_tf.cli import run
+try:
+    from srcnn_tf.cli import run
+except ImportError as error:
+    sys.exit(f"{error}: expected Python 3.11 or later, and the packages: pip install -r requirements.txt")
 
 if __name__ == "__main__":
     sys.exit(run())

@@ -185,6 +185,15 @@ def test_all_three_commands_run_the_program_and_help_loads_no_tensorflow(command
     assert (done.returncode, done.stderr) == (1, "--input=absent.png: there is no such file or folder.\n")
 
 
+def test_without_the_packages_one_line_says_how_to_install_them(tmp_path):
+    command = [sys.executable, "-S", ROOT / "main.py", "--input=photo.png"]  # -S: without any that are installed
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"No module named '\w+': expected Python 3\.11 .*pip install -r requirements\.txt\n", done.stderr
+    )
+
+
 def test_a_closed_output_is_no_traceback(tmp_path):
     for words, status in ((["--help"], 0), (["--fetch=Set5"], 1)):
         process = start(tmp_path, *words)

@@ -194,7 +194,9 @@ def decode(
     else:
         raise unsupported(path, f"Pillow mode {image.mode!r}")
     if (frames := getattr(image, "n_frames", 1)) > 1 and not any("gain map" in warning for warning in warnings):
-        warnings.append(f"only the first of {frames} frames is read")
+        has_video = image.format in ("GIF", "PNG", "WEBP")
+        advice = "; upscaling with --output=NAME.mp4 makes a video of all" if has_video else ""
+        warnings.append(f"only the first of {frames} frames is read{advice}")
     return pixels
 
 

@@ -97,14 +97,15 @@ def upscale_files(config: Config) -> None:
         print_line(f"Page: {write_upscaling_page(images, folder, config)}")
     if failed := len(plan.jobs) - done + len(plan.problems):
         total = len(everything) + len(plan.problems)
-        raise RunError(f"{failed} of {total} images could not be upscaled; see the messages above.")
+        raise RunError(f"{failed} of {total} files could not be upscaled; see the messages above.")
 
 
 def _options(config: Config) -> list[str]:
-    """Lists the flags that determine the results, as far as they are given."""
-    names = "scale width height architecture filters c_dim color_space degradation weights self_ensemble edges format"
+    """Lists the flags that determine the results: the scale, and what else is given."""
+    scale = [] if config.width or config.height else [f"--scale={config.scale}"]
+    names = "width height architecture filters c_dim color_space degradation weights self_ensemble edges format"
     names += " quality value_range codec deinterlace"
-    return [word for word in config.flags if word.removeprefix("--").partition("=")[0] in names.split()]
+    return scale + [word for word in config.flags if word.removeprefix("--").partition("=")[0] in names.split()]
 
 
 def _upscale(upscaler: Upscaler, config: Config, job: Job, progress: tqdm | None = None) -> list[str]:

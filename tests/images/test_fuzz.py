@@ -70,7 +70,7 @@ def test_damaged_images_are_upscaled_or_reported(part, capfd):
     for number in range(COUNT // 4):
         content, extension = files[number % len(files)]
         Path(f"in/{number:03d}.{extension}").write_bytes(mutated(content, rng))
-    with pytest.raises(RunError, match=f"of {COUNT // 4} images could not be upscaled"):
+    with pytest.raises(RunError, match=f"of {COUNT // 4} files could not be upscaled"):
         image_files.upscale_files(Config(input="in", output="out", scale=2, max_megapixels=4))
     captured = capfd.readouterr()
     reported = {line.split()[1].rstrip(":") for line in captured.err.splitlines() if line.startswith("Problem: ")}

@@ -97,7 +97,7 @@ def test_a_size_that_is_smaller_or_too_large_is_refused_and_leaves_no_file(make_
         ({"width": 16}, "a.png: An image of 17 x 14 pixels cannot be upscaled to 16 x 13"),
         ({"width": 200, "max_megapixels": 0.032}, "a.png: would have 200 x 165 pixels, 0.03 megapixels; expected"),
     ):
-        with pytest.raises(RunError, match="1 of 1 images could not be upscaled"):
+        with pytest.raises(RunError, match="1 of 1 files could not be upscaled"):
             upscale_files(input="a.png", **flags)
         assert problem in capsys.readouterr().err
     assert written() == []
@@ -211,7 +211,7 @@ def test_images_that_cannot_be_upscaled_are_reported_and_the_others_are_upscaled
     Path("out").mkdir()
     Path("out/self_x3.png").symlink_to("self_x3.png")
     Image.new("L", (200_001, 1)).save("in/wide.png")
-    with pytest.raises(RunError, match="7 of 8 images could not be upscaled; see the messages above"):
+    with pytest.raises(RunError, match="7 of 8 files could not be upscaled; see the messages above"):
         upscale_files(input="in", output="out")
     problems = capsys.readouterr().err
     for name in ("broken.png", "empty.jpg", "line break.png", "pipe.png", "nowhere.png", "self.png", "wide.png"):

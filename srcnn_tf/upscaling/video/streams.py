@@ -19,6 +19,7 @@ NAMES = {"mp4": "MP4", "mov": "MOV", "matroska": "Matroska"}
 # Layouts that AAC and FLAC have, by the number of channels.
 LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "7.1", 8: "7.1"}
 AAC_BITS = 96_000  # per second and channel
+UNUSUAL_IN_MP4 = ("pcm", "vorbis")  # beginnings of codecs' names: FFmpeg writes them, browsers and phones expect AAC
 # Tags of the former file and encoding begin with one of these; they are wrong in the result.
 FORMER_TAGS = (
     *("encoder", "duration", "bps", "number_of_", "_statistics_", "vendor_id", "alpha_mode"),
@@ -178,7 +179,7 @@ def _add_others(original: Any, video: Any, output: Any, notes: list[str]) -> dic
             elif stream.type == "audio" and stream.codec_context is not None:
                 other = EncodedAudio(output, stream)
                 others[stream.index] = other
-                notes.append(f"{name} becomes {other.name}, as {NAMES[output.format.name]} does not hold it")
+                notes.append(f"{name} becomes {other.name}, which players of {NAMES[output.format.name]} know")
             elif stream.codec_context is not None and stream.type == "subtitle" and stream.codec_context.codec.text_sub:
                 converted = ConvertedSubtitles(output, stream)
                 others[stream.index] = converted
@@ -209,11 +210,11 @@ def _is_represented(stream: Any, original: Any) -> bool:
 
 
 def _is_held(stream: Any, container_format: str) -> bool:
-    """Tries whether a format holds a stream as it is."""
+    """Tells whether a format holds a stream as it is, so that players find it there."""
     if stream.codec_context is None:
         return False
-    if container_format == "mp4" and stream.name.startswith("pcm") and "channels" in stream.layout.name:
-        return False  # an error at the end: MP4 has to say where the speakers are
+    if container_format == "mp4" and stream.name.startswith(UNUSUAL_IN_MP4):
+        return False
     try:
         with av.open(io.BytesIO(), "w", format=container_format) as output:
             output.add_stream_from_template(stream, opaque=True)

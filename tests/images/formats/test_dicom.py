@@ -221,7 +221,7 @@ def test_no_file_of_pydicoms_own_causes_a_traceback_and_what_is_written_is_dicom
     Path("in").mkdir()
     for number, path in enumerate(every_file()):
         shutil.copyfile(path, f"in/{number:03}_{path.name.replace('.', '_')}.dcm")
-    with pytest.raises(RunError, match="images could not be upscaled"):
+    with pytest.raises(RunError, match="files could not be upscaled"):
         upscale_files(Config(input="in", output="out", scale=2))
     printed = capsys.readouterr()
     written = list(Path("out").glob("*.dcm"))

@@ -39,6 +39,8 @@ def test_all_audio_tracks_are_kept_with_languages_dispositions_and_tags(target):
         ("-c:v mpeg2video -c:a pcm_dvd -ac 2", "dvd.vob", "pcm_dvd", ("flac", "aac")),
         ("-c:v wmv2 -c:a wmav2", "wma.wmv", "wmav2", ("aac", "aac")),
         ("-c:v libx264 -c:a pcm_s24le -ac 6", "multi.mkv", "pcm_s24le", ("pcm_s24le", "aac")),
+        ("-c:v libx264 -c:a pcm_s16le -ac 1", "camera.mov", "pcm_s16le", ("pcm_s16le", "aac")),
+        ("-c:v libx264 -c:a libvorbis -ac 2", "web.mkv", "vorbis", ("vorbis", "aac")),
         ("-c:v flv1 -c:a nellymoser -ar 22050 -ac 1", "old.flv", "nellymoser", ("aac", "aac")),
     ],
 )
