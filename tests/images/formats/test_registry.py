@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from conftest import synthetic_image
 from image_files import by_tifffile, encoded
 from image_files import png as png_file
@@ -87,6 +88,15 @@ def test_a_file_that_output_names_is_refused_if_its_format_cannot_hold_the_resul
         upscale_files(Config(input="a.jpg", output="out/b.jpg"))
     assert "out/b.jpg: JPEG holds no transparency" in capsys.readouterr().err
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1])
+def test_floats_with_alpha_stay_tiff_where_the_format_holds_neither(alpha, capsys):
+    pixels = np.dstack([synthetic_image(12, 16) / 255, np.full((12, 16), alpha)]).astype(np.float32)
+    tifffile.imwrite("a.tif", pixels, photometric="rgb", extrasamples=["unassalpha"])
+    upscale_files(Config(input="a.tif", output="out/", format="jpg"))
+    assert tifffile.imread("out/a_x3.tif").dtype == np.float32
+    assert "JPEG holds uint8, and the image has float32: written as a_x3.tif" in capsys.readouterr().out
 
 
 def declared(rows, cols):
