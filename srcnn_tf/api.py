@@ -11,6 +11,7 @@ from PIL import Image
 from srcnn_tf.config import EDGES, check_factor
 from srcnn_tf.errors import UsageError
 from srcnn_tf.images.page import as_array
+from srcnn_tf.images.resize import nearest
 from srcnn_tf.images.value_range import DTYPES, data_range, dtype_range, extremes, fixed_range
 from srcnn_tf.spec import NetworkSpec
 from srcnn_tf.upscaling.sizes import scaled_size
@@ -38,7 +39,8 @@ def upscale_image(
     Args:
         image: `(rows, cols)` or `(rows, cols, channels)` with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA, not
             premultiplied) channels; integers of up to 32 bits, floats, or booleans, which become 0 and 255. Or an image
-            of Pillow. Alpha is full at the largest value of integers, and at 1 of floats.
+            of Pillow. Alpha is full at the largest value of integers, and at 1 of floats. What is masked in a masked
+            array of NumPy has no data.
         scale: upscaling factor; any number above 1, up to 16.
         architecture: see `load_model`.
         weights: see `load_model`.
@@ -53,7 +55,7 @@ def upscale_image(
 
     Returns:
         `(scale * rows, scale * cols[, channels])`, halves rounded up, or of `size`; of the same dtype. NaN and infinite
-        values stay what they are, enlarged by nearest neighbour.
+        values stay what they are, enlarged by nearest neighbour. So does what is masked, where the result is masked.
 
     Raises:
         ValueError: `image` is not such an array.
@@ -73,16 +75,26 @@ def upscale_image(
     spec = NetworkSpec(architecture=architecture, degradation=degradation)
     upscaler = Upscaler(spec, WeightsSearch(weights), self_ensemble=self_ensemble, edges=edges)
     values = fixed_range(value_range, pixels.dtype)
+    mask: NDArray[np.bool_] | None = None
+    if isinstance(image, np.ma.MaskedArray):
+        mask = ~np.any(np.ma.getmaskarray(image).reshape(*pixels.shape[:2], -1), axis=-1)
     if values is None:
-        low, high = extremes(pixels)
+        low, high = extremes(pixels, mask)
         values = data_range(low, high) if low <= high else dtype_range(pixels.dtype)
     size = size or scaled_size(pixels.shape[0], pixels.shape[1], scale)
-    return as_array(upscaler(pixels, size, values=values))
+    upscaled = as_array(upscaler(pixels, size, values=values, mask=mask))
+    if mask is None:
+        return upscaled
+    rows, cols = (nearest(old, new) for old, new in zip(mask.shape, size, strict=True))
+    result = np.ma.array(upscaled, fill_value=getattr(image, "fill_value", None))
+    result[~mask[rows][:, cols]] = np.ma.masked
+    return result
 
 
 def _as_pixels(image: ArrayLike | Image.Image) -> NDArray:
     """Returns an array in the byte order of this machine; booleans and palettes become uint8."""
-    if isinstance(image, Image.Image) and image.mode not in ("1", "L", "LA", "RGB", "RGBA", "I;16", "I;16B"):
+    # Modes I and F have integers and floats of 32 bits.
+    if isinstance(image, Image.Image) and image.mode.partition(";")[0] not in ("1", "L", "LA", "RGB", "RGBA", "I", "F"):
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     pixels = np.asarray(image)
     if pixels.dtype == bool:

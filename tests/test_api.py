@@ -151,6 +151,31 @@ def test_arrays_of_other_libraries_are_taken():
     np.testing.assert_array_equal(srcnn_tf.upscale_image(mask), srcnn_tf.upscale_image(mask * np.uint8(255)))
 
 
+@pytest.mark.parametrize(("mode", "dtype"), [("I", np.int32), ("F", np.float32), ("I;16", np.uint16)])
+def test_an_image_of_pillow_keeps_numbers_of_more_than_8_bits(mode, dtype):
+    numbers = synthetic_image(12, 14)[..., 0].astype(dtype) * 16
+    image = Image.fromarray(numbers)
+    assert image.mode == mode
+    np.testing.assert_array_equal(srcnn_tf.upscale_image(image), srcnn_tf.upscale_image(numbers))
+
+
+@pytest.mark.parametrize("channels", [None, 1, 3])
+def test_what_is_masked_stays_masked_and_does_not_bleed(channels):
+    image = synthetic_image(20, 24).astype(np.float32)
+    image = image[..., 0] if channels is None else image[..., :channels]
+    is_empty = np.broadcast_to(np.arange(24) < 9, (20, 24))
+    # NaN says the same of floats.
+    expected = srcnn_tf.upscale_image(
+        np.where(is_empty.reshape(is_empty.shape + (1,) * (image.ndim - 2)), np.nan, image)
+    )
+    image[is_empty] = -9999
+    upscaled = srcnn_tf.upscale_image(np.ma.masked_equal(image, -9999))
+    assert upscaled.fill_value == -9999
+    np.testing.assert_array_equal(upscaled.filled(np.nan), expected)
+    assert (upscaled.data[:, :27] == -9999).all()
+    assert srcnn_tf.upscale_image(np.ma.masked_all((5, 5), np.uint8)).mask.all()
+
+
 @pytest.mark.linux
 def test_a_forked_child_upscales():
     image = synthetic_image(12, 14)
