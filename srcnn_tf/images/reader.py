@@ -108,14 +108,14 @@ class ImageReader:
 
 
 def page_range(page: Page, setting: Setting, pixels: Pixels) -> ValueRange:
-    """Returns which values of a page become 0 and 1: if its data's, in one pass over its rows.
+    """Returns which values of a page become 0 and 1, in one pass over its rows unless the setting says so.
 
     Args:
         page: says what it declares, and where it has data.
         setting: that of `--value_range`.
         pixels: those of the page.
     """
-    fixed = fixed_range(setting, pixels.dtype) or (page.declared if setting is None else None)
+    fixed = fixed_range(setting, pixels.dtype)
     if fixed is not None:
         return fixed
     low, high = math.inf, -math.inf
@@ -124,6 +124,8 @@ def page_range(page: Page, setting: Setting, pixels: Pixels) -> ValueRange:
         rows = slice(begin, begin + step)
         least, largest = extremes(pixels[rows], None if page.mask is None else page.mask[rows])
         low, high = min(low, least), max(high, largest)
+    if setting is None and page.declared is not None and page.declared.is_filled(low, high):
+        return page.declared
     return data_range(low, high) if low <= high else data_range(0, 0)
 
 

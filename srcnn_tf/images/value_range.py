@@ -11,6 +11,7 @@ from srcnn_tf.config import parse_value_range
 from srcnn_tf.errors import RunError
 
 Setting = str | tuple[float, float] | None  # of `--value_range`
+MIN_FILLED = 0.25  # part of a declared range that the data fill, for it to be used
 DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float16", "float32", "float64")  # that are upscaled
 
 
@@ -35,6 +36,10 @@ class ValueRange:
     def __str__(self) -> str:
         """Returns it for messages."""
         return f"{self.low:.6g} to {self.high:.6g} ({self.words})"
+
+    def is_filled(self, least: float, largest: float) -> bool:
+        """Tells whether data with these extremes fill enough of it for the network to work well."""
+        return min(self.high, largest) - max(self.low, least) >= MIN_FILLED * (self.high - self.low)
 
     def scale(self, pixels: NDArray) -> NDArray[np.float32]:
         """Scales values to float32, `low` to 0 and `high` to 1."""

@@ -29,7 +29,6 @@ DICOM = Format("DICOM", 65_535, MAX_PIXELS, alpha=False, dtypes=("uint8", "uint1
 GREY, COLOR, PALETTE = ("MONOCHROME1", "MONOCHROME2"), ("RGB", "YBR_"), "PALETTE COLOR"
 # Objects whose pixels are no image, or are placed by attributes that are not corrected here.
 REFUSED = ("Segmentation", "RT ", "Whole Slide", "Parametric Map", "Surface", "Presentation State", "Tractography")
-MIN_FILLED = 0.25  # part of a declared range that the data fill, for it to be used
 MAX_FRAMES = 65_536
 MAX_BYTES = 2**32 - 2  # of all frames
 SPACINGS = (
@@ -101,7 +100,7 @@ class DicomImages(Images):
                 yield Page(pixels)
                 continue
             limits = _stored_limits(self.dataset)
-            declared = self._declared_range(index, pixels, limits)
+            declared = self._declared_range(index, limits)
             mask, padding = self._padding(pixels)
             yield Page(pixels, mask=mask, nodata=padding, declared=declared, limits=limits)
 
@@ -124,9 +123,8 @@ class DicomImages(Images):
         unused = dataset.BitsAllocated - dataset.BitsStored if self.is_grey else 0
         return (pixels << unused) >> unused  # which may hold an overlay
 
-    def _declared_range(self, index: int, pixels: NDArray, limits: tuple[float, float]) -> ValueRange | None:
-        """Returns the range of the windows, in stored values, or of the stored bits, if the data fill enough of it."""
-        ranges = []
+    def _declared_range(self, index: int, limits: tuple[float, float]) -> ValueRange | None:
+        """Returns the range of the windows, in stored values, or of the stored bits."""
         windows = _numbers(self._frame_value(index, "FrameVOILUTSequence", "WindowCenter"))
         widths = _numbers(self._frame_value(index, "FrameVOILUTSequence", "WindowWidth"))
         slope, intercept = (
@@ -136,13 +134,10 @@ class DicomImages(Images):
         if windows and len(windows) == len(widths) and slope and "ModalityLUTSequence" not in self.dataset:
             pairs = zip(windows, widths, strict=True)
             ends = [(center + side * width / 2 - intercept) / slope for center, width in pairs for side in (-1, 1)]
-            ranges.append((max(min(ends), limits[0]), min(max(ends), limits[1]), "window"))
-        elif self.dataset.BitsStored < self.dataset.BitsAllocated:
-            ranges.append((*limits, f"{self.dataset.BitsStored} bits stored"))
-        least, largest = float(pixels.min()), float(pixels.max())
-        for low, high, words in ranges:
-            if low < high and min(high, largest) - max(low, least) >= MIN_FILLED * (high - low):
-                return ValueRange(low, high, limits, words)
+            low, high = max(min(ends), limits[0]), min(max(ends), limits[1])
+            return ValueRange(low, high, limits, "window") if low < high else None
+        if self.dataset.BitsStored < self.dataset.BitsAllocated:
+            return ValueRange(*limits, limits, f"{self.dataset.BitsStored} bits stored")
         return None
 
     def _padding(self, pixels: NDArray) -> tuple[NDArray[np.bool_] | None, float | None]:

@@ -431,6 +431,16 @@ def test_the_range_that_a_file_declares_is_used_and_kept(capsys):
     np.testing.assert_array_equal(tifffile.imread("c.tif"), upscale_image(pixels))
 
 
+def test_a_declared_range_that_the_data_hardly_fill_is_not_used(capsys):
+    """Many programs write the whole range of 16 bits there, also for cameras of 12 bits."""
+    pixels = smooth(1).astype(np.uint16) * 16
+    tags = [(340, "H", 1, 0, True), (341, "H", 1, 65535, True)]
+    Path("a.tif").write_bytes(by_tifffile(pixels, extratags=tags))
+    upscale_files(Config(input="a.tif", output="b.tif"))
+    assert "(smallest and largest value)" in capsys.readouterr().out
+    np.testing.assert_array_equal(tifffile.imread("b.tif"), upscale_image(pixels))
+
+
 def test_the_pages_of_a_stack_have_one_range(capsys):
     stack = np.stack([np.full((40, 50), value, np.int16) for value in (-300, 700, 200)])
     stack[1, 10:20] = 100
