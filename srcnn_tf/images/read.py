@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,16 +44,17 @@ def read_image(path: str | os.PathLike[str], value_range: Setting = None) -> NDA
     """
     with ImageReader(path, MAX_PIXELS, ADVICE) as reader:
         page = next(iter(reader))
-        pixels, mask = as_array(page.pixels), page.mask
+        pixels = as_array(page.pixels)
         if pixels.ndim == 3:
             pixels = pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
         if pixels.dtype == np.uint8:
             return np.ascontiguousarray(pixels)
         if pixels.dtype == np.uint16 and pixels.ndim == 3 and value_range is None:
             return np.rint(pixels / 257).astype(np.uint8)
-        values = page_range(page, value_range, pixels)
+        mask = None if page.mask is None else as_array(page.mask)  # rows can be read once only
+        values = page_range(replace(page, mask=mask), value_range, pixels)
         scaled = values.scale(pixels).clip(0, 1)
-        has_data = np.isfinite(scaled) if mask is None else as_array(mask) & np.isfinite(scaled)
+        has_data = np.isfinite(scaled) if mask is None else mask & np.isfinite(scaled)
     if scaled.ndim == 3:
         return to_uint8(scaled)
     return fill_nearest(scaled, ~has_data) if has_data.any() else np.zeros_like(scaled)

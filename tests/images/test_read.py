@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from conftest import as_stored, synthetic_image
 from image_files import by_tifffile, cmyk_profile, encoded, exif, noise, png, tiff, write
 from PIL import Image
@@ -58,6 +59,15 @@ def test_measured_data_are_scaled_and_not_rounded(extension, dtype):
         assert np.abs(read.read_image("a.tif") - scaled)[3:5, 7].max() < 60 / 3998
         write("a.tif", np.full((9, 9), np.nan, np.float32))
         assert not read.read_image("a.tif").any()
+
+
+def test_missing_data_get_the_nearest_values_however_many_rows_there_are(monkeypatch):
+    monkeypatch.setattr("srcnn_tf.images.page.BAND_BYTES", 500)
+    values = (np.arange(2000).reshape(40, 50) * 2 + 700).astype(np.uint16)
+    values[5:8] = 0
+    tifffile.imwrite("a.tif", values, extratags=[(42113, "s", 0, "0", True)])
+    values[5], values[7] = values[4], values[8]
+    np.testing.assert_allclose(read.read_image("a.tif")[[5, 7]], (values[[5, 7]] - 700) / 3998, atol=1e-6)
 
 
 def test_orientation_and_profiles_are_applied_and_the_first_page_is_read():
