@@ -12,7 +12,7 @@ from srcnn_tf.config import EDGES, check_factor
 from srcnn_tf.errors import UsageError
 from srcnn_tf.images.page import as_array
 from srcnn_tf.images.resize import nearest
-from srcnn_tf.images.value_range import DTYPES, data_range, dtype_range, extremes, fixed_range
+from srcnn_tf.images.value_range import DTYPES, dtype_range, finite_values, fixed_range, range_of
 from srcnn_tf.spec import NetworkSpec
 from srcnn_tf.upscaling.sizes import scaled_size
 from srcnn_tf.upscaling.upscaler import Upscaler
@@ -50,7 +50,8 @@ def upscale_image(
         degradation: see `load_model`; `jpeg` for an image that was compressed.
         value_range: the values `(low, high)` that become 0 and 1 for the network; those outside are interpolated only.
             `data`: the smallest and the largest one, within which the result stays; `dtype`: all of the dtype, 0 to 1
-            of floats. Default: `dtype` of 8 bits, else `data`. Parts of one image need the same range.
+            of floats. Default: `dtype` of 8 bits, else `data` without single values far from all others. Parts of one
+            image need the same range.
         edges: what is beyond the edges: `mirror`, the mirror image, or `wrap`, the image again, for textures that tile.
 
     Returns:
@@ -79,8 +80,7 @@ def upscale_image(
     if isinstance(image, np.ma.MaskedArray):
         mask = ~np.any(np.ma.getmaskarray(image).reshape(*pixels.shape[:2], -1), axis=-1)
     if values is None:
-        low, high = extremes(pixels, mask)
-        values = data_range(low, high) if low <= high else dtype_range(pixels.dtype)
+        values = range_of([finite_values(pixels, mask)], value_range) or dtype_range(pixels.dtype)
     size = size or scaled_size(pixels.shape[0], pixels.shape[1], scale)
     upscaled = as_array(upscaler(pixels, size, values=values, mask=mask))
     if mask is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 from collections.abc import Iterator
 from typing import Self
@@ -14,7 +13,7 @@ from srcnn_tf.images.formats.interface import Images, Kind
 from srcnn_tf.images.formats.registry import family_of
 from srcnn_tf.images.library_errors import library_errors
 from srcnn_tf.images.page import Page, Pixels, RowStream, band_rows, without_opaque_alpha
-from srcnn_tf.images.value_range import Setting, ValueRange, data_range, extremes, fixed_range
+from srcnn_tf.images.value_range import Setting, ValueRange, data_range, finite_values, fixed_range, range_of
 
 ADVICE = "Allow more with --max_megapixels, or make it smaller."
 
@@ -87,7 +86,9 @@ class ImageReader:
         found = [values for values in ranges if values is not None]
         if not self.images.is_stack or not all(values.is_of_data for values in found):
             return found
-        return [data_range(min(values.low for values in found), max(values.high for values in found))] * len(found)
+        low, high = min(values.low for values in found), max(values.high for values in found)
+        limits = min(values.limits[0] for values in found), max(values.limits[1] for values in found)
+        return [data_range(low, high, *limits)] * len(found)
 
     def __len__(self) -> int:
         """Returns the number of pages."""
@@ -118,15 +119,15 @@ def page_range(page: Page, setting: Setting, pixels: Pixels) -> ValueRange:
     fixed = fixed_range(setting, pixels.dtype)
     if fixed is not None:
         return fixed
-    low, high = math.inf, -math.inf
     step = band_rows(pixels.shape, pixels.dtype)
-    for begin in range(0, pixels.shape[0], step):
-        rows = slice(begin, begin + step)
-        least, largest = extremes(pixels[rows], None if page.mask is None else page.mask[rows])
-        low, high = min(low, least), max(high, largest)
-    if setting is None and page.declared is not None and page.declared.is_filled(low, high):
+    bands = (slice(begin, begin + step) for begin in range(0, pixels.shape[0], step))
+    values = range_of(
+        (finite_values(pixels[rows], None if page.mask is None else page.mask[rows]) for rows in bands), setting
+    )
+    values = values or data_range(0, 0)
+    if setting is None and page.declared is not None and page.declared.is_filled(values.low, values.high):
         return page.declared
-    return data_range(low, high) if low <= high else data_range(0, 0)
+    return values
 
 
 def page_kinds(path: str | os.PathLike[str], max_pixels: int, without_alpha: bool) -> list[Kind]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +12,9 @@ from srcnn_tf.config import parse_value_range
 from srcnn_tf.errors import RunError
 
 Setting = str | tuple[float, float] | None  # of `--value_range`
-MIN_FILLED = 0.25  # part of a declared range that the data fill, for it to be used
+MIN_FILLED = 0.25  # part of a declared range, or of that from the smallest to the largest value, that the data fill
+OUTLIERS = 0.001  # part of the values at each end that the range may leave out
+PART_SAMPLE = 10_000  # values, about, of each part of an image
 DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float16", "float32", "float64")  # that are upscaled
 
 
@@ -24,7 +27,7 @@ class ValueRange:
         high: the value that becomes 1; that of data with one value only is `low`.
         limits: smallest and largest value of a result. Values out of `low` to `high` are kept, and interpolated only.
         words: where the range is from, for messages.
-        is_of_data: whether these are the smallest and the largest value of the data.
+        is_of_data: whether it is determined by the data, whose smallest and largest value are the limits.
     """
 
     low: float
@@ -95,15 +98,51 @@ def fixed_range(setting: Setting, dtype: DTypeLike) -> ValueRange | None:
     return None
 
 
-def data_range(low: float, high: float) -> ValueRange:
-    """Returns the range of data whose smallest and largest values these are, in which results stay.
+def data_range(low: float, high: float, least: float | None = None, largest: float | None = None) -> ValueRange:
+    """Returns the range of data, in which results stay.
+
+    Args:
+        low: the smallest value that counts.
+        high: the largest one.
+        least: the smallest one of all, if it is another.
+        largest: the largest one of all.
 
     Raises:
         RunError: the values are too far apart for floats of 64 bits.
     """
-    if not np.isfinite(high - low):
-        raise RunError(f"its values, {low:g} to {high:g}, are too far apart; give --value_range=LOW,HIGH.")
-    return ValueRange(low, high, (low, high), "smallest and largest value", is_of_data=True)
+    limits = low if least is None else least, high if largest is None else largest
+    if not np.isfinite(limits[1] - limits[0]):
+        raise RunError(f"its values, {limits[0]:g} to {limits[1]:g}, are too far apart; give --value_range=LOW,HIGH.")
+    words = "smallest and largest value"
+    if limits != (low, high):
+        words = f"nearly all values, without single ones of {limits[0]:.6g} to {limits[1]:.6g}"
+    return ValueRange(low, high, limits, words, is_of_data=True)
+
+
+def range_of(parts: Iterable[NDArray], setting: Setting = None) -> ValueRange | None:
+    """Returns the range of an image's values; None if it has none.
+
+    It is from the smallest to the largest one. By default, single values far from all others, as of a hot pixel or of
+    metal, do not count: the network would see an image with hardly any contrast.
+
+    Args:
+        parts: the values that count, see `finite_values`, in any number of parts.
+        setting: that of `--value_range`.
+    """
+    least, largest, samples = np.inf, -np.inf, list[NDArray]()
+    for values in parts:
+        if values.size:
+            least, largest = min(least, float(values.min())), max(largest, float(values.max()))
+            samples.append(values.ravel()[:: max(1, values.size // PART_SAMPLE)])
+    if not samples:
+        return None
+    sample = np.sort(np.concatenate(samples).astype(np.float64))
+    left_out = int(OUTLIERS * sample.size)
+    low, high = float(sample[left_out]), float(sample[-1 - left_out])
+    if setting is None and 0 < high - low < MIN_FILLED * (largest - least):
+        margin = (high - low) / 2  # the ends of what is no outlier; data that fill half of a range gain as much
+        return data_range(max(least, low - margin), min(largest, high + margin), least, largest)
+    return data_range(least, largest)
 
 
 def within(values: ValueRange, limits: tuple[float, float] | None) -> ValueRange:
@@ -114,8 +153,8 @@ def within(values: ValueRange, limits: tuple[float, float] | None) -> ValueRange
     return replace(values, limits=(low, high))
 
 
-def extremes(pixels: NDArray, mask: NDArray[np.bool_] | None = None) -> tuple[float, float]:
-    """Returns the smallest and the largest finite value; infinity and minus infinity if there is none.
+def finite_values(pixels: NDArray, mask: NDArray[np.bool_] | None = None) -> NDArray:
+    """Returns the finite values of all colours where there are data, in no particular shape.
 
     Args:
         pixels: `(rows, cols)` or `(rows, cols, channels)`; of 2 or 4 channels, the last is alpha, and does not count.
@@ -126,7 +165,4 @@ def extremes(pixels: NDArray, mask: NDArray[np.bool_] | None = None) -> tuple[fl
         mask = visible if mask is None else mask & visible
         pixels = pixels[..., :-1]
     values = pixels if mask is None else pixels[mask]
-    if pixels.dtype.kind == "f":
-        finite = np.isfinite(values)
-        values = values if finite.all() else values[finite]
-    return (float(values.min()), float(values.max())) if values.size else (np.inf, -np.inf)
+    return values[np.isfinite(values)] if pixels.dtype.kind == "f" else values

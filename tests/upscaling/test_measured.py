@@ -52,6 +52,17 @@ def test_low_contrast_gains_what_full_contrast_gains(dtype, low, high, scale):
     assert gain(measured) >= 0.95 * expected
 
 
+def test_one_hot_pixel_changes_the_result_beside_it_only():
+    image = (synthetic_image(40, 50)[..., 0] * 4.0 + 200).astype(np.uint16)
+    hot = image.copy()
+    hot[20, 25] = 65535
+    upscaled, expected = (srcnn_tf.upscale_image(pixels, 3).astype(int) for pixels in (hot, image))
+    difference = np.abs(upscaled - expected)
+    difference[40:83, 55:98] = 0
+    assert difference.mean() < 0.01 * np.ptp(image)
+    assert upscaled.max() == 65535
+
+
 def test_a_photograph_of_16_bits_that_fills_its_range_changes_by_less_than_a_level_of_8_bits():
     image = (synthetic_image(40, 50) / 255 * 65535).astype(np.uint16)
     image[0, 0], image[0, 1] = 0, 65535
