@@ -20,6 +20,7 @@ MAX_SIDE = 200_000  # rows or columns; resizing longer ones takes gigabytes, and
 Dpi = tuple[float, float] | None  # pixels per inch, horizontal and vertical
 COLOR_CHUNKS = frozenset({b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI"})  # of PNG, see `Page.colors`
 BAND_BYTES = 2**20  # of pixels that are encoded, decoded or converted at once
+CONVERT = "convert it to grey or RGB of 8 or 16 bits, or of floats, first"
 
 
 class RowStream:
@@ -170,11 +171,9 @@ def check_size(path: str | os.PathLike[str], rows: int, cols: int, max_pixels: i
         )
 
 
-def unsupported(path: str | os.PathLike[str], kind: str) -> RunError:
+def unsupported(path: str | os.PathLike[str], kind: str, advice: str = CONVERT) -> RunError:
     """Returns the error for an intact image of a kind that would be read wrongly."""
-    return RunError(
-        f"{path}: this kind of image ({kind}) is not supported; convert it to grey or RGB of 8 or 16 bits first."
-    )
+    return RunError(f"{path}: this kind of image ({kind}) is not supported; {advice}.")
 
 
 def raw_file(path: str | os.PathLike[str], camera: str = "") -> RunError:

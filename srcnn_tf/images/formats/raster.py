@@ -54,7 +54,7 @@ class RasterImages(Images):
         self.indexes = [index for index in dataset.indexes if index not in self.alpha]
         dtypes = dict(zip(dataset.indexes, dataset.dtypes, strict=True))
         if "palette" in colors:
-            raise unsupported(path, "classes with a palette")
+            raise unsupported(path, "classes with a palette", "enlarge them with gdal_translate -r nearest -outsize")
         if strange := [dtypes[index] for index in self.indexes if dtypes[index] not in DTYPES]:
             raise unsupported(path, f"numbers of type {strange[0]}")
         self.kinds = [Kind(dataset.shape, np.dtype(dtypes[index])) for index in self.indexes]

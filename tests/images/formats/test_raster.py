@@ -293,8 +293,8 @@ def test_what_cannot_be_upscaled_is_said_in_one_line(capsys):
     Path("truncated.jp2").write_bytes(content[: len(content) // 2])
     Path("garbage.jp2").write_bytes(content[:12] + bytes(range(256)) * 9)
     for name, reason in {
-        "palette.tif": "classes with a palette",
-        "complex.tif": "numbers of type complex64",
+        "palette.tif": "classes with a palette) is not supported; enlarge them with gdal_translate -r nearest",
+        "complex.tif": "complex64) is not supported; convert it to grey or RGB of 8 or 16 bits, or of floats, first.",
         "truncated.tif": "cannot be read as an image",
         "truncated.jp2": "cannot be read as an image",
         "garbage.jp2": "cannot be read as an image",
