@@ -18,7 +18,7 @@ from srcnn_tf.errors import RunError
 from srcnn_tf.images.color import Floats
 from srcnn_tf.images.read import declared_size
 
-FORMAT = 4  # of train.h5: increase it when other values are written for the same images
+FORMAT = 5  # of train.h5: increase it when other values are written for the same images
 CHUNK = 64  # patches per HDF5 chunk of train.h5: 0.3 MB of 33 x 33 float32
 
 

@@ -21,7 +21,7 @@ from srcnn_tf.images.library_errors import quiet
 from srcnn_tf.images.page import as_array
 from srcnn_tf.images.reader import ImageReader, page_range
 from srcnn_tf.images.resize import fill_nearest
-from srcnn_tf.images.value_range import Setting
+from srcnn_tf.images.value_range import Setting, dtype_range
 
 IMAGE_EXTENSIONS = INPUT_EXTENSIONS  # of training and test images, too
 ADVICE = "Make it smaller, or remove it."
@@ -35,7 +35,8 @@ def read_image(path: str | os.PathLike[str], value_range: Setting = None) -> NDA
         value_range: see `value_range.fixed_range`; of measured data.
 
     Returns:
-        uint8 `(rows, cols)` for a grey or 1-bit image, else RGB `(rows, cols, 3)`, of which 16 bits are rounded to 8.
+        uint8 `(rows, cols)` for a grey or 1-bit image, else RGB `(rows, cols, 3)`, of which 16 bits are rounded to 8;
+        scaled by the range of their values before, if they fill less than a quarter of the 16 bits.
         Of grey with more than 8 bits, or in floats: float32 in [0, 1], scaled by the range of its values and clipped;
         where there are no data, the nearest ones. Of several frames or pages, the first.
 
@@ -49,10 +50,10 @@ def read_image(path: str | os.PathLike[str], value_range: Setting = None) -> NDA
             pixels = pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
         if pixels.dtype == np.uint8:
             return np.ascontiguousarray(pixels)
-        if pixels.dtype == np.uint16 and pixels.ndim == 3 and value_range is None:
-            return np.rint(pixels / 257).astype(np.uint8)
         mask = None if page.mask is None else as_array(page.mask)  # rows can be read once only
-        values = page_range(replace(page, mask=mask), value_range, pixels)
+        is_photograph = pixels.ndim == 3 and pixels.dtype == np.uint16
+        declared = page.declared or (dtype_range(pixels.dtype) if is_photograph else None)
+        values = page_range(replace(page, mask=mask, declared=declared), value_range, pixels)
         scaled = values.scale(pixels).clip(0, 1)
         has_data = np.isfinite(scaled) if mask is None else mask & np.isfinite(scaled)
     if scaled.ndim == 3:

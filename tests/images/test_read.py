@@ -44,6 +44,13 @@ def test_colour_of_sixteen_bits_is_rounded_to_eight(extension, channels):
     np.testing.assert_array_equal(read.read_image(f"a.{extension}"), np.rint(values[..., :3] / 257))
 
 
+def test_colour_of_twelve_bits_in_sixteen_keeps_all_levels_of_eight():
+    write("a.tif", synthetic_image(40, 50).astype(np.uint16) * 16)
+    image = synthetic_image(40, 50).astype(float)
+    expected = (image - image.min()) / np.ptp(image) * 255
+    np.testing.assert_allclose(read.read_image("a.tif"), expected, atol=0.501)
+
+
 @pytest.mark.parametrize(("extension", "dtype"), [("png", np.uint16), ("tif", np.uint16), ("tif", np.float32)])
 def test_measured_data_are_scaled_and_not_rounded(extension, dtype):
     values = (np.arange(2000).reshape(40, 50) * 2 + 700).astype(dtype)
