@@ -84,7 +84,7 @@ class ImageReader:
             for index, page in enumerate(self):
                 ranges[index] = ranges[index] or page_range(page, setting, page.pixels)
         found = [values for values in ranges if values is not None]
-        if not self.images.is_stack or not all(values.is_of_data for values in found):
+        if len(found) == 1 or not self.images.is_stack or not all(values.is_of_data for values in found):
             return found
         low, high = min(values.low for values in found), max(values.high for values in found)
         limits = min(values.limits[0] for values in found), max(values.limits[1] for values in found)

@@ -14,6 +14,7 @@ from srcnn_tf.errors import RunError
 Setting = str | tuple[float, float] | None  # of `--value_range`
 MIN_FILLED = 0.25  # part of a declared range, or of that from the smallest to the largest value, that the data fill
 OUTLIERS = 0.001  # part of the values at each end that the range may leave out
+MAX_GAP = 0.9  # part of the range of data in which there is no value; one for missing data, not declared, causes more
 PART_SAMPLE = 10_000  # values, about, of each part of an image
 DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float16", "float32", "float64")  # that are upscaled
 
@@ -136,13 +137,20 @@ def range_of(parts: Iterable[NDArray], setting: Setting = None) -> ValueRange | 
             samples.append(values.ravel()[:: max(1, values.size // PART_SAMPLE)])
     if not samples:
         return None
+    whole = data_range(least, largest)
     sample = np.sort(np.concatenate(samples).astype(np.float64))
     left_out = int(OUTLIERS * sample.size)
     low, high = float(sample[left_out]), float(sample[-1 - left_out])
     if setting is None and 0 < high - low < MIN_FILLED * (largest - least):
         margin = (high - low) / 2  # the ends of what is no outlier; data that fill half of a range gain as much
         return data_range(max(least, low - margin), min(largest, high + margin), least, largest)
-    return data_range(least, largest)
+    place = int(np.argmax(np.diff(sample))) if sample.size > 1 else 0
+    low, high = float(sample[place]), float(sample[min(place + 1, sample.size - 1)])
+    # A mask of two values is no case of it.
+    if high - low > MAX_GAP * (largest - least) and max(low - least, largest - high) > 0:
+        remark = f", and none between {low:.6g} and {high:.6g}: is one a value for missing data? Declare it"
+        return replace(whole, words=whole.words + remark)
+    return whole
 
 
 def within(values: ValueRange, limits: tuple[float, float] | None) -> ValueRange:

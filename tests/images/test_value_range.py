@@ -43,6 +43,11 @@ def test_single_values_far_from_all_others_do_not_count_unless_that_is_asked_for
     assert range_of(bands, "data") == data_range(-20_000, 60_000)
     values[3, 4], values[30, 5] = 4000, -1000  # not far: the others fill two fifths
     assert range_of(bands) == data_range(-1000, 4000)
+    assert "missing data" not in str(range_of([np.repeat([0, 65535], 1000)]))  # a mask
+    values[:8], values[30, 5] = -90_000, 500
+    assert str(range_of(bands)).endswith(
+        "(smallest and largest value, and none between -90000 and 400: is one a value for missing data? Declare it)"
+    )
     stars = np.zeros(2000)
     stars[:2] = 5, 9  # all that there is
     assert range_of([stars]) == data_range(0, 9)
