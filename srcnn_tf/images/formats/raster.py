@@ -32,6 +32,7 @@ JPEG_2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 OTHERS = re.compile(rb"\x89PNG|\xff\xd8|GIF8|BM|RIFF....WEBP|....ftyp|II|MM|.{128}DICM|\x93NUMPY|%PDF", re.DOTALL)
 # GeoTIFF 1.1, section 7.1; rational polynomial coefficients; GDAL's metadata.
 GEOREFERENCE = {33550, 33922, 34264, 34735, 50844, 42112}
+WORLD_FILES = (".tfw", ".TFW", ".wld")  # with the transform of a TIFF file beside it
 CACHE = 96 * 2**20  # bytes of GDAL's cache; its default is a twentieth of the memory
 BLOCK = 512  # rows and columns of a tile of the result
 MAX_ROWS = 2048  # that are read at once
@@ -314,7 +315,7 @@ class RasterFamily(Family):
     needs_source = True
 
     def recognizes(self, file: BinaryIO, path: str | os.PathLike[str]) -> bool:
-        """Takes TIFF files with a georeference or with many bands, JPEG 2000, and what else GDAL opens."""
+        """Takes TIFF files with a georeference, in or beside them, or many bands; JPEG 2000; what else GDAL opens."""
         file.seek(0)
         head = file.read(132)
         if head.startswith(JPEG_2000):
@@ -322,7 +323,8 @@ class RasterFamily(Family):
         if not RASTERIO:
             return False
         if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            return _is_georeferenced(file)
+            has_world_file = any(Path(path).with_suffix(suffix).is_file() for suffix in WORLD_FILES)
+            return has_world_file or _is_georeferenced(file)
         if OTHERS.match(head):
             return False
         try:

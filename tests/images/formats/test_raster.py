@@ -280,6 +280,14 @@ def test_a_plain_tiff_goes_the_way_of_plain_tiff_and_many_bands_do_not(capsys):
         assert len(reader) == 6
 
 
+def test_a_world_file_beside_a_tiff_file_counts(capsys):
+    Path("a.tif").write_bytes(by_tifffile(bands(1)[0]))
+    Path("a.tfw").write_text("10\n0\n0\n-10\n500005\n4999995\n")  # the centre of the first pixel
+    upscale("a.tif", capsys)
+    with rasterio.open("out/a_x3.tif") as file:
+        np.testing.assert_allclose(file.transform[:6], [10 / 3, 0, 500_000, 0, -10 / 3, 5_000_000])
+
+
 def test_what_cannot_be_upscaled_is_said_in_one_line(capsys):
     write("palette.tif", bands(1, np.uint8))
     with rasterio.open("palette.tif", "r+") as file:
