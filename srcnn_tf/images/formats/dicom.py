@@ -143,11 +143,12 @@ class DicomImages(Images):
     def _padding(self, pixels: NDArray) -> tuple[NDArray[np.bool_] | None, float | None]:
         """Returns where the frame has data, and the value where it has none."""
         values = [_numbers(self.dataset.get(name)) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
-        ends = [value[0] for value in values if value]
         if not values[0]:
             return None, None
+        # Some programs write the same bits with the other sign than that of the pixels: 63536 for -2000.
+        ends = [float(np.int64(value[0]).astype(pixels.dtype)) for value in values if value]
         mask = (pixels < min(ends)) | (pixels > max(ends))
-        return (None, None) if mask.all() else (mask, values[0][0] if len(ends) == 1 else None)
+        return (None, None) if mask.all() else (mask, ends[0] if len(ends) == 1 else None)
 
     def _frame_value(self, index: int, sequence: str, name: str) -> Any:
         """Returns an attribute of a frame: its own, that of all frames, or that of the whole file."""

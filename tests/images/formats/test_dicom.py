@@ -186,10 +186,13 @@ def test_functional_groups_of_frames_are_corrected(capsys):
     assert positions == [[-0.125, -0.125, 0], [-0.125, -0.125, 5]]
 
 
-def test_padding_stays_and_overlays_are_left_out_with_a_note(capsys):
+@pytest.mark.parametrize(("representation", "value"), [("SS", -2000), ("US", 63536)])
+def test_padding_stays_and_overlays_are_left_out_with_a_note(representation, value, capsys):
     pixels = ct()
     pixels[:10] = -2000
-    write("a.dcm", pixels, PixelPaddingValue=-2000)
+    made = write("a.dcm", pixels)
+    made.add_new("PixelPaddingValue", representation, value)
+    made.save_as("a.dcm", enforce_file_format=True)
     upscale("a.dcm", capsys)
     np.testing.assert_array_equal(
         pydicom.dcmread("out/a_x3.dcm").pixel_array == -2000, np.arange(120)[:, None] < 30 + np.zeros(150)
