@@ -78,6 +78,8 @@ class DicomImages(Images):
         """Takes a dataset that was checked."""
         self.dataset, self._path, self._warnings = dataset, path, warnings
         self._photometric = str(dataset.PhotometricInterpretation)
+        if self._photometric == "MONOCHROME1":
+            self.belongings += ", such as that the largest value is black (MONOCHROME1)"
         count = int(dataset.get("NumberOfFrames") or 1)
         shape: tuple[int, ...] = (dataset.Rows, dataset.Columns)
         size = dataset.BitsAllocated // 8

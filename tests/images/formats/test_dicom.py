@@ -282,9 +282,11 @@ def test_hostile_and_truncated_files_give_one_line(capsys):
 
 def test_to_other_formats_and_from_other_formats(capsys):
     write("a.dcm", ct())
+    note = "TIFF holds no patient data, geometry and other attributes of DICOM"
+    assert f"{note}: left out" in upscale("a.dcm", capsys, format="tif")
+    write("a.dcm", ct(), PhotometricInterpretation="MONOCHROME1")
     upscale_files(Config(input="a.dcm", output="b.tif"))
-    note = "TIFF holds no patient data, geometry and other attributes of DICOM: left out"
-    assert f"a.dcm: {note}" in capsys.readouterr().out
+    assert f"{note}, such as that the largest value is black (MONOCHROME1): left out" in capsys.readouterr().out
     assert b"Secret" not in Path("b.tif").read_bytes()
     with pytest.raises(RunError, match="1 of 1"):
         upscale_files(Config(input="b.tif", output="c.dcm"))
