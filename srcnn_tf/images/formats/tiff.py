@@ -417,7 +417,10 @@ class TiffImages(Images):
             profile = None if page.photometric == CMYK else profile_of(page)
             metadata = tiff_metadata(page, warnings) | {"nodata": nodata, "declared": declared_range(page)}
             if nodata is not None and not math.isnan(nodata):
-                metadata["mask"] = _mask(decode_page(self._path, page, []), nodata)
+                if isinstance(pixels, RowStream):
+                    metadata["mask"] = _mask(decode_page(self._path, page, []), nodata)
+                else:  # an array is read more than once, and so is its mask
+                    metadata["mask"] = as_array(_mask(pixels, nodata))
             upright = upright_page(pixels, orientation_of(page), profile, metadata, warnings)
             prefix = f"page {page.index + 1}: " if len(self._pages) > 1 else ""
             self._warnings += [prefix + warning for warning in warnings]

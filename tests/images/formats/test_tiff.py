@@ -452,6 +452,19 @@ def test_the_pages_of_a_stack_have_one_range(capsys):
         np.testing.assert_array_equal([page.asarray() for page in file.pages], np.clip(expected, -300, 700))
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+def test_missing_data_of_an_image_with_alpha_stay_however_many_rows_there_are(channels, monkeypatch):
+    monkeypatch.setattr("srcnn_tf.images.page.BAND_BYTES", 500)
+    pixels = smooth(channels).astype(np.uint16) * 200 + 300
+    pixels[..., -1], pixels[:5, :, :-1] = 65535, 0
+    kind = {"photometric": "rgb" if channels == 4 else "minisblack", "planarconfig": "contig"}
+    tags = [(42113, "s", 0, "0", True)]
+    Path("a.tif").write_bytes(by_tifffile(pixels, **kind, extrasamples=[2], extratags=tags))
+    upscale_files(Config(input="a.tif", output="b.tif", scale=2))
+    is_missing = (tifffile.imread("b.tif")[..., 0] == 0).all(axis=1)
+    np.testing.assert_array_equal(is_missing, np.arange(80) < 10)
+
+
 @pytest.mark.parametrize("nodata", [None, -9999])
 @pytest.mark.parametrize(
     "options", [{"tile": (16, 16)}, {"tile": (16, 16), "compression": "zlib"}, {"rowsperstrip": 16}]
