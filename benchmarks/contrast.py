@@ -24,7 +24,6 @@ from srcnn_tf.images.color import to_luma, to_uint8
 from srcnn_tf.images.metrics import psnr
 from srcnn_tf.images.read import read_image
 from srcnn_tf.images.resize import imresize
-from srcnn_tf.spec import ColorSpace
 from srcnn_tf.testing.report import side_by_side
 from srcnn_tf.utils import modcrop, prepare_data
 
@@ -48,7 +47,7 @@ def main(scales: Iterable[int], folder: str) -> None:
 
 def score(path: Path, scale: int, part: tuple[float, float]) -> list[float]:
     """Returns the PSNR of bicubic interpolation, and of the network with both ranges."""
-    luma = modcrop(to_luma(read_image(path), ColorSpace(studio=True))[..., 0], scale)
+    luma = modcrop(to_luma(read_image(path))[..., 0], scale)
     luma = (luma - luma.min()) / np.ptp(luma)
     low, high = (float(FULL * side) for side in part)
     original = low + luma * (high - low)

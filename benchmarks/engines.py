@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from srcnn_tf.errors import RunError
 from srcnn_tf.images.resize import imresize
-from srcnn_tf.spec import NetworkSpec
+from srcnn_tf.spec import LUMA, NetworkSpec
 from srcnn_tf.system.devices import load_tensorflow
 from srcnn_tf.system.threads import cores
 from srcnn_tf.upscaling.polyphase import PolyphaseModel
@@ -60,7 +60,7 @@ def border(weights: Weights) -> int:
 def upscaling(case: Case) -> tuple[str, Run]:
     """Upscales the small image, with NumPy."""
     scale = case.spec.scale
-    upscale = PolyphaseModel(case.weights, scale, case.spec.color)
+    upscale = PolyphaseModel(case.weights, scale, LUMA)
     return f"x{scale}", lambda: np.concatenate(list(upscale.bands(case.small)))[..., 0]
 
 

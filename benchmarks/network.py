@@ -19,7 +19,7 @@ import numpy as np
 def load_models(architecture: str, scale: int) -> list[Any]:
     """Returns the network of the shipped weights in float32, and in the default dtype."""
     try:
-        from srcnn_tf.spec import NetworkSpec
+        from srcnn_tf.spec import LUMA, NetworkSpec
     except ImportError:
         return load_former_models(architecture, scale)
     from srcnn_tf.upscaling.polyphase import PolyphaseModel
@@ -27,7 +27,7 @@ def load_models(architecture: str, scale: int) -> list[Any]:
     from srcnn_tf.weights.store import find_weights
 
     spec = NetworkSpec(scale, "matlab", architecture)
-    return 2 * [PolyphaseModel(find_weights(spec, WeightsSearch())[0], scale, spec.color)]
+    return 2 * [PolyphaseModel(find_weights(spec, WeightsSearch())[0], scale, LUMA)]
 
 
 def load_former_models(architecture: str, scale: int) -> list[Any]:

@@ -2,7 +2,7 @@
 
 Luma and chroma come in two ranges. The reference's is the full one of JPEG files, where white has the luma 255. The
 paper's is MATLAB's `rgb2ycbcr`, the studio range of ITU-R BT.601, where it has 235. An image stored with one channel
-is used as it is, in each of them.
+is used as it is in training and testing, as in the paper's protocol; in upscaling, as equal R, G, B.
 """
 
 from __future__ import annotations
@@ -109,20 +109,20 @@ def channel_matrices(space: ColorSpace, colors: int) -> tuple[NDArray, NDArray, 
     Returns:
         float32 `to_channels (channels, colors)`, `offset (channels, 1)` and `to_colors (colors, channels)`. The
         channels are `to_channels @ colours + offset`, and `to_colors` says by how much the colours change with the
-        channels. Of a grey image, a network of three channels restores Y, or equal R, G, B, whose luma is taken.
+        channels. Grey has the luma of equal R, G, B: what was trained in the studio range has seen nothing below 16,
+        and would lift black. Of networks of three channels, Y is taken, or the luma of R, G, B.
     """
+    matrix, offset = (STUDIO, STUDIO_OFFSET) if space.studio else (FULL, FULL_OFFSET)
+    matrix, offset, gain = matrix / 255, offset[:, np.newaxis] / 255, LUMA_GAIN if space.studio else 1
     if colors == 1:
-        one, none = np.ones((1, 1)), np.zeros((1, 1))
         matrices = {
-            "luma": (one, none, one),
-            "ycbcr": (np.eye(3, 1), np.array([[0], [NEUTRAL], [NEUTRAL]]), np.eye(1, 3)),
+            "luma": (np.full((1, 1), 1 / gain), offset[:1], np.full((1, 1), gain)),
+            "ycbcr": (np.eye(3, 1) / gain, offset, np.eye(1, 3) * gain),
             "rgb": (np.ones((3, 1)), np.zeros((3, 1)), FULL_LUMA[np.newaxis]),
         }
     else:
-        matrix, offset = (STUDIO, STUDIO_OFFSET) if space.studio else (FULL, FULL_OFFSET)
-        matrix, offset = matrix / 255, offset[:, np.newaxis] / 255
         matrices = {
-            "luma": (matrix[:1], offset[:1], np.full((3, 1), LUMA_GAIN if space.studio else 1)),
+            "luma": (matrix[:1], offset[:1], np.full((3, 1), gain)),
             "ycbcr": (matrix, offset, np.linalg.inv(matrix)),
             "rgb": (np.eye(3), np.zeros((3, 1)), np.eye(3)),
         }

@@ -124,12 +124,15 @@ class PolyphaseModel:
             inside = image.clip(0, 1)
             image, outside = inside, image - inside
         count = 3 if len(image) >= 3 else 1
-        if count == 1 and self._color.channels == "luma":
-            result = self._restore(image[:1])
+        to_channels, offset, to_colors = channel_matrices(self._color, count)
+        if count == 1 and self._color.channels == "luma":  # without interpolating, as the inverse is all there is
+            result = self._restore(to_channels * image[:1] + offset)
+            if self._color.studio:
+                result -= offset
+                result *= to_colors
             if len(image) > 1:
                 result = np.concatenate([result, self._interpolate(image[1:])])
         else:
-            to_channels, offset, to_colors = channel_matrices(self._color, count)
             channels = (to_channels @ image[:count].reshape(count, -1) + offset).reshape(-1, *image.shape[1:])
             restored = self._restore(channels)
             shape = restored.shape[1:]

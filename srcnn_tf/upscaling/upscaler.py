@@ -20,7 +20,7 @@ from srcnn_tf.config import Config
 from srcnn_tf.images.page import Pixels, RowStream, band_rows, channels_of
 from srcnn_tf.images.resize import resized_bands, wrapped
 from srcnn_tf.images.value_range import ValueRange, dtype_range
-from srcnn_tf.spec import JPEG_QUALITIES, NetworkSpec
+from srcnn_tf.spec import JPEG_QUALITIES, ColorSpace, NetworkSpec
 from srcnn_tf.upscaling.measured import ScaledRows, fill_transparent, split
 from srcnn_tf.upscaling.polyphase import PolyphaseModel
 from srcnn_tf.upscaling.sizes import factors_of_passes, upscaling_factor
@@ -57,6 +57,7 @@ class Upscaler:
         self_ensemble: bool = False,
         command: str | None = None,
         edges: str = "mirror",
+        is_luma: bool = False,
     ) -> None:
         """Loads nothing yet.
 
@@ -67,15 +68,21 @@ class Upscaler:
             self_ensemble: whether to average over the eight flips and transposes.
             command: identifies all that it upscales, also on other machines. Default: a random one.
             edges: what is beyond the edges of an image: `mirror`, its mirror image, or `wrap`, itself again.
+            is_luma: whether grey images are luma in the studio range, as of video, and no pictures.
         """
         self.command = command or secrets.token_hex(16)
-        self._arguments = spec, search, is_automatic, self_ensemble, self.command, edges
-        self._spec, self._search, self._is_automatic, self._self_ensemble, _, self._edges = self._arguments
+        self._arguments = spec, search, is_automatic, self_ensemble, self.command, edges, is_luma
+        self._spec, self._search, self._is_automatic, self._self_ensemble = self._arguments[:4]
+        self._edges, self._is_luma = edges, is_luma
         self._passes: dict[tuple[float | Fraction, str | None], tuple[Pass, ...]] = {}  # by the arguments of `passes`
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the arguments alone."""
         return Upscaler, self._arguments
+
+    def for_luma(self) -> Upscaler:
+        """Returns the same one for grey images that are luma in the studio range."""
+        return Upscaler(*self._arguments[:-1], is_luma=True)
 
     @property
     def sources(self) -> str:
@@ -123,7 +130,8 @@ class Upscaler:
 
     def _load(self, spec: NetworkSpec) -> Pass:
         weights, source = find_weights(spec, self._search)
-        return Pass(spec, _network(to_bytes(weights), spec, self._self_ensemble), source)
+        color = spec.color._replace(studio=spec.color.studio and not self._is_luma)
+        return Pass(spec, _network(to_bytes(weights), spec, color, self._self_ensemble), source)
 
     def __call__(
         self,
@@ -176,9 +184,9 @@ def suited_degradation(jpeg_quality: float | None) -> str:
 
 
 @lru_cache(maxsize=8)
-def _network(weights: bytes, spec: NetworkSpec, self_ensemble: bool) -> PolyphaseModel:
+def _network(weights: bytes, spec: NetworkSpec, color: ColorSpace, self_ensemble: bool) -> PolyphaseModel:
     """Prepares a network, once in a process for the same weights, whatever file they are from."""
-    return PolyphaseModel(from_bytes(weights, spec), spec.scale, spec.color, self_ensemble=self_ensemble)
+    return PolyphaseModel(from_bytes(weights, spec), spec.scale, color, self_ensemble=self_ensemble)
 
 
 def _chain(spec: NetworkSpec, factors: Sequence[int]) -> list[NetworkSpec]:

@@ -24,6 +24,13 @@ def save_jpeg_weights():
     save(build_model(config.network, "he"), config)
 
 
+def test_luma_of_a_video_is_used_as_it_is():
+    luma = 16 + (synthetic_image(21, 30)[..., 0] * (219 / 255)).astype(np.uint8)
+    upscaled = make_upscaler(Config(degradation="matlab")).for_luma()(luma, (63, 90))[:63]
+    expected = 255 * restore(imresize(luma[..., np.newaxis] / 255, 3), srcnn_tf.load_model(3))[..., 0]
+    assert np.abs(upscaled - expected)[FRAME].max() < 0.51
+
+
 @pytest.mark.parametrize(("c_dim", "color_space"), [(1, "ycbcr"), (3, "ycbcr"), (3, "rgb")])
 def test_colour_has_restored_luma_and_bicubic_chroma_or_three_restored_channels(c_dim, color_space):
     config = Config(degradation="matlab", c_dim=c_dim, color_space=color_space)

@@ -5,7 +5,7 @@ import { type Taps, crop, weighRows } from "./resample";
 // Weights of R, G, B in luma and the luma of black, both in 0..255, and by how much R, G, B change with luma.
 export const STUDIO = { weights: [65.481, 128.553, 24.966], black: 16, gain: 255 / 219 };
 export const FULL = { weights: [76.245, 149.685, 29.07], black: 0, gain: 1 };
-export const GREY = { weights: [255, 0, 0], black: 0, gain: 1 }; // an image stored with one channel is its own luma
+export const GREY = { weights: [255, 0, 0], black: 0, gain: 1 }; // a test image stored with one channel is its own luma
 const BAND = 256; // rows that are scored at a time, for the memory
 
 export const lumaOf = (pixels: Uint8ClampedArray, at: number, { weights, black }: typeof STUDIO) =>

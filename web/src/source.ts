@@ -8,7 +8,7 @@ import type { Source } from "./worker";
 
 /** Returns the planes; for a test, which leaves alpha out, also the original image and its luma. */
 export function makeSource(picture: Picture, file: NetworkFile, isTest: boolean) {
-  const kind = picture.isGrey ? GREY : file.degradation === "scipy" ? FULL : STUDIO;
+  const kind = picture.isGrey && isTest ? GREY : file.degradation === "scipy" ? FULL : STUDIO;
   const [hasAlpha, step] = isTest ? [false, file.scale] : [picture.hasAlpha, 1];
   const [rows, cols] = [picture.rows, picture.cols].map((size) => size - (size % step));
   const pixels = crop(picture.pixels, 4 * picture.cols, [0, rows], [0, 4 * cols]);

@@ -25,7 +25,7 @@ from srcnn_tf.upscaling.targets import Job
 from srcnn_tf.upscaling.upscaler import Upscaler
 from srcnn_tf.upscaling.video.recognize import VIDEO_FORMATS
 from srcnn_tf.upscaling.video.segments import Segments, segments_folder
-from srcnn_tf.upscaling.video.source import Source, inspect, reason
+from srcnn_tf.upscaling.video.source import FULL_RANGE, Source, inspect, reason
 
 try:
     import av
@@ -66,6 +66,8 @@ def upscale_video(upscaler: Upscaler, config: Config, job: Job) -> list[str]:
         expected = ", ".join(sorted(VIDEO_FORMATS))
         raise RunError(f"{target}: no video format to write has this extension; use one of {expected}.")
     source, notes = inspect(path), list[str]()
+    if source.colors.range != FULL_RANGE:
+        upscaler = upscaler.for_luma()
     try:
         size = scaled_size(source.rows, source.cols, config.scale, config.width, config.height)
         if size[0] * size[1] > (config.max_megapixels or MAX_PIXELS / 1e6) * 1e6:

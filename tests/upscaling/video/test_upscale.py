@@ -40,6 +40,15 @@ def test_luma_is_upscaled_by_the_network_and_all_else_is_kept(target, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", target}
 
 
+@pytest.mark.parametrize(("color_range", "black"), [("pc", 0), ("tv", 16)])
+def test_black_stays_black(color_range, black):
+    options = f"-vf scale=out_range={color_range},format=yuv420p -color_range {color_range} -c:v libx264 -qp 0 clip.mkv"
+    make("-f lavfi -i color=black:64x48:10:0.3,format=rgb24", options)
+    assert (frames("clip.mkv")[:, 0] == black).all()
+    upscale("clip.mkv", "big.mkv", degradation="jpeg", quality=100)
+    assert np.abs(frames("big.mkv")[:, 0].astype(int) - black).max() <= 1
+
+
 @pytest.mark.parametrize("words", [f"{pictures(rate=1000, seconds=0.05)} -c:v libx264 fast.mp4", None])
 def test_every_frame_keeps_its_time_and_duration(words):
     if words is None:  # 60 frames per second, then 10
