@@ -32,7 +32,7 @@ REDUCTION_REACH = 3  # pixels of the image that an antialiased bicubic reduction
 
 
 # JPEG qualities below which weights for a degradation are best, chosen on validation images: see docs/experiments.md.
-AUTOMATIC_LIMITS = {"jpeg": 78.0, "jpeg90": 92.5}
+AUTOMATIC_LIMITS = {"jpeg": 78.0, "jpeg90": 93.5}
 
 
 class Pass(NamedTuple):

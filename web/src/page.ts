@@ -7,7 +7,7 @@ import { type Picture, readPicture } from "./picture";
 import { type Pool, startPool, upscaleTiles } from "./pool";
 import { makeSource, toImage } from "./source";
 
-const AUTOMATIC_LIMITS = { jpeg: 78.0, jpeg90: 92.5 }; // of JPEG quality, as in srcnn_tf/upscaling/upscaler.py
+const AUTOMATIC_LIMITS = { jpeg: 78.0, jpeg90: 93.5 }; // of JPEG quality, as in srcnn_tf/upscaling/upscaler.py
 const MAX_PIXELS = matchMedia("(pointer: coarse)").matches ? 4096 ** 2 : 1e8; // of a result: what a phone can hold
 
 const element = <Kind extends HTMLElement>(id: string) => document.getElementById(id) as Kind;
