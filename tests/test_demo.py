@@ -234,7 +234,7 @@ def test_weights_are_chosen_as_by_the_program(kind, browser):
     with ImageReader(Path(name), 10**6) as reader:
         quality = next(iter(reader)).jpeg_quality
     upscaler = Upscaler(NetworkSpec(degradation="matlab"), WeightsSearch(), is_automatic=True)
-    chosen = upscaler.passes(3, suited_degradation(quality))[0].spec.degradation
+    chosen = upscaler.passes(3, suited_degradation(quality, 3))[0].spec.degradation
     text = browser.open().take(name)
     assert f"{name}: x3, {chosen} weights" in text
     assert ("JPEG quality" in text) == (quality is not None)

@@ -176,16 +176,17 @@ def upscale_file(upscaler: Upscaler, config: Config, job: Job, progress: tqdm | 
             rows, cols = page.pixels.shape[:2]
             pixels = _held_pixels(page.pixels, target, choices)
             size = _checked_size(source, target, pixels.shape, config)
-            suited = suited_degradation(page.jpeg_quality)
+            factor = upscaling_factor((rows, cols), size)
+            suited = suited_degradation(page.jpeg_quality, factor)
             try:
                 values = within(values, page.limits)
                 upscaled = upscaler(pixels, size, suited, progress, values, page.mask, page.nodata)
-                passes = upscaler.passes(upscaling_factor((rows, cols), size), suited)
+                passes = upscaler.passes(factor, suited)
                 if pixels.dtype.itemsize > 1 or config.value_range is not None:
                     weights = ", ".join(dict.fromkeys(each.source for each in passes))
                     choices.append(f"{page.name}value range {values}; weights: {weights}")
                 if config.degradation == "auto" and page.jpeg_quality is not None:
-                    choices += _explain(page.jpeg_quality, passes)
+                    choices += _explain(page.jpeg_quality, suited, passes)
             except RunError as error:
                 raise RunError(f"{source}: {error}") from error
             # A page that the format cannot hold is refused before it is upscaled.
@@ -241,7 +242,7 @@ def _derivation(shape: tuple[int, ...], size: tuple[int, int], passes: Sequence[
     )
 
 
-def _explain(jpeg_quality: float, passes: Sequence[Pass]) -> list[str]:
+def _explain(jpeg_quality: float, suited: str, passes: Sequence[Pass]) -> list[str]:
     """Says which weights `--degradation=auto` has chosen, and why."""
     quality = f"JPEG quality {jpeg_quality:.0f}"
     if not passes:
@@ -249,6 +250,6 @@ def _explain(jpeg_quality: float, passes: Sequence[Pass]) -> list[str]:
     degradation = passes[0].spec.degradation
     if degradation in JPEG_QUALITIES:
         return [f"{degradation} weights, as it is compressed ({quality})"]
-    if (suited := suited_degradation(jpeg_quality)) in JPEG_QUALITIES:
+    if suited in JPEG_QUALITIES:
         return [f"{degradation} weights, as no run has --degradation={suited}, although it is compressed ({quality})"]
     return [f"{degradation} weights, as it is hardly compressed ({quality})"]

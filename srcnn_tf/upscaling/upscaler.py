@@ -31,8 +31,8 @@ ALPHA_REACH = 2  # pixels from a visible one up to which bicubic interpolation m
 REDUCTION_REACH = 3  # pixels of the image that an antialiased bicubic reduction by up to 2 reaches
 
 
-# JPEG qualities below which weights for a degradation are best, chosen on validation images: see docs/experiments.md.
-AUTOMATIC_LIMITS = {"jpeg": 78.0, "jpeg90": 93.5}
+# JPEG qualities below which weights for a degradation are best, at x2, x3 and x4: see docs/experiments.md.
+AUTOMATIC_LIMITS = {"jpeg": (81.0, 78.0, 78.0), "jpeg90": (93.5, 93.5, 93.5)}
 
 
 class Pass(NamedTuple):
@@ -177,10 +177,15 @@ def make_upscaler(config: Config) -> Upscaler:
     return Upscaler(config.network, search, config.degradation == "auto", config.self_ensemble, edges=config.edges)
 
 
-def suited_degradation(jpeg_quality: float | None) -> str:
-    """Returns the degradation whose weights suit an image best that was compressed with this quality; None: not."""
-    quality = math.inf if jpeg_quality is None else jpeg_quality
-    return next((name for name, limit in AUTOMATIC_LIMITS.items() if quality < limit), "matlab")
+def suited_degradation(jpeg_quality: float | None, factor: float | Fraction) -> str:
+    """Returns the degradation whose weights suit an image best that was compressed with this quality; None: not.
+
+    Args:
+        jpeg_quality: see `Page.jpeg_quality`.
+        factor: by how much it is upscaled.
+    """
+    quality, scale = math.inf if jpeg_quality is None else jpeg_quality, max((2, *factors_of_passes(factor)))
+    return next((name for name, limits in AUTOMATIC_LIMITS.items() if quality < limits[scale - 2]), "matlab")
 
 
 @lru_cache(maxsize=8)

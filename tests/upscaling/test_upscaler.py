@@ -76,10 +76,14 @@ def test_a_run_comes_before_shipped_weights_whether_or_not_the_image_is_compress
 
 
 @pytest.mark.parametrize(
-    ("quality", "degradation"), [(None, "matlab"), (100, "matlab"), (90, "jpeg90"), (75, "jpeg"), (1, "jpeg")]
+    ("quality", "factor", "degradation"),
+    [
+        *[(None, 3, "matlab"), (100, 3, "matlab"), (90, 3, "jpeg90"), (75, 3, "jpeg"), (1, 3, "jpeg")],
+        *[(80, 2, "jpeg"), (80, 1.5, "jpeg"), (80, 3, "jpeg90"), (80, 6, "jpeg90"), (80, 1, "jpeg")],
+    ],
 )
-def test_the_quality_of_a_file_says_which_weights_suit_it(quality, degradation):
-    assert suited_degradation(quality) == degradation
+def test_the_quality_of_a_file_says_which_weights_suit_it(quality, factor, degradation):
+    assert suited_degradation(quality, factor) == degradation
 
 
 def test_weights_of_ones_own_are_used_for_their_whole_factor():

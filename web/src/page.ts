@@ -7,7 +7,7 @@ import { type Picture, readPicture } from "./picture";
 import { type Pool, startPool, upscaleTiles } from "./pool";
 import { makeSource, toImage } from "./source";
 
-const AUTOMATIC_LIMITS = { jpeg: 78.0, jpeg90: 93.5 }; // of JPEG quality, as in srcnn_tf/upscaling/upscaler.py
+const AUTOMATIC_LIMITS = { jpeg: [81.0, 78.0, 78.0], jpeg90: [93.5, 93.5, 93.5] }; // at x2, x3, x4, as in upscaler.py
 const MAX_PIXELS = matchMedia("(pointer: coarse)").matches ? 4096 ** 2 : 1e8; // of a result: what a phone can hold
 
 const element = <Kind extends HTMLElement>(id: string) => document.getElementById(id) as Kind;
@@ -23,7 +23,7 @@ let stop = new AbortController();
 /** Chooses the network as --degradation=auto does, and says why. */
 function choose({ jpegQuality }: Picture): [NetworkFile, string] {
   const quality = test.checked ? undefined : jpegQuality; // what the page reduces is not compressed
-  const suited = Object.entries(AUTOMATIC_LIMITS).find(([, limit]) => quality !== undefined && quality < limit)?.[0];
+  const suited = Object.entries(AUTOMATIC_LIMITS).find(([, limits]) => Number(quality) < limits[+scale.value - 2])?.[0];
   const names = suited ? [suited, ...Object.keys(AUTOMATIC_LIMITS), "matlab"] : ["matlab"];
   const fitting = networks.filter((network) => network.scale === Number(scale.value));
   const [network] = names.flatMap((name) => fitting.filter(({ degradation }) => degradation === name)).concat(fitting);
