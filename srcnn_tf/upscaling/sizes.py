@@ -55,6 +55,7 @@ def upscaling_factor(size: tuple[int, int], target: tuple[int, int]) -> Fraction
     return max(factors)
 
 
+@lru_cache
 def factors_of_passes(factor: float | Fraction) -> tuple[int, ...]:
     """Returns whole factors of 2 to 4, the largest first, whose product is the smallest one not below `factor`.
 

@@ -189,8 +189,9 @@ def _free_target(
 
 def _was_moved(listed: Origin, source: Path) -> bool:
     """Tells whether a result is of this file, which was in another folder then."""
-    is_same = os.path.basename(listed.source) == source.name and listed.modified == origin_of(source).modified
-    return is_same and not os.path.lexists(listed.source)
+    if os.path.lexists(listed.source):
+        return False
+    return os.path.basename(listed.source) == source.name and listed.modified == origin_of(source).modified
 
 
 def _relative(path: str) -> str:
